@@ -92,10 +92,12 @@ migrations: $(STAMP) ## Write the migration for changed models: APP=booking NAME
 	@test -n "$(APP)" -a -n "$(NAME)" || { echo "say which: make migrations APP=booking NAME=what_changes" >&2; exit 1; }
 	.venv/bin/tortoise -c ops.migrate.$(shell echo '$(APP)' | tr a-z A-Z) makemigrations $(APP) --name $(NAME)
 
-lock: ## Resolve the dependencies anew (needs uv)
+lock: $(STAMP) ## Resolve the dependencies anew, also the tests' generators of clients (needs uv and npm)
 	@command -v uv >/dev/null || { echo "uv is missing: https://docs.astral.sh/uv/" >&2; exit 1; }
 	$(COMPILE) --all-extras -o requirements.lock
 	$(COMPILE) -c requirements.lock -o requirements.prod.lock
+	$(subst pyproject.toml,tests/generators/python.in --python-version 3.11,$(COMPILE)) -o tests/generators/python.txt
+	.venv/bin/python -m tests.generators --lock
 
 clean: ## Delete .venv, .bench, site and caches; the data in .holdfast stays
 	rm -rf .venv .bench .coverage .coverage.* .coverage-html build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info

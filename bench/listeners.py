@@ -139,7 +139,7 @@ class Customers:
     async def warm_up(self) -> Callable[[], Rest]:
         """An event and a booking for the requests beside; both are read until the gateway has met all of it."""
         (self._event,) = await self._stage.events(1, SOCKETS, "Looked at")
-        headers = {"Authorization": f"Bearer {self.tokens[0]}"}
+        headers = {"Authorization": f"Bearer {self.tokens[0]}", "Idempotency-Key": self._event["id"]}
         base, session = self._stage.gateway_url, self._stage.session
         body = order(self._event["id"])
         async with session.post(f"{base}/bookings", data=body, headers=headers | JSON) as response:

@@ -8,11 +8,11 @@ from uuid import UUID
 
 from booking.buyers import Buyers
 from booking.schedule import WAITS
-from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, FollowUp, HoldPolicy, Item, Reason
+from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, FollowUp, HoldPolicy, Item
 from common.contracts import errors
 from common.contracts.currencies import fault_of
 from common.contracts.messages import CreateBooking
-from common.contracts.statuses import PaymentStatus
+from common.contracts.statuses import PaymentStatus, Reason
 
 # The format of times in error texts; they are in UTC.
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -67,6 +67,23 @@ def admit(
         return closed
     if sum([item.quantity for item in request.items]) > event.max_per_booking:
         return errors.QuantityOverLimit()
+    items = _items(request, event)
+    if isinstance(items, errors.HoldfastError):
+        return items
+    booking = _new_booking(request, event, items, seats.have(items), now, policy)
+    if booking.status is FAILED:
+        return booking
+    address, counted = buyers.marks(request, event)
+    booking = booking._replace(address=address, counted=counted)
+    refused = buyers.refuse(booking, event, now)
+    if refused is None:
+        seats.take(items)
+        buyers.add(booking, event)
+    return refused or booking
+
+
+def _items(request: CreateBooking, event: Event) -> tuple[Item, ...] | errors.HoldfastError:
+    """What is booked, with its prices; or the error that refuses it."""
     items, amount = [], 0
     for wanted in request.items:
         if wanted.ticket_type_id is None and len(event.ticket_types) != 1:
@@ -76,20 +93,30 @@ def admit(
             return errors.TicketTypeNotFound()
         items.append(Item(ticket_type.id, wanted.quantity, ticket_type.unit_amount))
         amount += wanted.quantity * ticket_type.unit_amount
+    if request.expected_amount not in (None, amount):
+        return price_changed(request.expected_amount, amount, event.currency)
     fault = fault_of(amount, event.currency) if amount else None
     if fault is not None:
         return errors.ERRORS[fault.code](f"This booking costs {amount}: {fault.text}", limit=fault.limit)
+    return tuple(items)
+
+
+def _new_booking(
+    request: CreateBooking, event: Event, items: tuple[Item, ...], free: bool, now: datetime, policy: HoldPolicy
+) -> Booking:
+    """The booking of these items, which fails unless there are enough seats `free`."""
+    amount = sum([quantity * price for _, quantity, price in items])
     status, payment, reason, ends_at, retry_at = CONFIRMED, PaymentStatus.NONE, None, None, None
-    if not seats.have(items):
+    if not free:
         status, reason = FAILED, Reason.SOLD_OUT
     elif amount:
         status, payment, ends_at = PENDING, PaymentStatus.CREATING, now + policy.hold
         retry_at = min(now + WAITS[FollowUp.CREATE_INTENT].first, ends_at)
-    booking = Booking(
+    return Booking(
         id=request.booking_id,
         owner=request.owner,
         event_id=event.id,
-        items=tuple(items),
+        items=items,
         amount=amount,
         currency=event.currency,
         status=status,
@@ -101,15 +128,11 @@ def admit(
         expires_at=ends_at,
         retry_at=retry_at,
     )
-    if status is FAILED:
-        return booking
-    address, counted = buyers.marks(request, event)
-    booking = booking._replace(address=address, counted=counted)
-    refused = buyers.refuse(booking, event, now)
-    if refused is None:
-        seats.take(items)
-        buyers.add(booking, event)
-    return refused or booking
+
+
+def price_changed(expected: int | None, amount: int, currency: str) -> errors.HoldfastError:
+    text = f"The seats cost {amount}, and not {expected} (in the minor unit of {currency})"
+    return errors.PriceChanged(text, amount=amount, expected_amount=expected, currency=currency)
 
 
 def sale_closed(event: Event, now: datetime) -> errors.HoldfastError | None:

@@ -12,9 +12,10 @@ from math import ceil
 from typing import NamedTuple
 from uuid import UUID
 
-from booking.state import CONFIRMED, FAILED, PENDING, Booking, Event, Reason
+from booking.state import CONFIRMED, FAILED, PENDING, Booking, Event
 from common.contracts import errors
 from common.contracts.messages import CreateBooking
+from common.contracts.statuses import Reason
 
 # What stands for "no limit" in a row, so that it can be compared like any limit.
 UNLIMITED = 2**31 - 1

@@ -14,9 +14,9 @@ from operator import itemgetter
 from booking import rules
 from booking.rules import Decision, Guard, Rule, always
 from booking.schedule import next_change, retry_time, waits_for
-from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, HoldPolicy, Reason, SeatMove
+from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, HoldPolicy, SeatMove
 from booking.triggers import Cancel, Happening, Refund, Report, RetryRefunds, Trigger
-from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus
+from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus, Reason
 from common.contracts.values import PaymentState
 
 Row = tuple[tuple[Guard, Rule], ...]

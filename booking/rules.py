@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from booking.schedule import CLOCKS_APART, awaits_money
-from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, FollowUp, Reason
+from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, FollowUp
 from booking.triggers import Cancel, Refund, Report, RetryRefunds
 from common.contracts import errors
 from common.contracts.currencies import part_fault_of
-from common.contracts.statuses import BookingStatus, PaymentStatus
+from common.contracts.statuses import BookingStatus, PaymentStatus, Reason
 from common.contracts.values import PaymentState
 
 # The namespace of refund ids that follow from the booking alone: a repeated decision gives the same refund.

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import NamedTuple
 from uuid import UUID
 
-from common.contracts.statuses import BookingStatus, CancelReason, PaymentMethods, PaymentStatus
+from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus, Reason
 from common.contracts.values import Dispute, PaymentError
 
 PENDING, CONFIRMED = BookingStatus.PENDING, BookingStatus.CONFIRMED
 CANCELLED, FAILED = BookingStatus.CANCELLED, BookingStatus.FAILED
-
-
-class Reason(StrEnum):
-    """Why a booking is not, or no longer, confirmed."""
-
-    SOLD_OUT = "sold_out"
-    HOLD_EXPIRED = "hold_expired"
-    PAYMENT_REJECTED = "payment_rejected"
-    PAYMENT_MISMATCH = "payment_mismatch"
-    PAYMENT_CANCELED = "payment_canceled"
-    REFUNDED = "refunded"
-    BY_CUSTOMER = CancelReason.BY_CUSTOMER.value
-    BY_OPERATOR = CancelReason.BY_OPERATOR.value
-    EVENT_CANCELLED = CancelReason.EVENT_CANCELLED.value
 
 
 class Item(NamedTuple):

@@ -15,8 +15,9 @@ from booking.queue import Queue, queued
 from booking.repository import Store, Transaction
 from booking.rules import Decision
 from booking.schedule import waits_for
-from booking.state import Booking, Bound, Cause, FollowUp, Reason, SeatMove
+from booking.state import Booking, Bound, Cause, FollowUp, SeatMove
 from common.contracts import resources
+from common.contracts.statuses import Reason
 from common.messaging.envelope import Delivery, Envelope
 
 

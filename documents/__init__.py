@@ -1,4 +1,5 @@
-"""Pages of `docs/` that are made from the code: `schema.md` from the models, `messages.md` from the contracts.
+"""Pages of `docs/` that are made from the code: `schema.md` from the models, `messages.md` and `asyncapi.json` from
+the contracts.
 
 `python -m documents` writes them, `python -m documents --check` says which of them is stale.
 """

@@ -6,10 +6,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from documents import messages, schema
+from documents import messages, schema, streams
 from documents.sources import ROOT
 
-PAGES: Mapping[str, Callable[[], str]] = {"docs/schema.md": schema.page, "docs/messages.md": messages.page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/schema.md": schema.page,
+    "docs/messages.md": messages.page,
+    "docs/asyncapi.json": streams.page,
+}
 
 
 def stale(root: Path, made: Mapping[str, str]) -> list[str]:

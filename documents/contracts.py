@@ -108,6 +108,12 @@ def shown(of: Schema) -> str:
     return " ".join([_NAMED.get(kind, kind), *(f"({bound})" for bound in _bounds(of))])
 
 
+def values(of: Schema) -> list[str]:
+    """Of a text of a few values these, also where a later release may add to them; else none."""
+    options = [of, *of.get("anyOf", ())]
+    return next((each["enum"] for each in options if "enum" in each), [])
+
+
 def _bounds(of: Schema) -> Iterator[str]:
     if "pattern" in of:
         yield f"`{of['pattern']}`"

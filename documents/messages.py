@@ -109,7 +109,7 @@ def _fields(found: Iterable[contracts.Field]) -> list[str]:
 
 def _parts(kinds: Iterable[type[Message]]) -> Iterator[str]:
     parts = contracts.parts(kinds)
-    objects = {name: of for name, of in parts.items() if "enum" not in of}
+    objects = {name: of for name, of in parts.items() if not contracts.values(of)}
     yield from ("## What messages are made of", "")
     for name, of in objects.items():
         text = of.get("description", "")
@@ -119,5 +119,5 @@ def _parts(kinds: Iterable[type[Message]]) -> Iterator[str]:
     yield from ("## Texts of a few values", "")
     for name, of in parts.items():
         if name not in objects:
-            values = ", ".join(code(value) for value in of["enum"])
+            values = ", ".join(code(value) for value in contracts.values(of))
             yield from (f"### `{name}`", "", f"{ended(of.get('description', ''))} One of {values}.".strip(), "")

@@ -21,9 +21,10 @@ from common.runtime.supervisor import SUPERVISOR, cancel, wait_at_most
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import CLOCK, PUBLISHER, REDIS, clock_context, redis_context
+from gateway import asyncapi, openapi
 from gateway.auth import AUTHENTICATOR, Authenticator, KeySet
 from gateway.dispatcher import Dispatcher
-from gateway.docs import DOCUMENT
+from gateway.docs import DOCUMENTS
 from gateway.headers import finish, preflight
 from gateway.hub import HUB, Hub
 from gateway.limits import (
@@ -36,7 +37,6 @@ from gateway.limits import (
     RequestSlots,
     SubjectSlots,
 )
-from gateway.openapi import document
 from gateway.queue_positions import QUEUE_POSITIONS, QueuePositions
 from gateway.routes import GUESTS, PROCESS, ROUTES, guarded
 from gateway.settings import SETTINGS, GatewaySettings
@@ -104,8 +104,11 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     ).set_function(lambda: slots.waiting)
     app[SNAPSHOT_SLOTS] = SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     app[RATE_LIMITER] = RateLimiter(settings.rate_limit_per_second)
-    openapi: Callable[[], bytes] = cache(lambda: orjson.dumps(document((*routes, *PROCESS))))
-    app[DOCUMENT] = openapi
+    documents: dict[str, Callable[[], bytes]] = {
+        "openapi": cache(lambda: orjson.dumps(openapi.document((*routes, *PROCESS)))),
+        "asyncapi": cache(lambda: orjson.dumps(asyncapi.document())),
+    }
+    app[DOCUMENTS] = documents
     app.cleanup_ctx.extend(
         (redis_context("gateway", settings), clock_context(settings, own_clock), _authenticator, _listening)
     )

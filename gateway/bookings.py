@@ -16,10 +16,11 @@ from common.contracts.errors import (
     PaymentRejected,
     SoldOut,
 )
-from common.contracts.resources import Booking, is_payable, is_undecided
+from common.contracts.resources import is_payable, is_undecided
 from common.contracts.statuses import BookingStatus, PaymentStatus
+from gateway.schemas import Booking
 
-# The errors by reasons of `booking.state.Reason`. For other reasons (cancelled on request, refunded), and for those
+# The errors by reasons of `statuses.Reason`. For other reasons (cancelled on request, refunded), and for those
 # that a later release adds, the error is BookingCancelled, whose `reason` names it.
 ERRORS_BY_REASON: dict[str | None, type[HoldfastError]] = {
     kind.code: kind
@@ -38,6 +39,12 @@ def redacted(booking: Json) -> Json:
     return Booking.model_validate(booking).redacted().model_dump(mode="json")
 
 
+def of_kind(booking: Json) -> Json:
+    """The same booking, with the member by which clients tell it from a QueuedBooking."""
+    booking["kind"] = "booking"
+    return booking
+
+
 class BookingView:
     """One version of a booking, as its owner may see it."""
 
@@ -45,7 +52,7 @@ class BookingView:
 
     def __init__(self, fields: Json) -> None:
         """`fields`: the JSON of a `resources.Booking`. Raises KeyError when a field is missing."""
-        self.fields = fields
+        self.fields = of_kind(fields)
         self.id: str = fields["id"]
         self.version: int = fields["version"]
         self.status: str = fields["status"]

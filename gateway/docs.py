@@ -1,9 +1,10 @@
-"""`/openapi.json`, and `/docs`: the same as a page, shown by the Swagger UI in `assets/`, without the internet."""
+"""`/openapi.json`; `/docs`, the same as a page, shown by the Swagger UI in `assets/`, without the internet; and
+`/asyncapi.json`, which describes the WebSocket."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -20,8 +21,8 @@ PAGE_POLICY = (
 )
 CACHE = "public, max-age=300"
 
-# Makes the document, as JSON: with the first request, in a thread, as it takes a tenth of a second.
-DOCUMENT: web.AppKey[Callable[[], bytes]] = web.AppKey("document")
+# By name, makes the document as JSON: with the first request, in a thread, as it takes a tenth of a second.
+DOCUMENTS: web.AppKey[Mapping[str, Callable[[], bytes]]] = web.AppKey("documents")
 
 
 @cache
@@ -32,7 +33,15 @@ def assets() -> dict[str, tuple[bytes, str]]:
 
 
 async def openapi_json(request: web.Request) -> web.Response:
-    body = await asyncio.to_thread(request.app[DOCUMENT])
+    return await _document(request, "openapi")
+
+
+async def asyncapi_json(request: web.Request) -> web.Response:
+    return await _document(request, "asyncapi")
+
+
+async def _document(request: web.Request, name: str) -> web.Response:
+    body = await asyncio.to_thread(request.app[DOCUMENTS][name])
     return web.Response(body=body, content_type="application/json", headers={"Cache-Control": CACHE})
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.runtime.web import PROBLEM_JSON
+from gateway.component_schemas import REF, component_schemas, without_null
+from gateway.examples import EXAMPLES
+from gateway.problems import Problem, described, examples
 from gateway.routes import Access, Route
-from gateway.schemas import Auth, Problem, Subscription
+from gateway.schemas import BookingOrQueued
+from gateway.socket_messages import RECEIVED, SENT
 from gateway.websocket import Close
 
 # The id, in an answer, of what the request has made.
 ID = "$response.body#/id"
-REF = "#/components/schemas/{model}"
 JSON = "application/json"
 
 # The values that gateway/requests.py accepts, as clients write them.
@@ -28,18 +30,23 @@ HEADERS: dict[str, dict[str, Any]] = {
         "Different content under the same key is refused. On requests of operators a key is known for 30 days "
         "unless the installation says otherwise; customers' cancels need none, and ignore it.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+        "example": "a-new-one-for-each-intention",
     },
     "If-Match": {
         "description": "`*`, or the `ETag` of the version that the request is meant for. When the current version "
         "is another, the request is refused and changes nothing. https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1",
         "schema": {"type": "string", "pattern": IF_MATCH},
-        "example": '"7"',
     },
     "Prefer": {
         "description": "`wait=N`: wait up to N seconds for the booking to become payable; `respond-async`: don't "
         "wait. https://www.rfc-editor.org/rfc/rfc7240",
         "schema": {"type": "string"},
     },
+}
+IDS = {
+    "bookings": ("The booking's id", {"type": "string", "format": "uuid"}),
+    "events": ("The event's id", {"type": "string", "format": "uuid"}),
+    "assets": ("The name of a file", {"type": "string"}),
 }
 ETAG = {
     "description": "Of an event's terms (`terms_version`), without how many seats are left; or of a booking",
@@ -53,15 +60,35 @@ STATUS_TEXTS = {
     202: "Accepted; the result comes later, over the WebSocket or by reading again",
     503: "Not ready",
 }
-# The version of the interface, not of the program: it changes when clients must change.
+# The version of the interface, not of the program: docs/api-stability.md says when which part of it grows.
 API_VERSION = "1.0.0"
+SERVERS = [{"url": "/", "description": "The gateway that serves this document"}]
+LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+TAGS = {
+    "tokens": "Who asks: customers' tokens come from an identity provider, or are those of guests.",
+    "events": "What is sold. Anyone may read it.",
+    "bookings": "A customer's seats, from the request to the payment and its end.",
+    "admin": "What operators do: the token needs the scope `holdfast:operator`.",
+    "live": "Changes as they happen.",
+    "operations": "For people and programs that run Holdfast, and this document itself.",
+}
 ABOUT = """\
 Sells seats for events and takes the money through Stripe.
 
 Amounts are in the currency's minor unit and written without a fraction: `1`, not `1.0`; `currency_exponent` says
 how many decimals they have. Times are RFC 3339, of the years 1970 to 9000, and answered in UTC. Lists are
 `{"items": […], "next_cursor": …}`. Errors are RFC 9457 problem documents with a stable `code`.
+
+Later releases add operations, members of answers, optional members of bodies, codes and values of enumerations that
+are said to be open. Clients ignore members that they do not know. What changes how is in `docs/api-stability.md`.
+The WebSocket and its messages are also described as AsyncAPI 3, at `/asyncapi.json`.
 """
+BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "A token of your identity provider, or of `POST /auth/guest`",
+}
 ABOUT_WEBSOCKET = """\
 Authenticate with the `Authorization` header or, within 10 seconds, with a first message `Auth`; never in the URL.
 Then every change of the owner's bookings arrives as `{"type": "booking", "booking": …}` with growing `version`.
@@ -81,25 +108,27 @@ Close codes:
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The document for these routes."""
-    kinds: list[tuple[Any, JsonSchemaMode]] = [(kind, "validation") for kind in (Auth, Subscription)]
-    kinds.append((Problem, "serialization"))
+    kinds: list[tuple[Any, JsonSchemaMode]] = [(kind, "validation") for kind in SENT]
+    kinds += [(kind, "serialization") for kind in (*RECEIVED, Problem)]
     for route in routes:
         if route.body is not None:
             kinds.append((route.body, "validation"))
         kinds += [(kind, "serialization") for kind in route.answers.values() if not isinstance(kind, str | None)]
-    refs, definitions = TypeAdapter.json_schemas(
-        [(kind, mode, TypeAdapter(kind)) for kind, mode in dict.fromkeys(kinds)], ref_template=REF
-    )
+    refs, schemas = component_schemas(kinds)
+    used = {kind.code: kind for route in routes for kinds in _problems(route).values() for kind in kinds}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes, refs)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Holdfast", "version": API_VERSION, "description": ABOUT},
+        "info": {"title": "Holdfast", "version": API_VERSION, "description": ABOUT, "license": LICENSE},
+        "servers": SERVERS,
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": definitions["$defs"],
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "schemas": schemas,
+            "examples": examples(used.values()),
+            "securitySchemes": {"bearer": BEARER},
         },
     }
 
@@ -114,36 +143,38 @@ def _operation(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
     if route.tag == "live":
         closes = "\n".join(f"- {int(code)}: {code.meaning}" for code in Close)
         operation["description"] = ABOUT_WEBSOCKET + closes
+    elif route.about:
+        operation["description"] = route.about
     if parameters := _parameters(route):
         operation["parameters"] = parameters
     if route.body is not None:
         operation["requestBody"] = {
             "required": route.body_required,
-            "content": {JSON: {"schema": refs[(route.body, "validation")]}},
+            "content": {JSON: {"schema": refs[(route.body, "validation")], **_shown(route.body)}},
         }
-    if route.access is not Access.ANYONE:
-        operation["security"] = [{"bearer": []}]
-        operation["x-scope"] = "holdfast:operator" if route.access is Access.OPERATOR else ""
+    operation["security"] = [{"bearer": []}] if route.access is not Access.ANYONE else []
+    if route.tag == "live":
+        operation["security"] = [{"bearer": []}, {}]  # the token may also come in the first message
+    if route.access is Access.OPERATOR:
+        operation["x-scope"] = "holdfast:operator"
     return operation
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     query = route.query.model_json_schema(ref_template=REF) if route.query is not None else {}
-    for name, schema in (("id", {"type": "string", "format": "uuid"}), ("name", {"type": "string"})):
-        if f"{{{name}}}" in route.path:
-            found.append({"name": name, "in": "path", "required": True, "schema": schema})
+    if "{" in route.path:
+        noun, _, name = route.path.removeprefix("/admin").removeprefix("/").partition("/")
+        about, schema = IDS[noun]
+        name = name.partition("/")[0].strip("{}")
+        found.append({"name": name, "in": "path", "required": True, "description": about, "schema": schema})
     for name, schema in query.get("properties", {}).items():
-        found.append({"name": name, "in": "query", "schema": _without_null(schema)})
-    found += [{"name": name, "in": "header", **HEADERS[name]} for name in route.headers]
+        about = schema["description"]
+        found.append({"name": name, "in": "query", "description": about, "schema": without_null(schema)})
+    for name in route.headers:
+        required = {"required": True} if route.key_required and name == "Idempotency-Key" else {}
+        found.append({"name": name, "in": "header", **required, **HEADERS[name]})
     return found
-
-
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query parameter may be left out, and is never null."""
-    schema = {key: value for key, value in schema.items() if key != "default" or value is not None}
-    options = [option for option in schema.pop("anyOf", []) if option != {"type": "null"}]
-    return {**options[0], **schema} if options else schema
 
 
 def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, Any]:
@@ -155,20 +186,31 @@ def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
     for status, answer in route.answers.items():
         response = found[str(status)] = {"description": STATUS_TEXTS[status], **common}
         if isinstance(answer, str):
-            response["content"] = {answer: {"schema": {"type": "object" if answer == JSON else "string"}}}
+            text = {"schema": {"type": "object" if answer == JSON else "string"}}
+            response["content"] = dict.fromkeys(answer.split(", "), text)
         elif answer is not None:
-            response["content"] = {JSON: {"schema": refs[answer, "serialization"]}}
-    problem = {PROBLEM_JSON: {"schema": refs[(Problem, "serialization")]}}
+            response["content"] = {JSON: {"schema": refs[answer, "serialization"], **_shown(answer)}}
+    schema = refs[(Problem, "serialization")]
     for status, kinds in _problems(route).items():
         if str(status) in found:
             continue
-        lines = [f"`{kind.code}`: {kind.title}" for kind in kinds]
-        response = found[str(status)] = {"description": "; ".join(lines), "content": problem}
+        shown = {kind.code: {"$ref": f"#/components/examples/{kind.code}"} for kind in kinds}
+        response = found[str(status)] = {
+            "description": "; ".join(map(described, kinds)),
+            "content": {PROBLEM_JSON: {"schema": schema, "examples": shown}},
+        }
         if errors.PreconditionFailed in kinds:
             response["headers"] = {"ETag": ETAG}
         if any(kind.retryable for kind in kinds):
             response["headers"] = {"Retry-After": {"description": "In seconds", "schema": {"type": "integer"}}}
     return found
+
+
+def _shown(answer: Any) -> dict[str, Any]:
+    """The example of an answer, or one of each of its shapes."""
+    if answer is BookingOrQueued:
+        return {"examples": {name: {"value": EXAMPLES[name]} for name in ("Booking", "QueuedBooking")}}
+    return {"example": EXAMPLES[answer.__name__]}
 
 
 def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
@@ -183,6 +225,7 @@ def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
         ("{" in route.path, (errors.NotFound,)),
         (has_body, (errors.MalformedRequest, errors.RequestTimeout, errors.PayloadTooLarge)),
         ("Idempotency-Key" in route.headers, (errors.IdempotencyKeyReused,)),
+        (route.key_required, (errors.IdempotencyKeyRequired,)),
         ("If-Match" in route.headers, (errors.PreconditionFailed, errors.MalformedRequest)),
         (has_body or route.query is not None or bool(route.headers), (errors.InvalidRequest,)),
         (bool(route.mailboxes), (errors.Unavailable, errors.Timeout)),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from common.contracts.errors import (
     HoldfastError,
+    IdempotencyKeyRequired,
     InvalidRequest,
     MalformedRequest,
     NotFound,
@@ -96,15 +97,15 @@ def _decode_cursor(cursor: str) -> tuple[datetime, UUID]:
 Cursor = Annotated[
     tuple[datetime, UUID],
     BeforeValidator(_decode_cursor),
-    WithJsonSchema({"type": "string", "description": "`next_cursor` of the page before"}),
+    WithJsonSchema({"type": "string"}),
 ]
 
 
 class PageQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    limit: int = Field(default=50, ge=1, le=200)
-    cursor: Cursor | None = None
+    limit: int = Field(default=50, ge=1, le=200, description="How many there are on a page at most. Default: `50`")
+    cursor: Cursor | None = Field(default=None, description="`next_cursor` of the page before")
 
 
 class EventsQuery(PageQuery):
@@ -117,17 +118,19 @@ class EventsQuery(PageQuery):
 
 
 class BookingsQuery(PageQuery):
-    status: BookingStatus | None = None
-    event_id: Id | None = None
+    status: BookingStatus | None = Field(default=None, description="Bookings with this status alone")
+    event_id: Id | None = Field(default=None, description="Bookings of this event alone")
 
 
 class AdminBookingsQuery(BookingsQuery):
-    owner: str | None = Field(default=None, min_length=1, max_length=255)
+    owner: str | None = Field(
+        default=None, min_length=1, max_length=255, description="Bookings of this owner alone"
+    )
     payment: PaymentStatus | None = Field(
         default=None, description="The payment's status: `refund_failed` and `disputed` need an operator"
     )
-    created_from: Time | None = None
-    created_before: Time | None = None
+    created_from: Time | None = Field(default=None, description="None that was made before")
+    created_before: Time | None = Field(default=None, description="None that was made then or later")
 
 
 def query(request: web.Request, kind: type[M]) -> M:
@@ -163,6 +166,14 @@ def idempotency_key(request: web.Request) -> str | None:
     if len(keys) > 1 or not IDEMPOTENCY_KEY.fullmatch(keys[0]):
         raise invalid_value("header", "Idempotency-Key", "must be one value of 1 to 255 visible ASCII characters")
     return keys[0]
+
+
+def required_key(request: web.Request) -> str:
+    """The Idempotency-Key of a request that costs money or seats. Raises IdempotencyKeyRequired, InvalidRequest."""
+    key = idempotency_key(request)
+    if key is None:
+        raise IdempotencyKeyRequired("Send an Idempotency-Key, a new one for each new intention, and repeat it")
+    return key
 
 
 def if_match(request: web.Request) -> tuple[int, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import UnionType
+from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -12,13 +12,14 @@ from pydantic import BaseModel
 from common.contracts import errors
 from common.contracts.errors import Forbidden, HoldfastError, Unauthorized
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.contracts.resources import Booking, Event, OperatorsEvent, RefundRetry, Transition
+from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Transition
 from common.runtime import health, telemetry
 from common.runtime.web import Handler
-from gateway import docs, requests, schemas, session, views, waiters
+from gateway import about, docs, requests, schemas, session, views, waiters
 from gateway.auth import AUTHENTICATOR, IDENTITY
 from gateway.bookings import ERRORS_BY_REASON
 from gateway.limits import LOAD_SHEDDER, RATE_LIMITER, client_address
+from gateway.schemas import Booking
 from gateway.settings import SETTINGS
 
 READS = (BOOKING_QUERIES,)
@@ -37,9 +38,11 @@ class Access(StrEnum):
 class Route:
     """One method of one path.
 
-    `answers`: the body of each status that is no error: a model, one of several, a media type, or nothing.
-    `mailboxes`: those that a request adds to; when one is over its limit, the request is refused. `etag`: answers
-    have an ETag. `errors`: those that do not follow from the other fields (see `_problems` of openapi.py).
+    `answers`: the body of each status that is no error: a model, one of several, media types, or nothing.
+    `mailboxes`: those that a request adds to; when one is over its limit, the request is refused. `key_required`:
+    it costs money or seats, and is refused without an Idempotency-Key. `etag`: answers have an ETag. `about`: what
+    OpenAPI says beside the summary. `errors`: those that do not follow from the other fields (see `_problems` of
+    openapi.py).
     """
 
     method: str
@@ -48,13 +51,15 @@ class Route:
     summary: str
     tag: str
     access: Access = Access.ANYONE
+    about: str = ""
     mailboxes: tuple[str, ...] = ()
     body: type[BaseModel] | None = None
     body_required: bool = True
     query: type[BaseModel] | None = None
     headers: tuple[str, ...] = ()
+    key_required: bool = False
     etag: bool = False
-    answers: dict[int, type[BaseModel] | UnionType | str | None] = field(default_factory=dict)
+    answers: dict[int, Any] = field(default_factory=dict)
     errors: tuple[type[HoldfastError], ...] = ()
 
 
@@ -64,7 +69,7 @@ _ENDED = (*ERRORS_BY_REASON.values(), errors.BookingCancelled)
 
 GUESTS = Route(
     "POST", "/auth/guest", views.create_guest, "Get a token as a new guest", "tokens",
-    answers={201: schemas.GuestToken},
+    answers={201: schemas.GuestToken}, about=about.GUEST,
 )  # fmt: skip
 
 ROUTES = (
@@ -78,12 +83,14 @@ ROUTES = (
     ),
     Route(
         "POST", "/bookings", waiters.create_booking, "Book seats", "bookings", Access.BEARER,
-        mailboxes=SELLS, body=schemas.NewBooking, headers=("Idempotency-Key", "Prefer"),
-        answers={201: Booking, 200: Booking, 202: Booking | schemas.QueuedBooking},
+        mailboxes=SELLS, body=schemas.NewBooking, headers=("Idempotency-Key", "Prefer"), key_required=True,
+        about=about.BOOK,
+        answers={201: Booking, 200: Booking, 202: schemas.BookingOrQueued},
         errors=(
             *_EVENT, errors.TicketTypeNotFound, errors.TicketTypeRequired, errors.QuantityOverLimit,
             errors.AmountOverLimit, errors.AmountUnderLimit, errors.AmountOffStep, errors.NotOnSale,
-            errors.SalesNotStarted, errors.SalesEnded, *_ENDED,
+            errors.SalesNotStarted, errors.SalesEnded, errors.OwnerLimitReached, errors.TooManyHolds,
+            errors.BookingPaused, errors.PriceChanged, *_ENDED,
         ),
     ),
     Route(
@@ -101,12 +108,12 @@ ROUTES = (
     Route(
         "POST", "/bookings/{id}/cancel", views.cancel_booking, "Cancel a booking", "bookings", Access.BEARER,
         mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True,
-        answers={200: Booking, 202: Booking}, errors=(errors.CancellationClosed,),
+        answers={200: Booking, 202: Booking}, about=about.CANCEL, errors=(errors.CancellationClosed,),
     ),
     Route(
         "POST", "/payment/create-intent", waiters.create_payment_intent, "Get what Stripe.js needs to pay",
         "bookings", Access.BEARER, mailboxes=WRITES, body=schemas.NewPaymentIntent, headers=("Prefer",),
-        answers={200: schemas.PaymentIntent},
+        answers={200: schemas.PaymentIntent}, about=about.PAY,
         errors=(errors.NotFound, errors.NothingToPay, errors.AmountMismatch, *_ENDED),
     ),
     Route(
@@ -127,7 +134,7 @@ ROUTES = (
     Route(
         "PATCH", "/admin/events/{id}", views.update_event, "Change an event", "admin", Access.OPERATOR,
         mailboxes=WRITES, body=schemas.EventPatch, headers=("Idempotency-Key", "If-Match"), etag=True,
-        answers={200: Event},
+        answers={200: Event}, about=about.CHANGE,
         errors=(
             *_EVENT, errors.TicketTypeNotFound, errors.TicketTypesOverLimit, errors.CapacityBelowSold,
             errors.Conflict,
@@ -136,6 +143,7 @@ ROUTES = (
     Route(
         "POST", "/admin/events/{id}/cancel", views.cancel_event, "Cancel an event", "admin", Access.OPERATOR,
         mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True, answers={202: Event}, errors=_EVENT,
+        about=about.CANCEL_EVENT,
     ),
     Route(
         "POST", "/admin/events/{id}/refunds/retry", views.retry_refunds, "Retry all failed refunds of an event",
@@ -150,7 +158,8 @@ ROUTES = (
     Route(
         "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Refund a booking", "admin", Access.OPERATOR,
         mailboxes=WRITES, body=schemas.NewRefund, body_required=False,
-        headers=("Idempotency-Key", "If-Match"), etag=True, answers={200: Booking, 202: Booking},
+        headers=("Idempotency-Key", "If-Match"), key_required=True, etag=True,
+        answers={200: Booking, 202: Booking}, about=about.REFUND,
         errors=(errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
     ),
     # The view authenticates, as the token may also come in the first message.
@@ -158,8 +167,15 @@ ROUTES = (
     Route(
         "GET", "/openapi.json", docs.openapi_json, "This document", "operations", answers={200: "application/json"}
     ),
+    Route(
+        "GET", "/asyncapi.json", docs.asyncapi_json, "The WebSocket's messages as AsyncAPI", "operations",
+        answers={200: "application/json"},
+    ),
     Route("GET", "/docs", docs.docs_page, "This document as a page", "operations", answers={200: "text/html"}),
-    Route("GET", "/assets/{name}", docs.asset, "A file that the page loads", "operations", answers={200: "*/*"}),
+    Route(
+        "GET", "/assets/{name}", docs.asset, "A file that the page loads", "operations",
+        answers={200: "text/html, text/css, text/javascript"},
+    ),
 )  # fmt: skip
 
 # Every process serves these (`common.runtime.web.new_app`): they are listed here for the OpenAPI document.

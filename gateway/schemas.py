@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
+from common.contracts import resources
 from common.contracts.currencies import LARGEST_AMOUNT
 from common.contracts.messages import ItemRequest
 from common.contracts.resources import (
@@ -31,6 +32,8 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+PRICE = "The price of one seat, in the currency's minor unit"
+CAPACITY = "How many seats there are, sold and held ones included"
 # These descriptions of an event's fields also hold for what operators send.
 SHOWN = Event.model_fields
 SALES_END = "From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end"
@@ -42,28 +45,33 @@ CANCEL_AFTER_START = "Customers may cancel after the start; without it `cancel_u
 
 
 class NewBookingItem(ItemRequest):
+    """How many seats of which ticket type."""
+
     model_config = Body.model_config
 
-    ticket_type_id: Id
-    quantity: Quantity
+    ticket_type_id: Id = Field(description="The ticket type; each is named once")
+    quantity: Quantity = Field(description="How many seats")
 
 
 class NewBooking(Body):
-    """Either `items`, or `quantity` alone where the event has one ticket type."""
+    """Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`."""
 
-    # The rule of `_one_form` for JSON Schema, which the fields alone cannot express.
-    model_config = ConfigDict(
-        json_schema_extra={
-            "oneOf": [
-                {"required": [one], "properties": {one: {"type": kind}, other: {"type": "null"}}}
-                for one, kind, other in (("items", "array", "quantity"), ("quantity", "integer", "items"))
-            ]
-        }
+    event_id: Id = Field(description="The event")
+    items: tuple[NewBookingItem, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=TICKET_TYPES_MAX,
+        description=f"How many seats of which ticket types, {QUANTITY_MAX} at most; not beside `quantity`",
     )
-
-    event_id: Id
-    items: tuple[NewBookingItem, ...] | None = Field(default=None, min_length=1, max_length=TICKET_TYPES_MAX)
-    quantity: Quantity | None = None
+    quantity: Quantity | None = Field(
+        default=None, description="How many seats of the event's only ticket type; not beside `items`"
+    )
+    expected_amount: Annotated[int, Field(ge=0, le=LARGEST_AMOUNT)] | None = Field(
+        default=None,
+        description="What all seats together cost as the customer was shown it, in the currency's minor unit: at "
+        "another price the request is refused with `price_changed`, and no seats are held. A precondition, and no "
+        "content: the same Idempotency-Key with another `expected_amount` is the same booking",
+    )
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -78,29 +86,35 @@ class NewBooking(Body):
 
 
 class NewPaymentIntent(Body):
-    """`amount` and `currency` may be left out; if sent they must be the booking's."""
+    """Which booking is to be paid. `amount` and `currency` may be left out; if sent they must be the booking's."""
 
-    booking_id: Id
-    amount: Annotated[int, Field(ge=0, le=LARGEST_AMOUNT)] | None = None
-    currency: Currency | None = None
+    booking_id: Id = Field(description="The booking")
+    amount: Annotated[int, Field(ge=0, le=LARGEST_AMOUNT)] | None = Field(
+        default=None, description="What the booking costs, in the currency's minor unit"
+    )
+    currency: Currency | None = Field(default=None, description="The booking's currency")
 
 
 class NewEventTicketType(Body):
+    """A kind of seat of the new event."""
+
     name: Label
-    unit_amount: Amount
-    capacity: Capacity
+    unit_amount: Amount = Field(description=PRICE)
+    capacity: Capacity = Field(description=CAPACITY)
 
 
 class NewEvent(Body):
+    """An event with its ticket types."""
+
     name: Label
     starts_at: Time = Field(description="In the future")
     time_zone: TimeZone = "UTC"
     currency: SoldIn
-    on_sale: bool = True
+    on_sale: bool = Field(default=True, description=SHOWN["on_sale"].description)
     sales_start: Time | None = Field(None, description=SHOWN["sales_start"].description)
     sales_end: Time | None = Field(default=None, description=SALES_END)
     sell_after_start: bool = Field(default=False, description=SELL_AFTER_START)
-    max_per_booking: Quantity = 10
+    max_per_booking: Quantity = Field(default=10, description=SHOWN["max_per_booking"].description)
     max_per_owner: SeatLimit | None = Field(default=None, description=SHOWN["max_per_owner"].description)
     cancel_until: Time | None = Field(
         default=None,
@@ -109,7 +123,9 @@ class NewEvent(Body):
     cancel_after_start: bool = Field(default=False, description=CANCEL_AFTER_START)
     payment_methods: Methods = Field(PaymentMethods.INSTANT, description=SHOWN["payment_methods"].description)
     slow_payments_until: Time | None = Field(None, description=SHOWN["slow_payments_until"].description)
-    ticket_types: tuple[NewEventTicketType, ...] = Field(min_length=1, max_length=TICKET_TYPES_MAX)
+    ticket_types: tuple[NewEventTicketType, ...] = Field(
+        min_length=1, max_length=TICKET_TYPES_MAX, description=SHOWN["ticket_types"].description
+    )
 
 
 def left_out(factory: Callable[[], Any] = lambda: None, **about: Any) -> Any:
@@ -120,10 +136,10 @@ def left_out(factory: Callable[[], Any] = lambda: None, **about: Any) -> Any:
 class TicketTypePatch(Body):
     """With `id`: changes the fields that are sent. Without: adds a ticket type, which needs all other fields."""
 
-    id: Id = left_out()
+    id: Id = left_out(description="The ticket type that changes")
     name: Label = left_out()
-    unit_amount: Amount = left_out()
-    capacity: Capacity = left_out()
+    unit_amount: Amount = left_out(description=f"{PRICE}, for bookings from now on")
+    capacity: Capacity = left_out(description=CAPACITY)
 
     @model_validator(mode="after")
     def _complete_when_new(self) -> Self:
@@ -140,17 +156,19 @@ class EventPatch(Body):
     name: Label = left_out()
     starts_at: Time = left_out(description="If it changes: in the future")
     time_zone: TimeZone = left_out()
-    on_sale: bool = left_out()
+    on_sale: bool = left_out(description=SHOWN["on_sale"].description)
     sales_start: Time | None = left_out(description="null: immediately")
     sales_end: Time | None = left_out(description=SALES_END)
     sell_after_start: bool = left_out(description=SELL_AFTER_START)
-    max_per_booking: Quantity = left_out()
+    max_per_booking: Quantity = left_out(description=SHOWN["max_per_booking"].description)
     max_per_owner: SeatLimit | None = left_out(description=SHOWN["max_per_owner"].description)
     cancel_until: Time | None = left_out(description="null: customers may not cancel")
     cancel_after_start: bool = left_out(description=CANCEL_AFTER_START)
     payment_methods: Methods = left_out(description="Of later bookings")
     slow_payments_until: Time | None = left_out(description="null: three weeks before the start")
-    ticket_types: tuple[TicketTypePatch, ...] = left_out(tuple, max_length=TICKET_TYPES_MAX)
+    ticket_types: tuple[TicketTypePatch, ...] = left_out(
+        tuple, max_length=TICKET_TYPES_MAX, description="Changes of ticket types, and new ones"
+    )
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -161,15 +179,26 @@ class EventPatch(Body):
 
 
 class NewRefund(Body):
-    """Without `amount`, everything that is left is refunded."""
+    """How much goes back to the customer."""
 
-    amount: Annotated[int, Field(ge=1, le=LARGEST_AMOUNT)] | None = None
+    amount: Annotated[int, Field(ge=1, le=LARGEST_AMOUNT)] | None = Field(
+        default=None, description="In the currency's minor unit; left out or null: all that is left"
+    )
 
 
 # --- answers ----------------------------------------------------------------------------------------------
 
 
+class Booking(resources.Booking):
+    """One customer's seats at one event, from the request to its end."""
+
+    # Not part of the contract between the processes: the gateway adds it to what booking sends.
+    kind: Literal["booking"] = Field(default="booking", description="Which shape this is, beside `queued`")
+
+
 class QueuedPayment(Resource):
+    """How the money of a booking stands that is not made yet."""
+
     status: Literal["creating"] = "creating"
 
 
@@ -179,88 +208,54 @@ class QueuedBooking(Resource):
     Read it again at `Location`, or send the same request with the same Idempotency-Key.
     """
 
-    id: UUID
-    event_id: UUID
-    items: tuple[ItemRequest, ...]
+    kind: Literal["queued"] = Field(default="queued", description="Which shape this is, beside `booking`")
+    id: UUID = Field(description="The id that the booking will have")
+    event_id: UUID = Field(description="The event")
+    items: tuple[ItemRequest, ...] = Field(description="How many seats of which ticket types were asked for")
     status: Literal["pending"] = "pending"
     payment: QueuedPayment = QueuedPayment()
-    version: Literal[0] = 0
+    version: Literal[0] = Field(default=0, description="Less than that of any booking")
+
+
+BookingOrQueued = Annotated[Booking | QueuedBooking, Field(discriminator="kind")]
 
 
 class PaymentIntent(Resource):
     """What Stripe.js needs to let the customer pay."""
 
-    booking_id: UUID
-    payment_intent_id: str
-    client_secret: str
-    amount: Amount
+    booking_id: UUID = Field(description="The booking")
+    payment_intent_id: str = Field(description="Stripe's id of the PaymentIntent")
+    client_secret: str = Field(description="What Stripe.js confirms the intent with; keep it from others")
+    amount: Amount = Field(description="What the booking costs, in the currency's minor unit")
     currency: Currency
     currency_exponent: Exponent = None
-    publishable_key: str | None = None
+    publishable_key: str | None = Field(
+        default=None, description="The key of the Stripe account that Stripe.js needs; null where none is set"
+    )
 
 
 class GuestToken(Resource):
-    token: str
-    subject: str
-    expires_at: datetime
+    """A new guest: who has the token owns what is booked with it."""
+
+    token: str = Field(description="For the header `Authorization: Bearer …`")
+    subject: str = Field(description="Who the guest is: the owner of the bookings")
+    expires_at: datetime = Field(description="Until when the token is accepted")
 
 
 @cache
 def page_of(kind: type[Resource]) -> type[Resource]:
     """The model of a page of `kind`, with a name of its own in the OpenAPI document."""
-    return create_model(f"{kind.__name__}Page", __base__=Page[kind])  # type: ignore[valid-type]
-
-
-class FieldError(Resource):
-    loc: tuple[str | int, ...] = Field(description="Where: body, query, path or header, then the path to the value")
-    msg: str
-    type: str = Field(description="Which rule it breaks")
-    limit: int | datetime | None = Field(default=None, description="The rule's limit, where it is a number or time")
-
-
-class Problem(Resource):
-    """RFC 9457: `code` is stable, `detail` is for people."""
-
-    type: str
-    title: str
-    status: int
-    code: str
-    detail: str
-    errors: tuple[FieldError, ...] | None = None
+    about = f"A page of a list: each item is a `{kind.__name__}`."
+    return create_model(f"{kind.__name__}Page", __base__=Page[kind], __doc__=about)  # type: ignore[valid-type]
 
 
 class HealthState(Resource):
-    status: str
+    """Whether a process is well."""
+
+    status: str = Field(description="`ok`, or in one word what is wrong")
     problems: dict[str, str] | None = Field(
         default=None, description="What keeps the process from being ready, by the name of what is not well"
     )
     notices: dict[str, str] | None = Field(
         default=None, description="What an operator has to act on although the process can serve, by name"
     )
-
-
-# --- over the WebSocket -----------------------------------------------------------------------------------
-
-
-class Auth(Body):
-    """The first message, if there was no Authorization header; later ones renew the token."""
-
-    type: Literal["auth"]
-    token: str
-
-
-class Subscription(Body):
-    """A subscription to a booking or to an event."""
-
-    type: Literal["subscribe", "unsubscribe"]
-    booking_id: Id | None = None
-    event_id: Id | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.booking_id is None) == (self.event_id is None):
-            raise ValueError("name either booking_id or event_id")
-        return self
-
-
-ClientMessage = Annotated[Auth | Subscription, Field(discriminator="type")]

@@ -15,12 +15,12 @@ from common.contracts.messages import BOOKING_QUERIES, GetBooking, GetEvent
 from common.runtime.outages import Outage
 from common.runtime.web import TRACEPARENT
 from gateway.auth import AUTHENTICATOR, Identity
-from gateway.bookings import BookingView, Json, redacted
+from gateway.bookings import BookingView, Json, of_kind, redacted
 from gateway.hub import HUB, booking_topic, event_topic, owner_topic
 from gateway.limits import LOAD_SHEDDER, RATE_LIMITER, SNAPSHOT_SLOTS, client_address
 from gateway.queue_positions import QUEUE_POSITIONS
-from gateway.schemas import Auth, ClientMessage, Subscription
 from gateway.settings import SETTINGS
+from gateway.socket_messages import Auth, ClientMessage, Subscription
 from gateway.waiters import CALLS
 from gateway.websocket import Close, Socket, message_frame, state_frame, upgrade
 
@@ -172,7 +172,7 @@ class Session:
         call = partial(app[CALLS].call, timeout_s=app[SETTINGS].answer_seconds, traceparent=self._traceparent)
         if (id := message.booking_id) is not None:
             booking: Json = await call(GetBooking(booking_id=id, owner=identity.owner), id)
-            return redacted(booking) if identity.operator else booking
+            return redacted(booking) if identity.operator else of_kind(booking)
         assert message.event_id is not None
         event: Json = await call(GetEvent(event_id=message.event_id, operator=identity.operator), message.event_id)
         return event

@@ -31,7 +31,7 @@ from common.contracts.statuses import CancelReason
 from common.runtime.web import json_response, read_body
 from common.wiring import CLOCK
 from gateway.auth import IDENTITY, Identity, issue_guest
-from gateway.bookings import BookingView, Json, redacted
+from gateway.bookings import BookingView, Json, of_kind, redacted
 from gateway.requests import (
     AdminBookingsQuery,
     BookingsQuery,
@@ -42,6 +42,7 @@ from gateway.requests import (
     path_id,
     query,
     read,
+    required_key,
 )
 from gateway.schemas import EventPatch, NewEvent, NewRefund
 from gateway.settings import SETTINGS
@@ -174,7 +175,8 @@ async def retry_refunds(request: web.Request) -> web.Response:
 async def list_bookings(request: web.Request) -> web.Response:
     wanted, owner = query(request, BookingsQuery), request[IDENTITY].subject
     message = ListBookings(owner=owner, before=wanted.cursor, **wanted.model_dump(exclude={"cursor"}))
-    return page(await call(request, message, "bookings"))
+    answer = await call(request, message, "bookings")
+    return page({**answer, "items": [of_kind(booking) for booking in answer["items"]]})
 
 
 async def admin_list_bookings(request: web.Request) -> web.Response:
@@ -209,6 +211,7 @@ async def cancel_booking(request: web.Request) -> web.Response:
 
 async def refund_booking(request: web.Request) -> web.Response:
     id = path_id(request)
+    required_key(request)
     body = await read(request, NewRefund, empty=b"{}")
     by = operator_request(request, id, await read_body(request) or b"{}")
     message = RefundBooking(
@@ -225,5 +228,5 @@ def _booking(identity: Identity, answer: Json, *, changed: bool = False) -> web.
     """Operators see every booking without its client secret. 202 for a booking that was `changed` and for which
     Stripe has not answered yet."""
     status = 202 if changed and BookingView(answer).awaits_stripe else 200
-    shown = redacted(answer) if identity.operator else answer
+    shown = redacted(answer) if identity.operator else of_kind(answer)
     return json_response(shown, status=status, headers={hdrs.ETAG: entity_tag(answer["version"])})

@@ -23,7 +23,7 @@ from gateway.bookings import BookingView
 from gateway.hub import booking_topic, owner_topic
 from gateway.limits import BOOKING_SLOTS
 from gateway.queue_positions import QUEUE_POSITIONS
-from gateway.requests import Preference, idempotency_key, preference, read
+from gateway.requests import Preference, preference, read, required_key
 from gateway.schemas import NewBooking, NewPaymentIntent, PaymentIntent, QueuedBooking
 from gateway.settings import SETTINGS
 
@@ -189,12 +189,18 @@ async def create_booking(request: web.Request) -> web.Response:
     """Wait in a booking slot until there is a booking, up to republish_ms; then without one until it is payable."""
     app, owner = request.app, request[IDENTITY].subject
     settings, calls, traceparent = app[SETTINGS], app[CALLS], request[TRACEPARENT]
-    key = idempotency_key(request)
+    key = required_key(request)
     prefer = preference(request, settings.wait_seconds, settings.wait_max_seconds)
     body = await read(request, NewBooking)
     id = booking_id(owner, key)
     items = (ItemRequest(quantity=body.quantity),) if body.quantity is not None else body.items or ()
-    command = CreateBooking(booking_id=id, owner=owner, event_id=body.event_id, items=items)
+    command = CreateBooking(
+        booking_id=id,
+        owner=owner,
+        event_id=body.event_id,
+        items=items,
+        expected_amount=body.expected_amount,
+    )
     now = asyncio.get_running_loop().time
     with app[WAITERS].waiter(str(id), owner) as waiter:
         async with app[BOOKING_SLOTS]:

@@ -24,7 +24,7 @@ from common.runtime.outages import RedisOutage
 from common.runtime.supervisor import SUPERVISOR, cancel
 from common.runtime.web import new_app, read_body
 from gateway.auth import AUTHENTICATOR, Authenticator
-from gateway.requests import idempotency_key, path_id, read
+from gateway.requests import path_id, read, required_key
 from gateway.schemas import NewBooking, NewEvent
 from ops.migrate import tortoise_config
 from payment.models import Payment
@@ -40,7 +40,7 @@ SOCKETS = web.AppKey("sockets", defaultdict[str, set[web.WebSocketResponse]])
 async def create_booking(request: web.Request) -> web.Response:
     identity = await request.app[AUTHENTICATOR].authenticate(request)
     body = await read(request, NewBooking)
-    id = booking_id(identity.subject, idempotency_key(request))
+    id = booking_id(identity.subject, required_key(request))
     booking, created = await orders.hold(id, identity.subject, body, request.app[SETTINGS].hold_seconds)
     if orders.shown(booking).queued:
         booking = await orders.make_payable(booking, request.app[STRIPE])

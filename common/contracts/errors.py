@@ -65,6 +65,7 @@ OwnerLimitReached = _error("owner_limit_reached", 409, "More seats than one owne
 TooManyHolds = _error("too_many_holds", 409, "Too many bookings are waiting to be paid already", retryable=True)
 BookingPaused = _error("booking_paused", 409, "Holds were left to expire: wait before booking", retryable=True)
 SoldOut = _error("sold_out", 409, "Not enough seats are left")
+PriceChanged = _error("price_changed", 409, "The seats cost another amount than was expected: none are held")
 
 # The booking has ended: the reason.
 PaymentRejected = _error("payment_rejected", 409, "The payment was refused: the booking has failed")
@@ -75,6 +76,7 @@ EventCancelled = _error("event_cancelled", 409, "The event is cancelled: the boo
 BookingCancelled = _error("booking_cancelled", 409, "The booking is cancelled")
 
 # The present state, or an earlier request, does not allow it.
+IdempotencyKeyRequired = _error("idempotency_key_required", 400, "The request needs an Idempotency-Key")
 IdempotencyKeyReused = _error("idempotency_key_reused", 422, "The Idempotency-Key belongs to another request")
 # `etag` in `extra` is the current entity tag: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1.
 PreconditionFailed = _error("precondition_failed", 412, "It has changed since the version that If-Match names")

@@ -45,6 +45,6 @@ def new_traceparent() -> str:
     return f"00-{ids[:32]}-{ids[32:]}-01"
 
 
-def booking_id(subject: str, idempotency_key: str | None) -> UUID:
-    """The id of the booking that `subject` asks for: with a key always the same one, else a new one."""
-    return uuid7() if idempotency_key is None else uuid5(BOOKINGS, f"{subject}\0{idempotency_key}")
+def booking_id(subject: str, idempotency_key: str) -> UUID:
+    """The id of the booking that `subject` asks for: the same for the same key."""
+    return uuid5(BOOKINGS, f"{subject}\0{idempotency_key}")

@@ -13,13 +13,14 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from common.contracts.currencies import LARGEST_AMOUNT
+from common.contracts.open_enums import BookingReason, TransitionCause
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
 from common.contracts.values import QUANTITY_MAX, Dispute, PaymentError
 
 CAPACITY_MAX = 10_000_000
 
 Amount = Annotated[int, Field(ge=0, le=LARGEST_AMOUNT, description="In the currency's minor unit")]
-Currency = Annotated[str, StringConstraints(pattern="^[a-z]{3}$")]
+Currency = Annotated[str, StringConstraints(pattern="^[a-z]{3}$"), Field(description="By ISO 4217, in lower case")]
 Exponent = Annotated[
     int | None,
     Field(
@@ -73,18 +74,22 @@ def is_undecided(status: str, payment: str) -> bool:
 
 
 class Item(Resource):
-    ticket_type_id: UUID
-    quantity: int = Field(ge=1, le=QUANTITY_MAX)
+    """Seats of one ticket type, at the price at which they were booked."""
+
+    ticket_type_id: UUID = Field(description="The ticket type")
+    quantity: int = Field(ge=1, le=QUANTITY_MAX, description="How many seats")
     unit_amount: Amount
 
 
 class PaymentSummary(Resource):
+    """How the money of a booking stands."""
+
     status: PaymentStatus
-    intent_id: str | None = None
+    intent_id: str | None = Field(default=None, description="Stripe's id of the PaymentIntent")
     client_secret: str | None = Field(
         default=None, description="Only for the owner, and only while there is something to pay"
     )
-    last_error: PaymentError | None = None
+    last_error: PaymentError | None = Field(default=None, description="Why the last attempt to pay failed")
     queue_position: int | None = Field(
         default=None,
         description="While `creating`: how many bookings are before this one in the queue in front of Stripe; "
@@ -108,14 +113,16 @@ class PaymentSummary(Resource):
 
 
 class Booking(Resource):
-    id: UUID
-    event_id: UUID
-    items: tuple[Item, ...]
+    """One customer's seats at one event, from the request to its end."""
+
+    id: UUID = Field(description="Its id, the same for the same owner and Idempotency-Key")
+    event_id: UUID = Field(description="The event")
+    items: tuple[Item, ...] = Field(description="How many seats of which ticket types")
     amount: Amount
     currency: Currency
     currency_exponent: Exponent = None
     status: BookingStatus
-    reason: str | None = None
+    reason: BookingReason | None = Field(default=None, description="Why it is not, or no longer, confirmed")
     payment: PaymentSummary
     version: int = Field(description="Grows by one with each change: what clients order by")
     expires_at: datetime | None = Field(
@@ -126,12 +133,12 @@ class Booking(Resource):
         description="The last moment of the hold: time to try again after a decline ends there. Null until the "
         "payment can be made",
     )
-    closing: str | None = Field(
+    closing: BookingReason | None = Field(
         default=None,
         description="Of a pending booking: what it will be cancelled for as soon as Stripe has canceled its intent",
     )
-    created_at: datetime
-    updated_at: datetime
+    created_at: datetime = Field(description="When it was made")
+    updated_at: datetime = Field(description="When `version` grew last")
 
     @property
     def queued(self) -> bool:
@@ -150,46 +157,52 @@ class Booking(Resource):
 class Transition(Resource):
     """One change of a booking, and what caused it."""
 
-    version: int
-    from_status: BookingStatus | None
+    version: int = Field(description="The booking's version from then on")
+    from_status: BookingStatus | None = Field(description="Null for the first change, which made the booking")
     to_status: BookingStatus
-    reason: str | None
+    reason: BookingReason | None = Field(description="Why it is not, or no longer, confirmed")
     payment_status: PaymentStatus
-    cause_type: str
-    cause_id: str
-    at: datetime
+    cause_type: TransitionCause
+    cause_id: str = Field(description="The id of the message that caused it; empty where time alone did")
+    at: datetime = Field(description="When it happened")
 
 
 class TicketType(Resource):
-    id: UUID
-    name: Name
-    unit_amount: Amount
-    capacity: int
-    available: int
+    """A kind of seat of one event, with a price and a capacity."""
+
+    id: UUID = Field(description="Its id")
+    name: Name = Field(description="Its title")
+    unit_amount: Amount = Field(description="The price of one seat, in the currency's minor unit")
+    capacity: int = Field(description="How many seats there are, sold and held ones included")
+    available: int = Field(description="How many seats are free")
 
 
 class Event(Resource):
-    id: UUID
-    name: Name
-    starts_at: datetime
+    """A performance for which seats are sold."""
+
+    id: UUID = Field(description="Its id")
+    name: Name = Field(description="Its title")
+    starts_at: datetime = Field(description="When it starts")
     time_zone: str = Field(default="UTC", description="The venue's, by its IANA name: times themselves are in UTC")
     currency: Currency
     currency_exponent: Exponent = None
-    on_sale: bool
+    on_sale: bool = Field(description="Whether seats are sold at all: the operators' switch")
     sales_start: datetime | None = Field(default=None, description="Before it nothing is sold; null: at once")
     sales_end: datetime | None = Field(
         default=None,
         description="From then on nothing is sold: the start, unless another time was set. Null: no end",
     )
-    sell_after_start: bool = False
-    cancel_after_start: bool = False
-    ticket_types: tuple[TicketType, ...]
-    max_per_booking: int
+    sell_after_start: bool = Field(default=False, description="Whether seats are sold after the start")
+    cancel_after_start: bool = Field(default=False, description="Whether customers may cancel after the start")
+    ticket_types: tuple[TicketType, ...] = Field(description="Its ticket types, in their order")
+    max_per_booking: int = Field(description="The most seats of one booking")
     max_per_owner: int | None = Field(
         default=None,
         description="How many seats one owner may have, over all bookings; null: as many as this Holdfast allows",
     )
-    cancel_until: datetime | None = None
+    cancel_until: datetime | None = Field(
+        default=None, description="Until when customers may cancel a booking that is paid; null: never"
+    )
     called_off_at: datetime | None = Field(default=None, description="Since when it is cancelled, for good")
     payment_methods: PaymentMethods = Field(
         default=PaymentMethods.ALL,
@@ -210,8 +223,8 @@ class Event(Resource):
 class OperatorsTicketType(TicketType):
     """Of the seats that are not available: `held` by pending bookings, `sold` to confirmed ones."""
 
-    held: int
-    sold: int
+    held: int = Field(description="Seats of pending bookings")
+    sold: int = Field(description="Seats of confirmed bookings")
 
 
 class Refunds(Resource):
@@ -224,7 +237,7 @@ class Refunds(Resource):
         description="Stripe has it and waits, as for our balance, or refuses it for now and is asked again: "
         "`payment.refund_waiting` of each booking says for what",
     )
-    succeeded: int
+    succeeded: int = Field(description="Given back in full")
     failed: int = Field(description="Money is left and nobody gives it back by itself: an operator has to")
     disputed: int = Field(description="The customer's bank decides about the money")
 
@@ -233,7 +246,7 @@ class Progress(Resource):
     """How far the cancellation of an event has come."""
 
     bookings: int = Field(description="To be ended: those that are cancelled for it, and those still to be")
-    cancelled: int
+    cancelled: int = Field(description="How many of them are cancelled for it")
     refunds: Refunds
     finished: bool = Field(description="Nothing is to be cancelled, and no refund owed, under way or waiting")
 
@@ -241,13 +254,13 @@ class Progress(Resource):
 class RefundRetry(Resource):
     """How far an operator's request to retry all failed refunds of an event has come."""
 
-    id: UUID
-    event_id: UUID
-    asked_at: datetime
+    id: UUID = Field(description="Made from the operator's Idempotency-Key")
+    event_id: UUID = Field(description="The event")
+    asked_at: datetime = Field(description="When the operator asked")
     refunds: int = Field(description="Bookings whose refund is tried again")
     remaining: int = Field(description="Not tried again yet")
     under_way: int = Field(description="Owed, taken up, or waiting at Stripe")
-    succeeded: int
+    succeeded: int = Field(description="Given back")
     failed: int = Field(description="Failed again")
     finished: bool = Field(description="None is remaining or under way")
 
@@ -255,7 +268,7 @@ class RefundRetry(Resource):
 class OperatorsEvent(Event):
     """An event as operators see it. With a cancellation's progress, `version` also counts its bookings' changes."""
 
-    ticket_types: tuple[OperatorsTicketType, ...]
+    ticket_types: tuple[OperatorsTicketType, ...] = Field(description="Its ticket types, in their order")
     progress: Progress | None = Field(
         default=None, description="Of a cancelled event, where it is read by itself; null in lists"
     )
@@ -268,5 +281,5 @@ T = TypeVar("T")
 
 
 class Page(Resource, Generic[T]):
-    items: tuple[T, ...]
-    next_cursor: str | None = None
+    items: tuple[T, ...] = Field(description="What is on this page, in the order of the list")
+    next_cursor: str | None = Field(default=None, description="Where the next page begins; null on the last one")

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 
 class BookingStatus(StrEnum):
+    """Where a booking is in its life: seats are held while it is pending, and sold once it is confirmed."""
+
     PENDING = "pending"
     CONFIRMED = "confirmed"
     CANCELLED = "cancelled"
@@ -54,3 +56,17 @@ class CancelReason(StrEnum):
     BY_CUSTOMER = "by_customer"
     BY_OPERATOR = "by_operator"
     EVENT_CANCELLED = "event_cancelled"
+
+
+class Reason(StrEnum):
+    """Why a booking is not, or no longer, confirmed."""
+
+    SOLD_OUT = "sold_out"
+    HOLD_EXPIRED = "hold_expired"
+    PAYMENT_REJECTED = "payment_rejected"
+    PAYMENT_MISMATCH = "payment_mismatch"
+    PAYMENT_CANCELED = "payment_canceled"
+    REFUNDED = "refunded"
+    BY_CUSTOMER = CancelReason.BY_CUSTOMER.value
+    BY_OPERATOR = CancelReason.BY_OPERATOR.value
+    EVENT_CANCELLED = CancelReason.EVENT_CANCELLED.value

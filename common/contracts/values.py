@@ -20,9 +20,14 @@ QUANTITY_MAX = 1000
 class PaymentError:
     """Why a payment was declined, in Stripe's words: https://docs.stripe.com/declines/codes."""
 
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
     code: str
+    """Stripe's code of the error; any text of Stripe's"""
     decline_code: str | None = None
+    """The bank's reason; any text of Stripe's"""
     message: str | None = None
+    """Stripe's text for the customer"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +37,17 @@ class Dispute:
     __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
 
     id: str
+    """Stripe's id"""
     status: str
     """Open or lost ones make the booking's payment `disputed`"""
     amount: int | None = None
     """In the currency's minor unit"""
     currency: str | None = None
+    """By ISO 4217, in lower case"""
     reason: str | None = None
+    """The customer's reason, by Stripe's names"""
     opened_at: datetime | None = None
+    """When it was opened, by Stripe's clock"""
     respond_by: datetime | None = None
     """Until when Stripe takes evidence"""
 

@@ -17,6 +17,7 @@ from tests.acceptance.holdfast import Holdfast
 pytestmark = pytest.mark.timeout(120)
 
 JSON_TYPE = {"Content-Type": "application/json"}
+KEY = {"Idempotency-Key": "never-booked"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ BODIES: dict[str, tuple[Make, int, str]] = {
 @pytest.mark.parametrize("name", BODIES)
 async def test_an_invalid_booking_is_refused(setup: Setup, name: str) -> None:
     make, status, code = BODIES[name]
-    assert_problem(await setup.owner.request("POST", "/bookings", json=make(setup)), status, code)
+    assert_problem(await setup.owner.request("POST", "/bookings", json=make(setup), headers=KEY), status, code)
 
 
 RAW: dict[str, tuple[bytes, dict[str, str], int, str]] = {
@@ -134,13 +135,20 @@ RAW: dict[str, tuple[bytes, dict[str, str], int, str]] = {
 @pytest.mark.parametrize("name", RAW)
 async def test_body_that_cannot_be_read_is_refused(setup: Setup, name: str, path: str) -> None:
     body, headers, status, code = RAW[name]
-    assert_problem(await setup.owner.request("POST", path, data=body, headers=headers), status, code)
+    assert_problem(await setup.owner.request("POST", path, data=body, headers=KEY | headers), status, code)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "with space", "grün"])
 async def test_an_invalid_idempotency_key_is_refused(setup: Setup, key: str) -> None:
     answer = await setup.owner.request("POST", "/bookings", json=setup.items(), headers={"Idempotency-Key": key})
     assert_problem(answer, 422, "invalid_request")
+
+
+@pytest.mark.parametrize("path", ["/bookings", "/admin/bookings/{}/refund"])
+async def test_request_that_costs_seats_or_money_without_a_key_is_refused(setup: Setup, path: str) -> None:
+    operator = setup.holdfast.client(operator=True)
+    answer = await operator.request("POST", path.format(setup.booking["id"]), json=setup.items())
+    assert_problem(answer, 400, "idempotency_key_required")
 
 
 async def test_key_with_other_content_is_refused(setup: Setup) -> None:
@@ -193,7 +201,7 @@ async def test_bad_tokens_are_refused(setup: Setup) -> None:
     anybody = setup.holdfast.anybody
     for name, token in tokens(setup.holdfast).items():
         headers = {"Authorization": token} if token else {}
-        answer = await anybody.request("POST", "/bookings", json=setup.items(), headers=headers)
+        answer = await anybody.request("POST", "/bookings", json=setup.items(), headers=KEY | headers)
         assert (answer.status, answer.code) == (401, "unauthorized"), name
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
         answer = await anybody.request("GET", f"/bookings/{setup.booking['id']}", headers=headers)

@@ -88,7 +88,7 @@ async def test_same_key_of_two_clients_makes_two_bookings(holdfast: Holdfast) ->
 async def test_one_ticket_type_need_not_be_named(holdfast: Holdfast) -> None:
     client, event = holdfast.client(), await holdfast.event((1000, 5))
     body = {"event_id": event["id"], "quantity": 2}
-    booking = (await client.request("POST", "/bookings", json=body)).ok(201)
+    booking = (await client.request("POST", "/bookings", json=body, headers={"Idempotency-Key": "two"})).ok(201)
     (item,) = booking["items"]
     assert (item["ticket_type_id"], item["quantity"]) == (event["ticket_types"][0]["id"], 2)
 

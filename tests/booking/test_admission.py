@@ -70,6 +70,9 @@ REFUSED = [
     (request((A, 1)), EVENT._replace(sales_end=NOW), "sales_ended"),
     (request((A, 1)), EVENT._replace(starts_at=NOW), "sales_ended"),
     (request((FREE, 1)), EVENT._replace(starts_at=NOW), "sales_ended"),
+    (request((A, 2), (B, 1), expected_amount=5999), EVENT, "price_changed"),
+    (request((A, 1), expected_amount=0), EVENT, "price_changed"),
+    (request((FREE, 1), expected_amount=1), EVENT, "price_changed"),
 ]
 
 
@@ -84,6 +87,12 @@ def test_a_refused_request_takes_no_seats(asked: CreateBooking, event: Event | N
     assert isinstance(refused, HoldfastError)
     assert refused.code == code
     assert free_in(seats) == dict.fromkeys(TYPES, left)
+
+
+def test_a_refusal_of_the_price_says_what_the_seats_cost_now() -> None:
+    refused = admitted(request((A, 2), (B, 1), expected_amount=5999))
+    assert refused.extra == {"amount": 6000, "expected_amount": 5999, "currency": "eur"}
+    assert isinstance(admitted(request((A, 2), (B, 1), expected_amount=6000)), Booking)
 
 
 TAKEN = [

@@ -16,6 +16,7 @@ from common.contracts.messages import (
     EventChanges,
     ItemRequest,
     Reply,
+    TicketTypeChange,
     UpdateEvent,
 )
 from common.contracts.resources import Booking
@@ -162,6 +163,45 @@ async def test_price_is_that_of_the_time_of_booking(stage: Stage) -> None:
     (after,) = await stage.book(show.order(1))
     (again,) = await stage.book(order)
     assert (before.amount, after.amount, again.amount) == (2500, 9900, 2500)
+
+
+async def test_another_price_than_was_expected_holds_nothing(stage: Stage) -> None:
+    """Neither a booking is made nor a seat taken; at the right price the same key books."""
+    show = await stage.show(10)
+    order = show.order(2)
+    for expected in (4999, 5001, 0):
+        (refused,) = await stage.call(order.model_copy(update={"expected_amount": expected}))
+        assert refused.error == "price_changed"
+        assert refused.extra == {"amount": 5000, "expected_amount": expected, "currency": "eur"}
+    assert await stage.rows("SELECT id FROM bookings") == []
+    assert await stage.seats(show) == [(0, 0)]
+    (made,) = await stage.book(order.model_copy(update={"expected_amount": 5000}))
+    assert (made.status, made.amount) == ("pending", 5000)
+
+
+async def test_what_is_expected_is_no_part_of_the_request(stage: Stage) -> None:
+    """A booking that is there is the answer, also to a repetition that expects another price or none."""
+    show = await stage.show(10)
+    order = show.order(2)
+    (made,) = await stage.book(order.model_copy(update={"expected_amount": 5000}))
+    for expected in (5000, 1, None):
+        (again,) = await stage.book(order.model_copy(update={"expected_amount": expected}))
+        assert again == made
+    assert await stage.seats(show) == [(2, 0)]
+
+
+async def test_the_price_is_compared_with_that_of_the_database(stage: Stage) -> None:
+    """Memory still has the price that the client expects; another process has changed it."""
+    show = await stage.show(10)
+    await stage.book(show.order(1))
+    other = Stage.build(stage.database, stage.redis)
+    dearer = TicketTypeChange(id=show.types[0], new=False, unit_amount=2600)
+    await other.give(UpdateEvent(event_id=show.id, changes=EventChanges(), ticket_types=(dearer,)))
+    (refused,) = await stage.call(show.order(1).model_copy(update={"expected_amount": 2500}))
+    assert (refused.error, refused.extra["amount"]) == ("price_changed", 2600)
+    (made,) = await stage.book(show.order(1).model_copy(update={"expected_amount": 2600}))
+    assert made.amount == 2600
+    assert await stage.seats(show) == [(2, 0)]
 
 
 async def test_sales_stop_with_the_event(stage: Stage) -> None:

@@ -145,7 +145,7 @@ async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
     stage: Stage, statement: str, tables: set[str]
 ) -> None:
     """Postgres keeps that plan while a sale fills the tables."""
-    for query in ("TRUNCATE bookings", "TRUNCATE events CASCADE", "TRUNCATE operator_requests"):
+    for query in ("TRUNCATE bookings", "TRUNCATE events CASCADE", "TRUNCATE operator_requests", "TRUNCATE buyers"):
         await stage.rows(query)
     done = await planned(stage, statement)
     scans = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]

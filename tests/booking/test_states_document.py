@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from booking.domain import TABLE
-from booking.state import Reason
 from booking.triggers import Trigger
-from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
+from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus, Reason
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "states.md").read_text()
 

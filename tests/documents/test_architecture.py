@@ -173,7 +173,7 @@ def test_pauses_are_those_of_the_code() -> None:
 # --- links
 
 
-@pytest.mark.parametrize("path", ["docs/architecture.md", *PAGES])
+@pytest.mark.parametrize("path", ["docs/architecture.md", *(path for path in PAGES if path.endswith(".md"))])
 def test_links_lead_somewhere(path: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]

@@ -71,7 +71,7 @@ def _bytes(harness: Harness) -> st.SearchStrategy[bytes]:
     token = harness.callers["user"].client.token or ""
     right = (
         f"GET /bookings HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\n\r\n",
-        f"POST /bookings HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\n"
+        f"POST /bookings HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: k\r\n"
         "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
         "POST /payment/webhook HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         "GET /events HTTP/1.1\r\nHost: here\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
@@ -143,7 +143,7 @@ async def _exchange(server: Server, content: bytes) -> Reply | None:
 async def slow(harness: Harness, requests: int, seed: int, tally: Tally, progress: Progress) -> None:
     """Headers that never end, and bodies that come byte by byte."""
     token = harness.callers["user"].client.token or ""
-    rest = "Host: here\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+    rest = "Host: here\r\nIdempotency-Key: slow\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
     heads = {
         "header": b"GET /events HTTP/1.1\r\nHost: here\r\nX-Slow: ",
         "body": f"POST /bookings HTTP/1.1\r\nAuthorization: Bearer {token}\r\n{rest}".encode(),

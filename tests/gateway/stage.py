@@ -160,6 +160,11 @@ def bearer(subject: str = "alice", **kwargs: Any) -> dict[str, str]:
     return {"Authorization": f"Bearer {token(subject, **kwargs)}"}
 
 
+def keyed(subject: str = "alice", **kwargs: Any) -> dict[str, str]:
+    """`bearer`, with a new Idempotency-Key."""
+    return bearer(subject, **kwargs) | {"Idempotency-Key": str(uuid4())}
+
+
 @asynccontextmanager
 async def acting(redis_url: str) -> AsyncIterator[ScriptedBooking]:
     actor = ScriptedBooking(redis_url)
@@ -195,7 +200,7 @@ def booking(
 ) -> Booking:
     """A booking as its owner sees it."""
     payable = payment in ("awaiting", "action_required")
-    seen = Booking.model_validate(
+    made = Booking.model_validate(
         {
             "id": id or uuid4(),
             "event_id": EVENT_ID,
@@ -215,11 +220,16 @@ def booking(
             "updated_at": "2030-01-01T00:00:00Z",
         }
     )
-    return Booking.model_validate(seen.model_dump())  # all fields set, as the booking actor sends it
+    return Booking.model_validate(made.model_dump())  # all fields set, as the booking actor sends it
 
 
 def as_json(state: Booking | Event) -> dict[str, Any]:
     return state.model_dump(mode="json")
+
+
+def as_seen(state: Booking) -> dict[str, Any]:
+    """The booking as clients get it: with the member that the gateway adds."""
+    return as_json(state) | {"kind": "booking"}
 
 
 def create_reply(state: Booking, created: bool = True) -> dict[str, Any]:

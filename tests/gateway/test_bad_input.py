@@ -21,6 +21,7 @@ from tests.gateway.stage import (
     acting,
     bearer,
     flush,
+    keyed,
     serving,
 )
 
@@ -88,7 +89,7 @@ BOOKINGS: list[tuple[Any, list[Any]]] = [
 async def test_an_invalid_booking_is_refused_with_the_location(
     gateway: Client, nothing_happens: None, body: Any, loc: list[Any]
 ) -> None:
-    headers = bearer() | {"Content-Type": "application/json"}
+    headers = keyed() | {"Content-Type": "application/json"}
     response = await gateway.post("/bookings", data=json.dumps(body), headers=headers)
     problem = await response.json()
     assert (response.status, problem["code"]) == (422, "invalid_request")
@@ -125,7 +126,7 @@ async def test_an_unreadable_body_is_refused(
     status: int,
     code: str,
 ) -> None:
-    all_headers = bearer() | {"Content-Type": "application/json"} | headers
+    all_headers = keyed() | {"Content-Type": "application/json"} | headers
     response = await gateway.post("/bookings", data=body, headers=all_headers)
     assert (response.status, (await response.json())["code"]) == (status, code)
 
@@ -136,7 +137,7 @@ async def test_a_body_in_pieces_over_the_limit_is_refused(gateway: Client, nothi
             yield b" " * 1000
 
     response = await gateway.post(
-        "/bookings", data=pieces(), headers=bearer() | {"Content-Type": "application/json"}
+        "/bookings", data=pieces(), headers=keyed() | {"Content-Type": "application/json"}
     )
     assert response.status == 413
 
@@ -162,7 +163,7 @@ async def test_a_body_that_does_not_arrive_in_time_is_refused(
         yield b"{"
         await asyncio.get_running_loop().create_future()
 
-    headers = bearer() | {"Content-Type": "application/json"}
+    headers = keyed() | {"Content-Type": "application/json"}
     async with serving(redis_server.url, body_seconds=0.1) as hasty:
         response = await hasty.post("/bookings", data=chunks(), headers=headers)
         assert (response.status, (await response.json())["code"]) == (408, "request_timeout")
@@ -350,7 +351,7 @@ async def test_an_invalid_event_is_refused_with_the_location(
 async def test_other_invalid_bodies_are_refused(
     gateway: Client, nothing_happens: None, method: str, path: str, body: Any
 ) -> None:
-    response = await gateway.request(method, path, json=body, headers=OPERATOR)
+    response = await gateway.request(method, path, json=body, headers=keyed("root", operator=True))
     assert (response.status, (await response.json())["code"]) == (422, "invalid_request")
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
-from common.contracts.errors import EventNotFound, IdempotencyKeyReused, SoldOut
+from common.contracts.errors import EventNotFound, IdempotencyKeyReused, PriceChanged, SoldOut
 from common.contracts.ids import booking_id
 from common.contracts.messages import CreateBooking, GetBooking
 from common.messaging.envelope import answer
@@ -23,6 +23,7 @@ from tests.gateway.stage import (
     Client,
     ScriptedBooking,
     as_json,
+    as_seen,
     bearer,
     booking,
     create_reply,
@@ -55,7 +56,7 @@ async def test_answers_201_once_the_booking_is_payable(gateway: Client, actor: S
     assert response.headers["Location"] == f"/bookings/{ID}"
     assert response.headers["Cache-Control"] == "no-store"
     assert "Preference-Applied" not in response.headers
-    assert await response.json() == as_json(booking(ID, version=2))
+    assert await response.json() == as_seen(booking(ID, version=2))
 
 
 async def test_a_free_booking_is_confirmed_at_once(gateway: Client, actor: ScriptedBooking) -> None:
@@ -106,10 +107,23 @@ async def test_a_reused_key_is_refused_even_if_a_notification_of_the_other_booki
     assert (response.status, (await response.json())["code"]) == (422, "idempotency_key_reused")
 
 
-async def test_without_a_key_each_request_is_a_booking_of_its_own(gateway: Client, actor: ScriptedBooking) -> None:
-    actor.on(CreateBooking, lambda message: create_reply(booking(message.booking_id)))
-    ids = {(await (await gateway.post("/bookings", json=ITEMS, headers=bearer())).json())["id"] for _ in "ab"}
-    assert len(ids) == 2
+@pytest.mark.parametrize("path", ["/bookings", f"/admin/bookings/{EVENT_ID}/refund"])
+async def test_what_costs_seats_or_money_needs_a_key(gateway: Client, actor: ScriptedBooking, path: str) -> None:
+    """Whatever the body is: without a key the client could not repeat it safely."""
+    for body in (ITEMS, {}):
+        response = await gateway.post(path, json=body, headers=bearer("root", operator=True))
+        assert (response.status, (await response.json())["code"]) == (400, "idempotency_key_required")
+    assert actor.received == []
+
+
+async def test_the_amount_that_a_client_expects_is_passed_on(gateway: Client, actor: ScriptedBooking) -> None:
+    members = {"amount": 6000, "expected_amount": 5000, "currency": "eur"}
+    actor.on(CreateBooking, PriceChanged("The seats cost 6000", **members))
+    response = await gateway.post("/bookings", json=ITEMS | {"expected_amount": 5000}, headers=keyed())
+    problem = await response.json()
+    assert (response.status, problem["code"]) == (409, "price_changed")
+    assert problem.items() >= members.items()
+    assert [message.expected_amount for message in actor.messages(CreateBooking)] == [5000]
 
 
 async def test_the_same_key_of_another_subject_is_another_booking(gateway: Client, actor: ScriptedBooking) -> None:
@@ -159,7 +173,7 @@ async def test_a_client_that_does_not_wait_gets_the_booking_as_it_is(
     actor.on(CreateBooking, creating)
     response = await gateway.post("/bookings", json=ITEMS, headers=keyed(Prefer=prefer))
     assert (response.status, response.headers["Preference-Applied"]) == (202, applied)
-    assert await response.json() == as_json(booking(ID, payment="creating", version=1))
+    assert await response.json() == as_seen(booking(ID, payment="creating", version=1))
 
 
 async def test_202_with_the_booking_when_it_is_not_payable_in_time(start: Gateway, actor: ScriptedBooking) -> None:
@@ -175,6 +189,7 @@ async def test_202_has_only_the_request_when_no_booking_is_known(start: Gateway)
     response = await gateway.post("/bookings", json=ITEMS, headers=keyed())
     assert (response.status, response.headers["Location"]) == (202, f"/bookings/{ID}")
     assert await response.json() == {
+        "kind": "queued",
         "id": str(ID),
         "event_id": str(EVENT_ID),
         "items": ITEMS["items"],

@@ -25,6 +25,7 @@ from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, event, operators_event
 
 OPERATOR = bearer("root", operator=True)
+KEY = {"Idempotency-Key": "k-1"}
 NEW = {
     "name": "Concert",
     "starts_at": "2031-01-01T22:00:00Z",
@@ -76,7 +77,7 @@ async def test_the_response_to_a_change_has_an_etag(
     gateway: Client, actor: ScriptedBooking, method: str, path: str, body: Any, kind: type[Message]
 ) -> None:
     script(actor)
-    response = await gateway.request(method, path, json=body, headers=OPERATOR)
+    response = await gateway.request(method, path, json=body, headers=OPERATOR | KEY)
     assert response.status in (200, 201, 202)
     # A retry of refunds shows no version: the event does not change.
     tag = None if kind is RetryRefunds else '"7"' if "bookings" in path else '"4"'
@@ -139,7 +140,7 @@ async def test_if_match_names_versions(
     gateway: Client, actor: ScriptedBooking, values: list[str], versions: tuple[int, ...] | None
 ) -> None:
     script(actor)
-    headers = [*OPERATOR.items(), *(("If-Match", value) for value in values)]
+    headers = [*(OPERATOR | KEY).items(), *(("If-Match", value) for value in values)]
     response = await gateway.patch(f"/admin/events/{EVENT_ID}", json={}, headers=headers)
     assert response.status == 200
     assert [message.if_match for message in actor.messages(UpdateEvent)] == [versions]
@@ -171,7 +172,7 @@ async def test_every_change_can_be_limited_to_one_version(
 ) -> None:
     """The booking process decides; its refusal carries the current tag."""
     actor.on(kind, PreconditionFailed(etag='"8"'))
-    headers = OPERATOR | {"If-Match": '"7"'}
+    headers = OPERATOR | KEY | {"If-Match": '"7"'}
     response = await gateway.request(method, path, json=body, headers=headers)
     assert (response.status, (await response.json())["code"]) == (412, "precondition_failed")
     assert response.headers["ETag"] == '"8"'
@@ -201,12 +202,13 @@ async def test_the_message_has_the_operators_subject_operation_and_key(
 ) -> None:
     """The operation is the method and the path, with the id in it."""
     script(actor)
-    await gateway.request(method, path, json=body, headers=OPERATOR | {"Idempotency-Key": "k-1"})
-    await gateway.request(method, path, json=body, headers=OPERATOR)
     same_path = path.replace(str(EVENT_ID), str(EVENT_ID).upper())
-    await gateway.request(method, same_path, json=body, headers=OPERATOR)
+    for address, key in ((path, KEY), (path, {}), (same_path, {})):
+        await gateway.request(method, address, json=body, headers=OPERATOR | key)
+    await gateway.request(method, same_path, json=body, headers=OPERATOR | {"Idempotency-Key": "k-2"})
     requests = sent(actor, kind)
-    assert [request.key for request in requests] == ["k-1", None, None]
+    optional = [] if kind is RefundBooking else [None, None]
+    assert [request.key for request in requests] == ["k-1", *optional, "k-2"]
     assert {(request.subject, request.operation) for request in requests} == {("root", f"{method} {path}")}
     assert len({request.content_hash for request in requests}) == 1
 
@@ -241,9 +243,9 @@ async def test_the_content_hash_ignores_how_the_json_is_written(gateway: Client,
 async def test_an_empty_body_is_a_refund_without_an_amount(gateway: Client, actor: ScriptedBooking) -> None:
     script(actor)
     path = f"/admin/bookings/{EVENT_ID}/refund"
-    await gateway.post(path, headers=OPERATOR)
-    await gateway.post(path, json={}, headers=OPERATOR)
-    await gateway.post(path, json={"amount": 500}, headers=OPERATOR)
+    await gateway.post(path, headers=OPERATOR | KEY)
+    await gateway.post(path, json={}, headers=OPERATOR | KEY)
+    await gateway.post(path, json={"amount": 500}, headers=OPERATOR | KEY)
     one, same, other = [request.content_hash for request in sent(actor, RefundBooking)]
     assert (one == same, one == other) == (True, False)
 

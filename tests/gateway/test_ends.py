@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 
-from booking.state import Reason
 from common.contracts.errors import HoldfastError
 from common.contracts.messages import CreateBooking, RequestPayment
 from common.contracts.resources import Booking
-from common.contracts.statuses import BookingStatus, PaymentStatus
+from common.contracts.statuses import BookingStatus, PaymentStatus, Reason
 from gateway.bookings import BookingView
 from tests.gateway.stage import Client, ScriptedBooking, as_json, bearer, booking, create_reply
 from tests.gateway.test_bookings import ID, ITEMS, creating, keyed

@@ -26,6 +26,7 @@ from tests.gateway.stage import (
     booking,
     create_reply,
     event,
+    keyed,
     serving,
 )
 
@@ -43,7 +44,7 @@ async def test_bookings_are_refused_while_a_mailbox_is_over_its_limit(
     for _ in range(3):
         await redis.xadd(mailbox, {"some": "work"})
     await shedder.sample()
-    response = await gateway.post("/bookings", json=BOOK, headers=bearer())
+    response = await gateway.post("/bookings", json=BOOK, headers=keyed())
     assert (response.status, (await response.json())["code"]) == (503, "unavailable")
     assert 1 <= int(response.headers["Retry-After"]) <= 5
     assert (await gateway.get("/health/ready")).status == 200
@@ -53,7 +54,7 @@ async def test_bookings_are_refused_while_a_mailbox_is_over_its_limit(
         actor.on(CreateBooking, lambda message: create_reply(booking(message.booking_id)))
         await redis.delete(mailbox)
         await shedder.sample()
-        assert (await gateway.post("/bookings", json=BOOK, headers=bearer())).status == 201
+        assert (await gateway.post("/bookings", json=BOOK, headers=keyed())).status == 201
     await redis.aclose()
 
 
@@ -86,7 +87,7 @@ async def test_an_outage_of_redis_is_503_until_it_ends(tmp_path: Path) -> None:
         async with connect(server.url) as redis:
             await until(lambda: waits(redis))
         await server.stop()
-        response = await gateway.post("/bookings", json=BOOK, headers=bearer())
+        response = await gateway.post("/bookings", json=BOOK, headers=keyed())
         assert (response.status, (await response.json())["code"]) == (503, "unavailable")
         assert response.headers["Retry-After"] == "1"
         assert (await gateway.get("/events")).status == 503
@@ -96,7 +97,7 @@ async def test_an_outage_of_redis_is_503_until_it_ends(tmp_path: Path) -> None:
         await until(ready)
         async with acting(server.url) as actor:
             actor.on(CreateBooking, lambda message: create_reply(booking(message.booking_id)))
-            assert (await gateway.post("/bookings", json=BOOK, headers=bearer())).status == 201
+            assert (await gateway.post("/bookings", json=BOOK, headers=keyed())).status == 201
             await actor.change("alice", booking())
             assert (await socket.receive_json(timeout=10))["type"] == "booking"
     await server.stop()
@@ -107,7 +108,7 @@ async def test_an_outage_of_redis_while_a_client_waits(tmp_path: Path) -> None:
     server = RedisServer(tmp_path, unused_port())
     await server.start()
     async with serving(server.url, wait_seconds=0.2) as gateway, acting(server.url) as actor:
-        request = asyncio.create_task(gateway.post("/bookings", json=BOOK, headers=bearer()))
+        request = asyncio.create_task(gateway.post("/bookings", json=BOOK, headers=keyed()))
         await actor.wait_for(CreateBooking)
         await server.stop()
         response = await request
@@ -121,11 +122,11 @@ async def test_a_subject_over_its_rate_gets_429_with_retry_after(start: Gateway,
     actor.on(GetEvent, as_json(event()))
     path = f"/events/{EVENT_ID}"
     assert [(await gateway.get(path)).status for _ in range(2)] == [200, 429]
-    response = await gateway.post("/bookings", json={}, headers=bearer())
+    response = await gateway.post("/bookings", json={}, headers=keyed())
     assert response.status == 422
-    response = await gateway.post("/bookings", json={}, headers=bearer())
+    response = await gateway.post("/bookings", json={}, headers=keyed())
     assert (response.status, response.headers["Retry-After"]) == (429, "2")
-    assert (await gateway.post("/bookings", json={}, headers=bearer("bob"))).status == 422
+    assert (await gateway.post("/bookings", json={}, headers=keyed("bob"))).status == 422
 
 
 def test_a_bucket_fills_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,8 +212,8 @@ async def test_a_booking_that_waits_for_stripe_uses_no_slot(start: Gateway, acto
     actor.on(
         CreateBooking, lambda message: create_reply(booking(message.booking_id, payment="creating", version=1))
     )
-    first = asyncio.create_task(gateway.post("/bookings", json=BOOK, headers=bearer("alice")))
+    first = asyncio.create_task(gateway.post("/bookings", json=BOOK, headers=keyed("alice")))
     await actor.wait_for(CreateBooking)
-    second = await gateway.post("/bookings", json=BOOK, headers=bearer("bob") | {"Prefer": "wait=0"})
+    second = await gateway.post("/bookings", json=BOOK, headers=keyed("bob") | {"Prefer": "wait=0"})
     assert (second.status, first.done()) == (202, False)
     first.cancel()

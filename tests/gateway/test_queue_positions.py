@@ -20,7 +20,7 @@ from gateway.bookings import BookingView
 from gateway.hub import HUB, owner_topic
 from gateway.queue_positions import QUEUE_POSITIONS, QueueSample
 from tests.gateway.conftest import Gateway
-from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, create_reply
+from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, create_reply, keyed
 
 Key = tuple[datetime, UUID]
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -194,7 +194,7 @@ async def test_202_has_the_position_when_it_is_known(start: Gateway, actor: Scri
 
     actor.on(CreateBooking, reply)
     request = asyncio.create_task(
-        gateway.post("/bookings", json={"event_id": str(EVENT_ID), "quantity": 2}, headers=bearer())
+        gateway.post("/bookings", json={"event_id": str(EVENT_ID), "quantity": 2}, headers=keyed())
     )
     await actor.wait_for(CreateBooking)
     await actor.notify(queue_message([*others(9), key(states[0])]))

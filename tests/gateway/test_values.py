@@ -8,8 +8,9 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from gateway import requests, schemas
-from gateway.schemas import ClientMessage, NewBooking
+from gateway import requests, schemas, socket_messages
+from gateway.schemas import NewBooking
+from gateway.socket_messages import ClientMessage
 from gateway.values import Id, Label
 
 ID = "018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f12"
@@ -63,7 +64,7 @@ def test_a_valid_id_is_read(value: str) -> None:
 
 
 def _sent_models() -> list[type[BaseModel]]:
-    kinds = [*vars(schemas).values(), *vars(requests).values()]
+    kinds = [*vars(schemas).values(), *vars(socket_messages).values(), *vars(requests).values()]
     sent = (schemas.Body, requests.PageQuery)
     return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, sent)]
 

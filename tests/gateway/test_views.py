@@ -39,6 +39,7 @@ from tests.gateway.stage import (
     Client,
     ScriptedBooking,
     as_json,
+    as_seen,
     bearer,
     booking,
     event,
@@ -96,7 +97,7 @@ async def test_a_cursor_leads_to_the_next_page(gateway: Client, actor: ScriptedB
 async def test_an_owner_reads_a_booking_with_its_secret(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(GetBooking, as_json(booking(EVENT_ID)))
     response = await gateway.get(f"/bookings/{EVENT_ID}", headers=bearer())
-    assert (response.status, await response.json()) == (200, as_json(booking(EVENT_ID)))
+    assert (response.status, await response.json()) == (200, as_seen(booking(EVENT_ID)))
     assert response.headers["Cache-Control"] == "no-store"
     assert [query.owner for query in actor.messages(GetBooking)] == ["alice"]
 
@@ -248,7 +249,7 @@ async def test_a_refund_is_made_once_for_a_key(gateway: Client, actor: ScriptedB
     key = OPERATOR | {"Idempotency-Key": "r-1"}
     for _ in range(2):
         assert (await gateway.post(path, json={"amount": 500}, headers=key)).status == 202
-    assert (await gateway.post(path, headers=OPERATOR)).status == 202
+    assert (await gateway.post(path, headers=OPERATOR | {"Idempotency-Key": "r-2"})).status == 202
     assert (await gateway.post(f"/admin/bookings/{uuid4()}/refund", headers=key)).status == 202
     one, again, rest, other = actor.messages(RefundBooking)
     assert (one, one.amount, rest.amount) == (again, 500, None)

@@ -65,8 +65,8 @@ BOOKING_SETTINGS = BookingSettings(
     booking_database_url="postgresql://simulated/booking",
     _env_file=None,
     seats_per_owner=8,
-    holds_per_owner=3,
-    holds_per_address=3,
+    holds_per_owner=4,
+    holds_per_address=5,
 )
 PAYMENT_SETTINGS = PaymentSettings(
     payment_database_url="postgresql://simulated/payment",

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from booking.state import Reason
+from common.contracts.statuses import Reason
 from common.runtime.health import Gate
 from ops.audit import money
 from ops.audit.databases import BOOKING_COLUMNS, BUYERS, PAYMENT_COLUMNS, SEATS, Databases

@@ -19,7 +19,7 @@ PLANTED_SEEDS_MAX = 150
 # With the third one a standby takes over from a database. With the last one Stripe is unavailable for a while, and
 # payment probes it until it is back.
 TWICE = (3, 5, 23, 265)
-# How a booking can end; the reasons are those of `booking.state.Reason`.
+# How a booking can end; the reasons are those of `common.contracts.statuses.Reason`.
 ENDINGS = {
     "confirmed",
     "cancelled by_customer",

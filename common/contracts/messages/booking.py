@@ -40,19 +40,22 @@ class OperatorCommand(Message, stream=BOOKING_COMMANDS):
 
 
 class ItemRequest(Resource):
-    """Without `ticket_type_id` it is for the event's only ticket type."""
+    """How many seats of which ticket type; without `ticket_type_id` of the event's only one."""
 
-    ticket_type_id: UUID | None = None
-    quantity: int = Field(ge=1, le=QUANTITY_MAX)
+    ticket_type_id: UUID | None = Field(default=None, description="The ticket type")
+    quantity: int = Field(ge=1, le=QUANTITY_MAX, description="How many seats")
 
 
 class CreateBooking(OfBooking, type="booking.create", stream=BOOKING_COMMANDS):
-    """`address`: a keyed hash of the address that a guest asks from; None for others, and from older gateways."""
+    """`address`: a keyed hash of the address that a guest asks from; None for others, and from older gateways.
+    `expected_amount`: no booking is made at another price; None: at any price. It is a precondition, and no
+    part of what identifies the request: a booking that is there already is the answer, whatever is expected."""
 
     owner: str
     event_id: UUID
     items: tuple[ItemRequest, ...]
     address: str | None = Field(default=None, max_length=32)
+    expected_amount: int | None = None
 
 
 class CancelBooking(OperatorCommand, type="booking.cancel"):

@@ -1,0 +1,63 @@
+"""Texts whose values are known, and to which a later release may add: enumerations that are open.
+
+The code keeps them as texts, so that a value of another release passes through it. What describes them says which
+values there are, and accepts any other: `docs/api-stability.md` says what clients do with a value they do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
+from typing_extensions import TypeAliasType
+
+from common.contracts.errors import ERRORS
+from common.contracts.statuses import Reason
+
+# Time alone, and the messages by which bookings change.
+CAUSES = (
+    "time",
+    "booking.create",
+    "booking.cancel",
+    "booking.refund",
+    "payment.action_required",
+    "payment.canceled",
+    "payment.declined",
+    "payment.dispute_updated",
+    "payment.intent_created",
+    "payment.intent_rejected",
+    "payment.processing",
+    "payment.refund_updated",
+    "payment.succeeded",
+)
+
+
+def open_enum(values: Iterable[str], meaning: str) -> dict[str, Any]:
+    """The JSON schema of a text that is mostly one of these values."""
+    known = {"type": "string", "enum": sorted(values)}
+    return {"anyOf": [known, {"type": "string"}], "description": f"{meaning} Open: values may be added"}
+
+
+BookingReason = TypeAliasType(
+    "BookingReason",
+    Annotated[
+        str,
+        WithJsonSchema(
+            open_enum(Reason, "Why a booking is not, or no longer, confirmed, or what it will be cancelled for.")
+        ),
+    ],
+)
+TransitionCause = TypeAliasType(
+    "TransitionCause",
+    Annotated[
+        str,
+        WithJsonSchema(
+            open_enum(CAUSES, "The type of the message that made a booking change; `time` where time alone did.")
+        ),
+    ],
+)
+ProblemCode = TypeAliasType(
+    "ProblemCode",
+    Annotated[str, WithJsonSchema(open_enum(ERRORS, "What went wrong, by a name that stays the same."))],
+)

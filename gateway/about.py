@@ -1,0 +1,30 @@
+"""What the OpenAPI document says of operations beside their summaries."""
+
+GUEST = (
+    "Who has the token owns what is booked with it, until it expires. An installation whose customers all "
+    "sign in can switch this off."
+)
+BOOK = (
+    "Seats are held while the booking is pending, until `expires_at`. The answer is 201 once the booking can be "
+    "paid (or is confirmed, where it costs nothing); 202 where the wait (`Prefer: wait`) ended before: then "
+    "`kind` says whether there is a `booking` yet or the request is `queued`. The same request with the same "
+    "Idempotency-Key is answered with the same booking, with 200 where it was there already. With "
+    "`expected_amount` nothing is held at another price."
+)
+PAY = (
+    "The intent of the booking, the same each time. The customer then pays in the browser with Stripe.js, "
+    "`publishable_key` and `client_secret`; Stripe tells the result, and the booking changes."
+)
+CANCEL = (
+    "Customers may cancel a booking that is not paid, and one that is paid until the event's `cancel_until`; "
+    "operators always. What was paid goes back: 202 while Stripe has not answered yet."
+)
+CHANGE = "Only the members that are sent change. Bookings keep the prices at which they were made."
+CANCEL_EVENT = (
+    "Nothing is sold from then on, and every booking is cancelled and given back, which takes a while: `progress` "
+    "of the event says how far it has come."
+)
+REFUND = (
+    "Gives back `amount`, or all that is left, once for each Idempotency-Key: 202 while Stripe has not answered "
+    "yet. A booking whose money went back entirely is cancelled."
+)

@@ -1,0 +1,129 @@
+"""One example of each body and answer, for the OpenAPI document. A test compares them with their schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+EVENT_ID = "018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f12"
+STALLS_ID = "018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f13"
+BOOKING_ID = "2f1c8f0e-6a57-5d2b-8f43-9a1b2c3d4e5f"
+SECRET = "pi_3OaBcD_secret_eFgH"  # noqa: S105  # made up
+
+TICKET_TYPE = {"id": STALLS_ID, "name": "Stalls", "unit_amount": 4500, "capacity": 500, "available": 312}
+EVENT: dict[str, Any] = {
+    "id": EVENT_ID,
+    "name": "Opening night",
+    "starts_at": "2030-05-01T19:30:00Z",
+    "time_zone": "Europe/Berlin",
+    "currency": "eur",
+    "currency_exponent": 2,
+    "on_sale": True,
+    "sales_start": None,
+    "sales_end": "2030-05-01T19:30:00Z",
+    "sell_after_start": False,
+    "cancel_after_start": False,
+    "ticket_types": [TICKET_TYPE],
+    "max_per_booking": 10,
+    "cancel_until": "2030-04-30T19:30:00Z",
+    "called_off_at": None,
+    "payment_methods": "instant",
+    "slow_payments_until": None,
+    "version": 190,
+    "terms_version": 2,
+}
+OPERATORS_EVENT: dict[str, Any] = {
+    **EVENT,
+    "ticket_types": [{**TICKET_TYPE, "held": 8, "sold": 180}],
+    "progress": None,
+    "refund_retry": None,
+}
+BOOKING: dict[str, Any] = {
+    "kind": "booking",
+    "id": BOOKING_ID,
+    "event_id": EVENT_ID,
+    "items": [{"ticket_type_id": STALLS_ID, "quantity": 2, "unit_amount": 4500}],
+    "amount": 9000,
+    "currency": "eur",
+    "currency_exponent": 2,
+    "status": "pending",
+    "reason": None,
+    "payment": {"status": "awaiting", "intent_id": "pi_3OaBcD", "client_secret": SECRET, "attempts": 0},
+    "version": 2,
+    "expires_at": "2030-03-01T09:15:00Z",
+    "hold_until": "2030-03-01T09:30:00Z",
+    "closing": None,
+    "created_at": "2030-03-01T09:00:00Z",
+    "updated_at": "2030-03-01T09:00:01Z",
+}
+QUEUED: dict[str, Any] = {
+    "kind": "queued",
+    "id": BOOKING_ID,
+    "event_id": EVENT_ID,
+    "items": [{"ticket_type_id": STALLS_ID, "quantity": 2}],
+    "status": "pending",
+    "payment": {"status": "creating"},
+    "version": 0,
+}
+TRANSITION = {
+    "version": 3,
+    "from_status": "pending",
+    "to_status": "confirmed",
+    "reason": None,
+    "payment_status": "paid",
+    "cause_type": "payment.succeeded",
+    "cause_id": "018f2b6e-2a00-7c3d-9e21-5b7c8d9e0f12",
+    "at": "2030-03-01T09:02:10Z",
+}
+
+# By the name of the model.
+EXAMPLES: Mapping[str, dict[str, Any]] = {
+    "NewBooking": {
+        "event_id": EVENT_ID,
+        "items": [{"ticket_type_id": STALLS_ID, "quantity": 2}],
+        "expected_amount": 9000,
+    },
+    "NewPaymentIntent": {"booking_id": BOOKING_ID},
+    "NewEvent": {
+        "name": "Opening night",
+        "starts_at": "2030-05-01T19:30:00Z",
+        "currency": "eur",
+        "ticket_types": [{"name": "Stalls", "unit_amount": 4500, "capacity": 500}],
+    },
+    "EventPatch": {"on_sale": False, "ticket_types": [{"id": STALLS_ID, "capacity": 520}]},
+    "NewRefund": {"amount": 4500},
+    "Event": EVENT,
+    "EventPage": {"items": [EVENT], "next_cursor": None},
+    "OperatorsEvent": OPERATORS_EVENT,
+    "OperatorsEventPage": {"items": [OPERATORS_EVENT], "next_cursor": None},
+    "Booking": BOOKING,
+    "QueuedBooking": QUEUED,
+    "BookingPage": {"items": [BOOKING], "next_cursor": None},
+    "TransitionPage": {"items": [TRANSITION], "next_cursor": None},
+    "PaymentIntent": {
+        "booking_id": BOOKING_ID,
+        "payment_intent_id": "pi_3OaBcD",
+        "client_secret": SECRET,
+        "amount": 9000,
+        "currency": "eur",
+        "currency_exponent": 2,
+        "publishable_key": "pk_test_51OaBcD",
+    },
+    "GuestToken": {
+        "token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJndWVzdDoxIn0.c2lnbmF0dXJl",
+        "subject": "guest_018f2b6e1f5a7c3d9e215b7c8d9e0f14",
+        "expires_at": "2030-03-02T09:00:00Z",
+    },
+    "RefundRetry": {
+        "id": "2f1c8f0e-6a57-5d2b-8f43-9a1b2c3d4e60",
+        "event_id": EVENT_ID,
+        "asked_at": "2030-05-02T08:00:00Z",
+        "refunds": 312,
+        "remaining": 300,
+        "under_way": 10,
+        "succeeded": 2,
+        "failed": 0,
+        "finished": False,
+    },
+    "HealthState": {"status": "ok"},
+}
