@@ -18,6 +18,7 @@ from common.contracts.messages import CreateBooking, GetBooking, ItemRequest, Me
 from common.messaging.calls import Calls
 from common.messaging.registry import Registry
 from common.runtime.web import TRACEPARENT, json_response
+from gateway.addresses import ADDRESS_HASHES, NETWORK
 from gateway.auth import IDENTITY
 from gateway.bookings import BookingView
 from gateway.hub import booking_topic, owner_topic
@@ -187,14 +188,17 @@ async def call(request: web.Request, message: Message, subject: object) -> Any:
 
 async def create_booking(request: web.Request) -> web.Response:
     """Wait in a booking slot until there is a booking, up to republish_ms; then without one until it is payable."""
-    app, owner = request.app, request[IDENTITY].subject
+    app, identity = request.app, request[IDENTITY]
+    owner = identity.subject
     settings, calls, traceparent = app[SETTINGS], app[CALLS], request[TRACEPARENT]
     key = idempotency_key(request)
     prefer = preference(request, settings.wait_seconds, settings.wait_max_seconds)
     body = await read(request, NewBooking)
     id = booking_id(owner, key)
     items = (ItemRequest(quantity=body.quantity),) if body.quantity is not None else body.items or ()
-    command = CreateBooking(booking_id=id, owner=owner, event_id=body.event_id, items=items)
+    # Anybody becomes any number of guests, so that guests are told apart by their networks, too.
+    address = app[ADDRESS_HASHES].hashed(request[NETWORK]) if identity.guest else None
+    command = CreateBooking(booking_id=id, owner=owner, event_id=body.event_id, items=items, address=address)
     now = asyncio.get_running_loop().time
     with app[WAITERS].waiter(str(id), owner) as waiter:
         async with app[BOOKING_SLOTS]:

@@ -41,7 +41,7 @@ TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
 
 
 class Close(IntEnum):
-    """Why a socket was closed, as the client sees it: codes of RFC 6455, section 7.4, and our own 4401."""
+    """Why a socket was closed, as the client sees it: codes of RFC 6455, section 7.4, and our own from 4000 on."""
 
     meaning: str
 
@@ -61,6 +61,7 @@ class Close(IntEnum):
         "Changes may have been missed: connect again and subscribe to get snapshots",
     )
     UNAUTHORIZED = 4401, "No valid token came in time, or the token has expired"
+    TOO_MANY = 4429, "The subject has too many sockets open: close another first"
 
 
 class Frame(NamedTuple):
@@ -112,16 +113,17 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
 
 class Socket(BaseProtocol):
     """One client's socket: the topics that it listens to, and the versions that it has been sent. `expires_at` is
-    in Unix seconds; `reading` is the task that receives."""
+    in Unix seconds; `reading` is the task that receives; `address` is the network that the client is in, `subject`
+    what the socket counts for, None before it has a token and for operators."""
 
     __slots__ = (
         "_last_data_at", "_pinged_at", "_queue_max", "_reader", "_received", "_seen", "_transport",
-        "closing", "expires_at", "reading", "topics",
+        "address", "closing", "expires_at", "reading", "subject", "topics",
     )  # fmt: skip
 
     reading: asyncio.Task[None]
 
-    def __init__(self, transport: asyncio.Transport, settings: GatewaySettings) -> None:
+    def __init__(self, transport: asyncio.Transport, settings: GatewaySettings, address: str) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(loop)
         self.transport = self._transport = transport
@@ -134,6 +136,8 @@ class Socket(BaseProtocol):
         self._last_data_at = loop.time()
         self._pinged_at: float | None = None
         self._seen: OrderedDict[str, int] | None = None
+        self.address = address
+        self.subject: str | None = None
         self.topics: set[str] = set()
         self.closing = False
         self.expires_at: float | None = None

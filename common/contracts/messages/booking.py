@@ -47,9 +47,12 @@ class ItemRequest(Resource):
 
 
 class CreateBooking(OfBooking, type="booking.create", stream=BOOKING_COMMANDS):
+    """`address`: a keyed hash of the address that a guest asks from; None for others, and from older gateways."""
+
     owner: str
     event_id: UUID
     items: tuple[ItemRequest, ...]
+    address: str | None = Field(default=None, max_length=32)
 
 
 class CancelBooking(OperatorCommand, type="booking.cancel"):

@@ -1,0 +1,162 @@
+"""The rate limits of this gateway: by address first, by subject once it is known, and for new guests.
+
+They are settled with the other gateways through one stream in Redis: docs/decisions/0056.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter
+from redis.asyncio import Redis
+
+from common.contracts.errors import TooManyRequests
+from common.messaging.redis import Script
+from common.runtime.web import QUIET, Handler
+from gateway.addresses import NETWORK, client_address, network
+from gateway.auth import Identity
+from gateway.rates import RateLimit, Refusal
+from gateway.settings import GatewaySettings
+
+# The stream in which gateways tell one another what they have let through.
+SPENT = "gateways:spent"
+SETTLE_SECONDS = 1.0
+# A gateway that was not heard of for this many seconds counts no more, and what was told before is forgotten.
+HEARD_SECONDS = 5
+# Refusals that a gateway keeps waiting at a time; further ones are sent at once.
+PAUSED_MAX = 1000
+
+# Tells the others; returns the id of this entry, and what they have told between `last` and it. Nothing older than
+# `lasts_s` is kept, as it has clients' addresses.
+_TELL = Script[tuple[bytes, list[tuple[bytes, list[bytes]]]]](
+    """
+local oldest = string.format('%.0f', (redis.call('TIME')[1] - lasts_s) * 1000)
+local own = redis.call('XADD', spent, 'MINID', oldest, '*', 'gateway', gateway, 'told', told)
+redis.call('EXPIRE', spent, lasts_s)
+if last == '' then last = own end
+return {own, redis.call('XRANGE', spent, '(' .. last, own)}
+""",
+    keys="spent",
+    args="gateway told last lasts_s",
+)
+
+log = structlog.get_logger()
+
+
+class Limiter:
+    """What one client may send in a second, and how many guests one address may become in a minute."""
+
+    def __init__(
+        self, settings: GatewaySettings, metrics: CollectorRegistry, clock: Callable[[], float] = monotonic
+    ) -> None:
+        guests = settings.guests_per_address_per_minute
+        self.addresses = RateLimit(settings.rate_limit_per_address, clock=clock)
+        self.subjects = RateLimit(settings.rate_limit_per_subject, clock=clock)
+        self.guests = RateLimit(guests / 60, guests, clock=clock)
+        self._limits = {"address": self.addresses, "subject": self.subjects, "guests": self.guests}
+        self._trusted_proxies = settings.trusted_proxies
+        self._gateway = settings.instance
+        self._clock = clock
+        self._paused = 0
+        self._last = b""
+        self._heard: dict[bytes, float] = {}
+        # Whether requests were refused by address that a proxy may have passed on for many clients.
+        self._proxied = False
+        self._refused = Counter(
+            "holdfast_rate_limited", "Requests and messages refused by a rate limit", ("limit",), registry=metrics
+        )
+
+    async def address(self, request: web.Request) -> None:
+        """Take a token of the request's network, which it is given. Raises TooManyRequests."""
+        request[NETWORK] = client = network(client_address(request, self._trusted_proxies))
+        if (refusal := self.addresses.take(client)) is not None:
+            if not self._trusted_proxies and "X-Forwarded-For" in request.headers and not self._proxied:
+                self._proxied = True
+                log.warning("rate limited by the address of a proxy", detail=await self.complaint())
+            await self._refuse("address", refusal)
+
+    async def message(self, identity: Identity, client: str) -> None:
+        """Take the tokens for one message on a socket of `identity` from network `client`. Raises
+        TooManyRequests."""
+        if (refusal := self.addresses.take(client)) is not None:
+            await self._refuse("address", refusal)
+        await self.subject(identity)
+
+    async def subject(self, identity: Identity) -> None:
+        """Take a token of the subject; operators need none. Raises TooManyRequests."""
+        if not identity.operator and (refusal := self.subjects.take(identity.subject)) is not None:
+            await self._refuse("subject", refusal)
+
+    async def guest(self, client: str) -> None:
+        """Take the token for a new guest from network `client`. Raises TooManyRequests."""
+        if (refusal := self.guests.take(client)) is not None:
+            await self._refuse("guests", refusal)
+
+    async def _refuse(self, limit: str, refusal: Refusal) -> None:
+        self._refused.labels(limit).inc()
+        if refusal.pause_s and self._paused < PAUSED_MAX:
+            self._paused += 1
+            try:
+                await asyncio.sleep(refusal.pause_s)
+            finally:
+                self._paused -= 1
+        raise TooManyRequests(retry_after=refusal.retry_after, limit=limit)
+
+    async def complaint(self) -> str | None:
+        """What an operator has to act on, for readiness."""
+        if not self._proxied:
+            return None
+        return (
+            "requests with X-Forwarded-For were refused by RATE_LIMIT_PER_ADDRESS while TRUSTED_PROXIES is 0: if a "
+            "proxy of yours sent them, its clients share one limit; set TRUSTED_PROXIES"
+        )
+
+    # --- between gateways ---------------------------------------------------------------------------------
+
+    @property
+    def limits(self) -> bool:
+        return any(limit.limits for limit in self._limits.values())
+
+    async def settle(self, redis: Redis) -> float:
+        """Tell the other gateways what was let through here, and pay for what they have. Returns after how many
+        seconds to do it again. Raises RedisAway; until it can be done again, the limits work alone."""
+        told = {name: limit.told() for name, limit in self._limits.items()}
+        own, entries = await _TELL(
+            redis,
+            spent=SPENT,
+            gateway=self._gateway,
+            told=orjson.dumps(told),
+            last=self._last,
+            lasts_s=HEARD_SECONDS,
+        )
+        self._last, now = own, self._clock()
+        for _, (_, gateway, _, spent) in entries:
+            if gateway != self._gateway.encode():
+                self._heard[gateway] = now
+                self._pay(orjson.loads(spent))
+        self._heard = {gateway: at for gateway, at in self._heard.items() if now - at < HEARD_SECONDS}
+        for limit in self._limits.values():
+            limit.share_untold(1 + len(self._heard))
+        return SETTLE_SECONDS
+
+    def _pay(self, told: dict[str, Any]) -> None:
+        for name, spent in told.items():
+            if (limit := self._limits.get(name)) is not None:  # else of a later release
+                limit.pay(spent)
+
+
+LIMITER = web.AppKey("limiter", Limiter)
+
+
+@web.middleware
+async def limit_address(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every request counts for its address, whatever it is for; only the checks of health are free."""
+    if request.path not in QUIET:
+        await request.app[LIMITER].address(request)
+    return await handler(request)

@@ -1,0 +1,157 @@
+"""Rate limits of clients. Each gateway decides in memory; about once a second all tell one another, through Redis,
+what they have let through, and each pays for the others' requests from its own buckets."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from heapq import nlargest
+from typing import NamedTuple
+
+# Clients that one limit counts; beyond it the one longest without a request is forgotten.
+BUCKETS_MAX = 100_000  # of about 250 bytes each
+# A bucket holds what the rate allows in this many seconds: so much a client may send at once, as a page that opens.
+BURST_SECONDS = 2.0
+# Retry-After is as long as the queue of those who were refused before, but for this many seconds of it at most, as
+# one of them may have been refused very often.
+QUEUE_SECONDS = 10.0
+# A client whose queue is longer than this gets its refusals only after that pause: one that does not wait for
+# Retry-After would otherwise have a gateway refuse requests as fast as it can.
+PAUSE_SECONDS = 1.0
+# The part of a limit, its rate and its burst, that all gateways together may let through untold. Clients below one
+# gateway's part of it are not told of: nearly all are.
+UNTOLD_SHARE = 0.2
+# A gateway tells of what a client may have spent in this many seconds at most: what was let through in an outage of
+# Redis is not paid for afterwards.
+TOLD_SECONDS = 2.0
+# Clients of one limit that a gateway tells of at a time, those with the most requests first: 100 KB at most.
+TOLD_MAX = 1000
+# Forgotten at a time: buckets that are full again.
+FORGOTTEN_MAX = 1000
+
+
+class Refusal(NamedTuple):
+    """`retry_after` in whole seconds, counted from when the refusal is sent: after `pause_s` seconds."""
+
+    retry_after: int
+    pause_s: float
+
+
+class Bucket:
+    """One client's tokens, by the generic cell rate algorithm: what is kept is when the bucket is full again.
+
+    `queued_until`: when the last of those that were refused may come again. `spent`: requests that the other
+    gateways were not told of; `untold_until`: when they need not be told any more. Times are of the limit's clock.
+    """
+
+    __slots__ = ("full_at", "queued_until", "spent", "untold_until")
+
+    def __init__(self, now: float) -> None:
+        self.full_at = now
+        self.queued_until = 0.0
+        self.spent = 0
+        self.untold_until = now
+
+
+class RateLimit:
+    """One limit: the same rate for each of its clients, by whatever tells them apart."""
+
+    def __init__(
+        self,
+        per_second: float,
+        burst: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        most: int = BUCKETS_MAX,
+    ) -> None:
+        """`per_second` 0: no limit. `burst`: how many tokens a bucket holds; None: what the rate allows in
+        BURST_SECONDS, and one at least."""
+        self.limits = per_second > 0
+        self._rate = per_second
+        self._burst = max(1.0, per_second * BURST_SECONDS if burst is None else burst)
+        self._token_s = 1 / per_second if self.limits else 0.0
+        # Times are sums of many tokens' times: a millionth of a token more is none.
+        self._burst_s = (self._burst + 1e-6) * self._token_s
+        self._clock = clock
+        self._most = most
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        # Clients that have spent more than may remain untold.
+        self._busy: dict[str, Bucket] = {}
+        self.share_untold(1)
+
+    def share_untold(self, gateways: int) -> None:
+        """So many gateways share what may remain untold."""
+        self._untold_s = self._token_s * gateways / UNTOLD_SHARE
+
+    def take(self, client: str) -> Refusal | None:
+        """Take a token of `client`; returns why not when there is none."""
+        if not self.limits:
+            return None
+        now = self._clock()
+        bucket = self._bucket(client, now)
+        full_at = max(bucket.full_at, now) + self._token_s
+        if full_at - now > self._burst_s:
+            return self._refused(bucket, now)
+        bucket.full_at = full_at
+        if bucket.untold_until <= now:
+            bucket.untold_until, bucket.spent = now, 0
+        bucket.untold_until += self._untold_s
+        bucket.spent += 1
+        if bucket.untold_until - now > self._burst_s:
+            self._busy[client] = bucket
+        return None
+
+    def _bucket(self, client: str, now: float) -> Bucket:
+        bucket = self._buckets.get(client)
+        if bucket is not None:
+            self._buckets.move_to_end(client)
+            return bucket
+        bucket = self._buckets[client] = Bucket(now)
+        if len(self._buckets) > self._most:
+            self._busy.pop(self._buckets.popitem(last=False)[0], None)
+        return bucket
+
+    def _refused(self, bucket: Bucket, now: float) -> Refusal:
+        """A refusal takes no token: who comes when it was told to is let in, unless others come before."""
+        next_token = bucket.full_at + self._token_s - self._burst_s
+        turn = max(bucket.queued_until, next_token)
+        bucket.queued_until = min(turn + self._token_s, next_token + QUEUE_SECONDS)
+        pause_s = PAUSE_SECONDS if turn - next_token > PAUSE_SECONDS else 0.0
+        return Refusal(max(1, math.ceil(turn - now - pause_s)), pause_s)
+
+    # --- what gateways tell one another -------------------------------------------------------------------
+
+    def told(self) -> dict[str, int]:
+        """By client, the requests let through since they were told last, where they are more than may remain
+        untold: from now on they count as told."""
+        now = self._clock()
+        busy, self._busy = self._busy, {}
+        telling = [(client, each) for client, each in busy.items() if each.untold_until - now > self._burst_s]
+        if len(telling) > TOLD_MAX:
+            telling = nlargest(TOLD_MAX, telling, key=lambda item: item[1].spent)
+        most = math.ceil(self._burst + self._rate * TOLD_SECONDS)
+        found = {client: min(bucket.spent, most) for client, bucket in telling}
+        for _, bucket in telling:
+            bucket.untold_until, bucket.spent = now, 0
+        self._forget(now)
+        return found
+
+    def pay(self, spent: Mapping[str, int]) -> None:
+        """Take the tokens of requests that another gateway let through, also such as are not there yet."""
+        if not self.limits:
+            return
+        now = self._clock()
+        for client, count in spent.items():
+            bucket = self._bucket(client, now)
+            bucket.full_at = max(bucket.full_at, now) + count * self._token_s
+
+    def _forget(self, now: float) -> None:
+        """Forget clients whose buckets are full and who have nothing to be told, those longest without a request
+        first."""
+        for _ in range(FORGOTTEN_MAX):
+            client = next(iter(self._buckets), None)
+            if client is None or max(self._buckets[client].full_at, self._buckets[client].untold_until) > now:
+                return
+            del self._buckets[client]
