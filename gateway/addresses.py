@@ -15,6 +15,8 @@ from common.messaging.redis import Script
 # Addresses whose networks are remembered, as reading one takes longer than the whole rate limit: as many as clients
 # come within seconds in a rush.
 NETWORKS_MAX = 16_384
+# Characters of what is no address, which a proxy passed on: the longest address has 45.
+ADDRESS_MAX = 64
 # The fleet's key is forgotten after 30 days, and with it what the hashes made with it stand for.
 KEY_SECONDS = 30 * 86_400
 # How often a gateway reads the key: for this long after a new one is made, two gateways may hash differently.
@@ -57,7 +59,7 @@ def network(address: str) -> str:
     try:
         found = ip_address(address)
     except ValueError:
-        return address
+        return address[:ADDRESS_MAX]
     v4 = found if isinstance(found, IPv4Address) else found.ipv4_mapped
     return str(v4 or IPv6Network((found.packed[:8] + bytes(8), 64)))
 

@@ -191,6 +191,7 @@ async def test_clients_without_a_proxy_are_no_notice(start: Gateway) -> None:
         (1, "[2001:db8:1:2::1]", "2001:db8:1:2::/64"),
         (1, "1.1.1.1:x", "1.1.1.1:x"),
         (1, "not an address", "not an address"),
+        (1, "x" * 5000, "x" * 64),
     ],
 )
 def test_only_trusted_proxies_name_the_clients_address(proxies: int, forwarded: str | None, expected: str) -> None:
