@@ -124,6 +124,7 @@ _ALL: list[m.Message] = [
         owner="guest:1",
         event_id=OTHER,
         items=(m.ItemRequest(ticket_type_id=OTHER, quantity=2),),
+        address="0f" * 16,
     ),
     m.CancelBooking(booking_id=ID, owner="guest:1", reason=CancelReason.BY_CUSTOMER, **REQUEST),
     m.RequestPayment(booking_id=ID, owner="guest:1", amount=2000, currency="eur"),

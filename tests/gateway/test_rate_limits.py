@@ -11,7 +11,9 @@ from common.contracts.messages import CreateBooking, ListBookings
 from common.messaging.redis import connect
 from gateway.addresses import ADDRESS_KEY, KEY_SECONDS, AddressHashes, client_address, network
 from gateway.auth import GUEST
+from gateway.limiter import LIMITER
 from gateway.settings import CLIENT_LIMITS, GatewaySettings
+from tests.common.stage import until
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (
     EVENT_ID,
@@ -149,6 +151,17 @@ async def test_new_guests_of_one_address_have_a_limit(start: Gateway) -> None:
     assert int(response.headers["Retry-After"]) > 1
     assert (await gateway.post("/auth/guest", headers=of("2.2.2.2"))).status == 201
     assert (await gateway.get("/nothing", headers=of("1.1.1.1"))).status == 404
+
+
+async def test_a_client_of_one_gateway_is_limited_at_another(
+    start: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.limiter.SETTLE_SECONDS", 0.02)
+    one, other = [await start(**ONE) for _ in range(2)]
+    assert (await one.get("/nothing", headers=of("1.1.1.1"))).status == 404
+    await until(lambda: "1.1.1.1" in other.app[LIMITER].addresses._buckets)
+    assert (await other.get("/nothing", headers=of("1.1.1.1"))).status == 429
+    assert (await other.get("/nothing", headers=of("2.2.2.2"))).status == 404
 
 
 async def test_a_proxy_that_nobody_trusts_is_noticed(start: Gateway) -> None:
