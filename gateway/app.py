@@ -122,6 +122,11 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         await registry.leave()
 
 
+async def _stop(app: web.Application) -> None:
+    app[LIMITER].stop()
+    await app[HUB].stop()
+
+
 def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.time) -> web.Application:
     """The application of `settings`; nothing is opened before it starts. `own_clock` is only watched: see Clock."""
     app = new_app(
@@ -152,7 +157,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
         )
     )
     app.on_response_prepare.append(finish)
-    app.on_shutdown.append(lambda app: app[HUB].stop())
+    app.on_shutdown.append(_stop)
     for route in routes:
         if route.method == "GET":
             app.router.add_get(route.path, guarded(route), allow_head=route.tag != "live")

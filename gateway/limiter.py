@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 
 from common.contracts.errors import TooManyRequests
 from common.messaging.redis import Script
+from common.runtime.supervisor import wait_at_most
 from common.runtime.web import QUIET, Handler
 from gateway.addresses import NETWORK, client_address, network
 from gateway.auth import Identity
@@ -29,8 +30,8 @@ SPENT = "gateways:spent"
 SETTLE_SECONDS = 1.0
 # A gateway that was not heard of for this many seconds counts no more, and what was told before is forgotten.
 HEARD_SECONDS = 5
-# Refusals that a gateway keeps waiting at a time; further ones are sent at once.
-PAUSED_MAX = 1000
+# Refusals that a gateway keeps waiting at a time, of some 10 KB each; further ones are sent at once.
+PAUSED_MAX = 5000
 
 # Tells the others; returns the id of this entry, and what they have told between `last` and it. Nothing older than
 # `lasts_s` is kept, as it has clients' addresses.
@@ -64,6 +65,7 @@ class Limiter:
         self._gateway = settings.instance
         self._clock = clock
         self._paused = 0
+        self._stopping = asyncio.Event()
         self._last = b""
         self._heard: dict[bytes, float] = {}
         # Whether requests were refused by address that a proxy may have passed on for many clients.
@@ -103,7 +105,7 @@ class Limiter:
         if refusal.pause_s and self._paused < PAUSED_MAX:
             self._paused += 1
             try:
-                await asyncio.sleep(refusal.pause_s)
+                await wait_at_most(self._stopping, refusal.pause_s)
             finally:
                 self._paused -= 1
         raise TooManyRequests(retry_after=refusal.retry_after, limit=limit)
@@ -116,6 +118,10 @@ class Limiter:
             "requests with X-Forwarded-For were refused by RATE_LIMIT_PER_ADDRESS while TRUSTED_PROXIES is 0: if a "
             "proxy of yours sent them, its clients share one limit; set TRUSTED_PROXIES"
         )
+
+    def stop(self) -> None:
+        """Send all refusals that wait."""
+        self._stopping.set()
 
     # --- between gateways ---------------------------------------------------------------------------------
 

@@ -17,9 +17,10 @@ BURST_SECONDS = 2.0
 # Retry-After is as long as the queue of those who were refused before, but for this many seconds of it at most, as
 # one of them may have been refused very often.
 QUEUE_SECONDS = 10.0
-# A client whose queue is longer than this gets its refusals only after that pause: one that does not wait for
-# Retry-After would otherwise have a gateway refuse requests as fast as it can.
-PAUSE_SECONDS = 1.0
+# What a refusal must wait in the queue beyond this, it waits before it is sent, up to PAUSE_MAX_S: a client that
+# does not wait for Retry-After would otherwise have a gateway refuse requests as fast as it can.
+UNPAUSED_S = 1.0
+PAUSE_MAX_S = 5.0  # shorter than clients wait for an answer
 # The part of a limit, its rate and its burst, that all gateways together may let through untold. Clients below one
 # gateway's part of it are not told of: nearly all are.
 UNTOLD_SHARE = 0.2
@@ -118,7 +119,7 @@ class RateLimit:
         next_token = bucket.full_at + self._token_s - self._burst_s
         turn = max(bucket.queued_until, next_token)
         bucket.queued_until = min(turn + self._token_s, next_token + QUEUE_SECONDS)
-        pause_s = PAUSE_SECONDS if turn - next_token > PAUSE_SECONDS else 0.0
+        pause_s = min(max(0.0, turn - next_token - UNPAUSED_S), PAUSE_MAX_S)
         return Refusal(max(1, math.ceil(turn - now - pause_s)), pause_s)
 
     # --- what gateways tell one another -------------------------------------------------------------------

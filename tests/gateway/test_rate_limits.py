@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refusals are sent at once."""
-    monkeypatch.setattr("gateway.rates.PAUSE_SECONDS", 1e9)
+    monkeypatch.setattr("gateway.rates.UNPAUSED_S", 1e9)
 
 
 def of(address: str) -> dict[str, str]:
@@ -162,6 +163,21 @@ async def test_a_client_of_one_gateway_is_limited_at_another(
     await until(lambda: "1.1.1.1" in other.app[LIMITER].addresses._buckets)
     assert (await other.get("/nothing", headers=of("1.1.1.1"))).status == 429
     assert (await other.get("/nothing", headers=of("2.2.2.2"))).status == 404
+
+
+async def test_refusals_that_wait_are_sent_when_the_process_stops(
+    start: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.rates.UNPAUSED_S", -1e9)
+    monkeypatch.setattr("gateway.rates.PAUSE_MAX_S", 3600.0)
+    gateway = await start(rate_limit_per_address=0.05)
+    limiter = gateway.app[LIMITER]
+    assert (await gateway.get("/nothing")).status == 404
+    refused = [asyncio.create_task(gateway.get("/nothing")) for _ in range(3)]
+    await until(lambda: limiter._paused == 3)
+    assert not any(task.done() for task in refused)
+    limiter.stop()
+    assert [(await task).status for task in refused] == [429] * 3
 
 
 async def test_a_proxy_that_nobody_trusts_is_noticed(start: Gateway) -> None:
