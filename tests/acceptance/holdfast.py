@@ -27,7 +27,7 @@ from tests.acceptance.stripe_side import StripeSide
 # How many requests all clients of one test may have under way at once.
 CONNECTIONS = 100
 STARTS_AT = "2090-05-01T19:30:00Z"
-# Settings that save time: short pauses before retries, and no limit that a test reaches: all clients have one address.
+# Settings that save time: short pauses before retries, and no limit: all clients have one address.
 SETTINGS = {
     "LOG_LEVEL": "warning",
     "BLOCK_MS": "200",
