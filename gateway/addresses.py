@@ -73,7 +73,7 @@ class AddressHashes:
         self._key: bytes | None = None
 
     async def read(self) -> float:
-        """Read the key, or make it. Returns after how many seconds to read it again. Raises RedisAway."""
+        """Read the key, or make it. Returns after how many seconds to read it again. Raises RedisOutage."""
         self._key = await _KEY(self._redis, key=ADDRESS_KEY, proposed=secrets.token_bytes(32), lasts_s=KEY_SECONDS)
         return READ_SECONDS
 

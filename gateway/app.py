@@ -30,7 +30,7 @@ from gateway.docs import DOCUMENT
 from gateway.guests import proofs
 from gateway.headers import finish, preflight
 from gateway.hub import HUB, Hub
-from gateway.limiter import LIMITER, SETTLE_SECONDS, Limiter, limit_address
+from gateway.limiter import LIMITER, SHARE_SECONDS, Limiter, limit_address
 from gateway.limits import (
     BOOKING_SLOTS,
     LOAD_SHEDDER,
@@ -77,14 +77,16 @@ async def _addresses(app: web.Application) -> AsyncIterator[None]:
     await cancel(task)
 
 
-async def _settling(app: web.Application) -> AsyncIterator[None]:
-    """Settles the rate limits with the other gateways. While that cannot be done they work alone: it closes no gate
-    of the process."""
+async def _sharing_counts(app: web.Application) -> AsyncIterator[None]:
+    """Shares counts of the rate limits with other gateways. While that cannot be done this one limits alone: it
+    closes no gate of the process."""
     limiter, redis = app[LIMITER], app[REDIS]
     if not limiter.limits:
         yield
         return
-    work = repeat(lambda: limiter.settle(redis), Gate("rate limits"), first_s=SETTLE_SECONDS, most_s=SETTLE_SECONDS)
+    work = repeat(
+        lambda: limiter.share_counts(redis), Gate("rate limits"), first_s=SHARE_SECONDS, most_s=SHARE_SECONDS
+    )
     task = app[SUPERVISOR].spawn("rate limits", work)
     yield
     await cancel(task)
@@ -152,7 +154,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
             _authenticator,
             proofs,
             _addresses,
-            _settling,
+            _sharing_counts,
             _listening,
         )
     )

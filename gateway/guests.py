@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 
 from common.contracts.errors import GuestProofRefused, Unavailable
-from common.runtime.outages import said
+from common.runtime.outages import error_text
 from common.runtime.web import json_response
 from common.wiring import CLOCK
 from gateway.addresses import NETWORK, client_address
@@ -42,9 +42,9 @@ class Proofs:
         if proof is None:
             raise GuestProofRefused("Send what the check has given to you as `proof`")
         try:
-            status = await self._ask(proof, address)
+            status = await self._call(proof, address)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            log.warning("proof not checked", host=self._url.host, error=said(error))
+            log.warning("proof not checked", host=self._url.host, error=error_text(error))
             raise Unavailable("The proof cannot be checked now", retry_after=RETRY_AFTER) from None
         if 200 <= status < 300:
             return
@@ -54,10 +54,10 @@ class Proofs:
         log.warning("proof not checked", host=self._url.host, status=status)
         raise Unavailable("The proof cannot be checked now", retry_after=RETRY_AFTER)
 
-    async def _ask(self, proof: str, address: str) -> int:
-        asked = {"proof": proof, "address": address}
+    async def _call(self, proof: str, address: str) -> int:
+        body = {"proof": proof, "address": address}
         async with self._session.post(
-            str(self._url), json=asked, timeout=self._timeout, allow_redirects=False
+            str(self._url), json=body, timeout=self._timeout, allow_redirects=False
         ) as response:
             return response.status
 

@@ -1,6 +1,6 @@
 """The rate limits of this gateway: by address first, by subject once it is known, and for new guests.
 
-They are settled with the other gateways through one stream in Redis: docs/decisions/0056.
+Gateways share what they have let through by one stream in Redis: docs/decisions/0056.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from gateway.auth import Identity
 from gateway.rates import RateLimit, Refusal
 from gateway.settings import GatewaySettings
 
-# The stream in which gateways tell one another what they have let through.
-SPENT = "gateways:spent"
-SETTLE_SECONDS = 1.0
-# A gateway that was not heard of for this many seconds counts no more, and what was told before is forgotten.
-HEARD_SECONDS = 5
+# The stream by which gateways share what they have let through.
+COUNTS = "gateways:counts"
+SHARE_SECONDS = 1.0
+# What was shared longer ago is forgotten, in seconds, and a gateway that has shared nothing since counts no more.
+KNOWN_SECONDS = 5
 # Refusals that a gateway keeps waiting at a time, of some 10 KB each; further ones are sent at once.
 PAUSED_MAX = 5000
 
-# Tells the others; returns the id of this entry, and what they have told between `last` and it. Nothing older than
-# `lasts_s` is kept, as it has clients' addresses.
-_TELL = Script[tuple[bytes, list[tuple[bytes, list[bytes]]]]](
+# Adds an entry; returns its id, and the entries between `last` and it. None older than `lasts_s` is kept, as it has
+# clients' addresses.
+_SHARE = Script[tuple[bytes, list[tuple[bytes, list[bytes]]]]](
     """
 local oldest = string.format('%.0f', (redis.call('TIME')[1] - lasts_s) * 1000)
-local own = redis.call('XADD', spent, 'MINID', oldest, '*', 'gateway', gateway, 'told', told)
-redis.call('EXPIRE', spent, lasts_s)
+local own = redis.call('XADD', stream, 'MINID', oldest, '*', 'gateway', gateway, 'counts', counts)
+redis.call('EXPIRE', stream, lasts_s)
 if last == '' then last = own end
-return {own, redis.call('XRANGE', spent, '(' .. last, own)}
+return {own, redis.call('XRANGE', stream, '(' .. last, own)}
 """,
-    keys="spent",
-    args="gateway told last lasts_s",
+    keys="stream",
+    args="gateway counts last lasts_s",
 )
 
 log = structlog.get_logger()
@@ -67,7 +67,7 @@ class Limiter:
         self._paused = 0
         self._stopping = asyncio.Event()
         self._last = b""
-        self._heard: dict[bytes, float] = {}
+        self._others: dict[bytes, float] = {}
         # Whether requests were refused by address that a proxy may have passed on for many clients.
         self._proxied = False
         self._refused = Counter(
@@ -129,32 +129,32 @@ class Limiter:
     def limits(self) -> bool:
         return any(limit.limits for limit in self._limits.values())
 
-    async def settle(self, redis: Redis) -> float:
-        """Tell the other gateways what was let through here, and pay for what they have. Returns after how many
-        seconds to do it again. Raises RedisAway; until it can be done again, the limits work alone."""
-        told = {name: limit.told() for name, limit in self._limits.items()}
-        own, entries = await _TELL(
+    async def share_counts(self, redis: Redis) -> float:
+        """Share with the other gateways what was let through here, and count what they have shared. Returns after
+        how many seconds to do it again. Raises RedisOutage: this gateway limits alone meanwhile."""
+        counts = {name: limit.to_share() for name, limit in self._limits.items()}
+        own, entries = await _SHARE(
             redis,
-            spent=SPENT,
+            stream=COUNTS,
             gateway=self._gateway,
-            told=orjson.dumps(told),
+            counts=orjson.dumps(counts),
             last=self._last,
-            lasts_s=HEARD_SECONDS,
+            lasts_s=KNOWN_SECONDS,
         )
         self._last, now = own, self._clock()
-        for _, (_, gateway, _, spent) in entries:
+        for _, (_, gateway, _, shared) in entries:
             if gateway != self._gateway.encode():
-                self._heard[gateway] = now
-                self._pay(orjson.loads(spent))
-        self._heard = {gateway: at for gateway, at in self._heard.items() if now - at < HEARD_SECONDS}
+                self._others[gateway] = now
+                self._count_others(orjson.loads(shared))
+        self._others = {gateway: at for gateway, at in self._others.items() if now - at < KNOWN_SECONDS}
         for limit in self._limits.values():
-            limit.share_untold(1 + len(self._heard))
-        return SETTLE_SECONDS
+            limit.divide_unshared(1 + len(self._others))
+        return SHARE_SECONDS
 
-    def _pay(self, told: dict[str, Any]) -> None:
-        for name, spent in told.items():
+    def _count_others(self, shared: dict[str, Any]) -> None:
+        for name, counts in shared.items():
             if (limit := self._limits.get(name)) is not None:  # else of a later release
-                limit.pay(spent)
+                limit.count_others(counts)
 
 
 LIMITER = web.AppKey("limiter", Limiter)

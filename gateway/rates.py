@@ -1,5 +1,5 @@
-"""Rate limits of clients. Each gateway decides in memory; about once a second all tell one another, through Redis,
-what they have let through, and each pays for the others' requests from its own buckets."""
+"""Rate limits of clients. Each gateway decides in memory; once a second all share through Redis what they have let
+through, and each takes the others' requests out of its own buckets, too."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ QUEUE_SECONDS = 10.0
 # does not wait for Retry-After would otherwise have a gateway refuse requests as fast as it can.
 UNPAUSED_S = 1.0
 PAUSE_MAX_S = 5.0  # shorter than clients wait for an answer
-# The part of a limit, its rate and its burst, that all gateways together may let through untold. Clients below one
-# gateway's part of it are not told of: nearly all are.
-UNTOLD_SHARE = 0.2
-# A gateway tells of what a client may have spent in this many seconds at most: what was let through in an outage of
-# Redis is not paid for afterwards.
-TOLD_SECONDS = 2.0
-# Clients of one limit that a gateway tells of at a time, those with the most requests first: 100 KB at most.
-TOLD_MAX = 1000
+# The part of a limit, its rate and its burst, that all gateways together may let through without sharing it. The
+# counts of clients below one gateway's part of it stay there: nearly all are.
+UNSHARED_PART = 0.2
+# A gateway shares what a client may have sent in this many seconds at most: what was let through in an outage of
+# Redis is not counted afterwards.
+SHARED_SECONDS = 2.0
+# Clients of one limit whose counts a gateway shares at a time, those with the most requests first: 100 KB at most.
+SHARED_MAX = 1000
 # Forgotten at a time: buckets that are full again.
 FORGOTTEN_MAX = 1000
 
@@ -43,17 +43,17 @@ class Refusal(NamedTuple):
 class Bucket:
     """One client's tokens, by the generic cell rate algorithm: what is kept is when the bucket is full again.
 
-    `queued_until`: when the last of those that were refused may come again. `spent`: requests that the other
-    gateways were not told of; `untold_until`: when they need not be told any more. Times are of the limit's clock.
+    `queued_until`: when the last of those that were refused may come again. `count`: requests that were not shared
+    with other gateways; `unshared_until`: when they need not be any more. Times are of the limit's clock.
     """
 
-    __slots__ = ("full_at", "queued_until", "spent", "untold_until")
+    __slots__ = ("count", "full_at", "queued_until", "unshared_until")
 
     def __init__(self, now: float) -> None:
         self.full_at = now
         self.queued_until = 0.0
-        self.spent = 0
-        self.untold_until = now
+        self.count = 0
+        self.unshared_until = now
 
 
 class RateLimit:
@@ -78,13 +78,13 @@ class RateLimit:
         self._clock = clock
         self._most = most
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
-        # Clients that have spent more than may remain untold.
+        # Clients that have sent more than may remain unshared.
         self._busy: dict[str, Bucket] = {}
-        self.share_untold(1)
+        self.divide_unshared(1)
 
-    def share_untold(self, gateways: int) -> None:
-        """So many gateways share what may remain untold."""
-        self._untold_s = self._token_s * gateways / UNTOLD_SHARE
+    def divide_unshared(self, gateways: int) -> None:
+        """So many gateways divide among them what may remain unshared."""
+        self._unshared_s = self._token_s * gateways / UNSHARED_PART
 
     def take(self, client: str) -> Refusal | None:
         """Take a token of `client`; returns why not when there is none."""
@@ -96,11 +96,11 @@ class RateLimit:
         if full_at - now > self._burst_s:
             return self._refused(bucket, now)
         bucket.full_at = full_at
-        if bucket.untold_until <= now:
-            bucket.untold_until, bucket.spent = now, 0
-        bucket.untold_until += self._untold_s
-        bucket.spent += 1
-        if bucket.untold_until - now > self._burst_s:
+        if bucket.unshared_until <= now:
+            bucket.unshared_until, bucket.count = now, 0
+        bucket.unshared_until += self._unshared_s
+        bucket.count += 1
+        if bucket.unshared_until - now > self._burst_s:
             self._busy[client] = bucket
         return None
 
@@ -117,42 +117,42 @@ class RateLimit:
     def _refused(self, bucket: Bucket, now: float) -> Refusal:
         """A refusal takes no token: who comes when it was told to is let in, unless others come before."""
         next_token = bucket.full_at + self._token_s - self._burst_s
-        turn = max(bucket.queued_until, next_token)
-        bucket.queued_until = min(turn + self._token_s, next_token + QUEUE_SECONDS)
-        pause_s = min(max(0.0, turn - next_token - UNPAUSED_S), PAUSE_MAX_S)
-        return Refusal(max(1, math.ceil(turn - now - pause_s)), pause_s)
+        due = max(bucket.queued_until, next_token)
+        bucket.queued_until = min(due + self._token_s, next_token + QUEUE_SECONDS)
+        pause_s = min(max(0.0, due - next_token - UNPAUSED_S), PAUSE_MAX_S)
+        return Refusal(max(1, math.ceil(due - now - pause_s)), pause_s)
 
-    # --- what gateways tell one another -------------------------------------------------------------------
+    # --- what gateways share ------------------------------------------------------------------------------
 
-    def told(self) -> dict[str, int]:
-        """By client, the requests let through since they were told last, where they are more than may remain
-        untold: from now on they count as told."""
+    def to_share(self) -> dict[str, int]:
+        """By client, the requests let through since they were shared last, where they are more than may remain
+        unshared: from now on they count as shared."""
         now = self._clock()
         busy, self._busy = self._busy, {}
-        telling = [(client, each) for client, each in busy.items() if each.untold_until - now > self._burst_s]
-        if len(telling) > TOLD_MAX:
-            telling = nlargest(TOLD_MAX, telling, key=lambda item: item[1].spent)
-        most = math.ceil(self._burst + self._rate * TOLD_SECONDS)
-        found = {client: min(bucket.spent, most) for client, bucket in telling}
-        for _, bucket in telling:
-            bucket.untold_until, bucket.spent = now, 0
+        sharing = [(client, each) for client, each in busy.items() if each.unshared_until - now > self._burst_s]
+        if len(sharing) > SHARED_MAX:
+            sharing = nlargest(SHARED_MAX, sharing, key=lambda item: item[1].count)
+        most = math.ceil(self._burst + self._rate * SHARED_SECONDS)
+        found = {client: min(bucket.count, most) for client, bucket in sharing}
+        for _, bucket in sharing:
+            bucket.unshared_until, bucket.count = now, 0
         self._forget(now)
         return found
 
-    def pay(self, spent: Mapping[str, int]) -> None:
-        """Take the tokens of requests that another gateway let through, also such as are not there yet."""
+    def count_others(self, counts: Mapping[str, int]) -> None:
+        """Take the tokens of requests that another gateway let through, also tokens that are not there yet."""
         if not self.limits:
             return
         now = self._clock()
-        for client, count in spent.items():
+        for client, count in counts.items():
             bucket = self._bucket(client, now)
             bucket.full_at = max(bucket.full_at, now) + count * self._token_s
 
     def _forget(self, now: float) -> None:
-        """Forget clients whose buckets are full and who have nothing to be told, those longest without a request
+        """Forget clients whose buckets are full and who have nothing to share, those longest without a request
         first."""
         for _ in range(FORGOTTEN_MAX):
             client = next(iter(self._buckets), None)
-            if client is None or max(self._buckets[client].full_at, self._buckets[client].untold_until) > now:
+            if client is None or max(self._buckets[client].full_at, self._buckets[client].unshared_until) > now:
                 return
             del self._buckets[client]

@@ -30,6 +30,7 @@ class GatewaySettings(ActorSettings):
     RENAMED: ClassVar[Mapping[str, str]] = {
         "placing_max": "booking_slots",
         "placing_patience_seconds": "booking_slot_wait_seconds",
+        "rate_limit_per_second": "rate_limit_per_subject",
     }
 
     port: int = Field(default=8080, ge=0, le=65535)

@@ -157,7 +157,7 @@ async def test_new_guests_of_one_address_have_a_limit(start: Gateway) -> None:
 async def test_a_client_of_one_gateway_is_limited_at_another(
     start: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.limiter.SETTLE_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.limiter.SHARE_SECONDS", 0.02)
     one, other = [await start(**ONE) for _ in range(2)]
     assert (await one.get("/nothing", headers=of("1.1.1.1"))).status == 404
     await until(lambda: "1.1.1.1" in other.app[LIMITER].addresses._buckets)
