@@ -19,6 +19,7 @@ from common.messaging.registry import Registry
 from common.runtime.background import repeat
 from common.runtime.health import HEALTH, Gate
 from common.runtime.outages import RedisOutage
+from common.runtime.server import ADMITS
 from common.runtime.supervisor import SUPERVISOR, cancel, wait_at_most
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
@@ -144,6 +145,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     ).set_function(lambda: slots.waiting)
     app[SNAPSHOT_SLOTS] = SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     limiter = app[LIMITER] = Limiter(settings, app[METRICS].registry)
+    app[ADMITS] = limiter.admits
     app[HEALTH].notice("proxies", limiter.complaint)
     openapi: Callable[[], bytes] = cache(lambda: orjson.dumps(document((*routes, *PROCESS))))
     app[DOCUMENT] = openapi

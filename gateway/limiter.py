@@ -83,6 +83,13 @@ class Limiter:
                 log.warning("rate limited by the address of a proxy", detail=await self.complaint())
             await self._refuse("address", refusal)
 
+    def admits(self, peer: str) -> bool:
+        """Whether to accept a connection from this address. From a proxy always: it has many clients'."""
+        admitted = bool(self._trusted_proxies) or not self.addresses.overrun(network(peer))
+        if not admitted:
+            self._refused.labels("connections").inc()
+        return admitted
+
     async def message(self, identity: Identity, client: str) -> None:
         """Take the tokens for one message on a socket of `identity` from network `client`. Raises
         TooManyRequests."""

@@ -21,6 +21,8 @@ QUEUE_SECONDS = 10.0
 # does not wait for Retry-After would otherwise have a gateway refuse requests as fast as it can.
 UNPAUSED_S = 1.0
 PAUSE_MAX_S = 5.0  # shorter than clients wait for an answer
+# A client with a longer queue is overrun, if at least so many fit into its queue: no office of honest people is.
+OVERRUN_SECONDS, OVERRUN_MIN = 5.0, 50
 # The part of a limit, its rate and its burst, that all gateways together may let through without sharing it. The
 # counts of clients below one gateway's part of it stay there: nearly all are.
 UNSHARED_PART = 0.2
@@ -75,6 +77,7 @@ class RateLimit:
         self._token_s = 1 / per_second if self.limits else 0.0
         # Times are sums of many tokens' times: a millionth of a token more is none.
         self._burst_s = (self._burst + 1e-6) * self._token_s
+        self._can_overrun = per_second * QUEUE_SECONDS >= OVERRUN_MIN
         self._clock = clock
         self._most = most
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
@@ -121,6 +124,11 @@ class RateLimit:
         bucket.queued_until = min(due + self._token_s, next_token + QUEUE_SECONDS)
         pause_s = min(max(0.0, due - next_token - UNPAUSED_S), PAUSE_MAX_S)
         return Refusal(max(1, math.ceil(due - now - pause_s)), pause_s)
+
+    def overrun(self, client: str) -> bool:
+        """Whether so many requests of `client` were refused that it is no use to receive more."""
+        bucket = self._buckets.get(client) if self._can_overrun else None
+        return bucket is not None and bucket.queued_until - self._clock() > OVERRUN_SECONDS
 
     # --- what gateways share ------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from gateway.auth import GUEST
 # What a broken connection, or a gateway that does not accept one, counts as.
 BROKEN = 0
 # How soon an attacker tries again whose connection broke, in seconds.
-AGAIN_SECONDS = 0.1
+AGAIN_SECONDS = 1.0
 
 
 class Kind(StrEnum):

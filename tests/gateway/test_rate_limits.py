@@ -10,6 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from common.contracts.messages import CreateBooking, ListBookings
 from common.messaging.redis import connect
+from common.runtime.server import ADMITS
 from gateway.addresses import ADDRESS_KEY, KEY_SECONDS, AddressHashes, client_address, network
 from gateway.auth import GUEST
 from gateway.limiter import LIMITER
@@ -178,6 +179,19 @@ async def test_refusals_that_wait_are_sent_when_the_process_stops(
     assert not any(task.done() for task in refused)
     limiter.stop()
     assert [(await task).status for task in refused] == [429] * 3
+
+
+@pytest.mark.parametrize(("proxies", "admitted"), [(0, False), (1, True)])
+async def test_connections_of_a_flood_are_closed_unless_a_proxy_sends_them(
+    start: Gateway, proxies: int, admitted: bool
+) -> None:
+    gateway = await start(rate_limit_per_address=100, trusted_proxies=proxies)
+    limiter = gateway.app[LIMITER]
+    assert gateway.app[ADMITS]("127.0.0.1")
+    for _ in range(1500):
+        limiter.addresses.take("127.0.0.1")
+    assert gateway.app[ADMITS]("127.0.0.1") is admitted
+    assert gateway.app[ADMITS]("127.0.0.2")
 
 
 async def test_a_proxy_that_nobody_trusts_is_noticed(start: Gateway) -> None:
