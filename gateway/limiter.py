@@ -85,7 +85,7 @@ class Limiter:
 
     def admits(self, peer: str) -> bool:
         """Whether to accept a connection from this address. From a proxy always: it has many clients'."""
-        admitted = bool(self._trusted_proxies) or not self.addresses.overrun(network(peer))
+        admitted = bool(self._trusted_proxies) or not self.addresses.floods(network(peer))
         if not admitted:
             self._refused.labels("connections").inc()
         return admitted

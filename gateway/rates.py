@@ -16,13 +16,13 @@ BUCKETS_MAX = 100_000  # of about 250 bytes each
 BURST_SECONDS = 2.0
 # Retry-After is as long as the queue of those who were refused before, but for this many seconds of it at most, as
 # one of them may have been refused very often.
-QUEUE_SECONDS = 10.0
+QUEUE_SECONDS = 30.0
 # What a refusal must wait in the queue beyond this, it waits before it is sent, up to PAUSE_MAX_S: a client that
 # does not wait for Retry-After would otherwise have a gateway refuse requests as fast as it can.
 UNPAUSED_S = 1.0
 PAUSE_MAX_S = 5.0  # shorter than clients wait for an answer
-# A client with a longer queue is overrun, if at least so many fit into its queue: no office of honest people is.
-OVERRUN_SECONDS, OVERRUN_MIN = 5.0, 50
+# A client floods whose queue is longer and has at least so many refusals: no office of honest people does.
+FLOOD_SECONDS, FLOOD_REFUSALS = 5.0, 50
 # The part of a limit, its rate and its burst, that all gateways together may let through without sharing it. The
 # counts of clients below one gateway's part of it stay there: nearly all are.
 UNSHARED_PART = 0.2
@@ -77,7 +77,7 @@ class RateLimit:
         self._token_s = 1 / per_second if self.limits else 0.0
         # Times are sums of many tokens' times: a millionth of a token more is none.
         self._burst_s = (self._burst + 1e-6) * self._token_s
-        self._can_overrun = per_second * QUEUE_SECONDS >= OVERRUN_MIN
+        self._flood_s = max(FLOOD_SECONDS, FLOOD_REFUSALS * self._token_s)
         self._clock = clock
         self._most = most
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
@@ -125,10 +125,10 @@ class RateLimit:
         pause_s = min(max(0.0, due - next_token - UNPAUSED_S), PAUSE_MAX_S)
         return Refusal(max(1, math.ceil(due - now - pause_s)), pause_s)
 
-    def overrun(self, client: str) -> bool:
+    def floods(self, client: str) -> bool:
         """Whether so many requests of `client` were refused that it is no use to receive more."""
-        bucket = self._buckets.get(client) if self._can_overrun else None
-        return bucket is not None and bucket.queued_until - self._clock() > OVERRUN_SECONDS
+        bucket = self._buckets.get(client)
+        return bucket is not None and bucket.queued_until - self._clock() > self._flood_s
 
     # --- what gateways share ------------------------------------------------------------------------------
 
@@ -157,10 +157,9 @@ class RateLimit:
             bucket.full_at = max(bucket.full_at, now) + count * self._token_s
 
     def _forget(self, now: float) -> None:
-        """Forget clients whose buckets are full and who have nothing to share, those longest without a request
-        first."""
+        """Forget clients of whom there is nothing left to know, those longest without a request first."""
         for _ in range(FORGOTTEN_MAX):
-            client = next(iter(self._buckets), None)
-            if client is None or max(self._buckets[client].full_at, self._buckets[client].unshared_until) > now:
+            client, bucket = next(iter(self._buckets.items()), ("", None))
+            if bucket is None or max(bucket.full_at, bucket.queued_until, bucket.unshared_until) > now:
                 return
             del self._buckets[client]

@@ -100,16 +100,19 @@ def test_clients_that_do_not_wait_are_answered_slowly_and_harm_no_others(clock: 
     assert limit.take("b") is None
 
 
-def test_a_client_that_floods_is_overrun_until_it_lets_off(clock: Clock) -> None:
+def test_a_client_floods_until_it_lets_off(clock: Clock) -> None:
     """An office of 500 is not, nor is a client whose rate is so low that few refusals fill its queue."""
     limit, slow = RateLimit(100, clock=clock), RateLimit(0.05, clock=clock)
     let_in(limit, "office", 500)
-    let_in(limit, "flood", 1500)
+    let_in(limit, "flood", 5000)
     let_in(slow, "slow", 10)
-    assert [limit.overrun(who) for who in ("office", "flood", "nobody")] == [False, True, False]
-    assert not slow.overrun("slow")
-    clock.now += QUEUE_SECONDS
-    assert not limit.overrun("flood")
+    assert [limit.floods(who) for who in ("office", "flood", "nobody")] == [False, True, False]
+    assert not slow.floods("slow")
+    clock.now += QUEUE_SECONDS / 2
+    limit.to_share()  # which also forgets full buckets
+    assert limit.floods("flood")
+    clock.now += QUEUE_SECONDS / 2
+    assert not limit.floods("flood")
 
 
 def test_the_number_of_clients_that_are_counted_is_bounded(clock: Clock) -> None:
