@@ -84,8 +84,9 @@ class Limiter:
             await self._refuse("address", refusal)
 
     def admits(self, peer: str) -> bool:
-        """Whether to accept a connection from this address. From a proxy always: it has many clients'."""
-        admitted = bool(self._trusted_proxies) or not self.addresses.floods(network(peer))
+        """Whether to accept a connection from this address. From a proxy always, also where TRUSTED_PROXIES omits
+        it: its connections are those of many clients."""
+        admitted = bool(self._trusted_proxies) or self._proxied or not self.addresses.floods(network(peer))
         if not admitted:
             self._refused.labels("connections").inc()
         return admitted
