@@ -19,12 +19,14 @@ from redis.asyncio import Redis
 from common.contracts.errors import TooManyRequests
 from common.messaging.redis import Script
 from common.runtime.supervisor import wait_at_most
-from common.runtime.web import QUIET, Handler
+from common.runtime.web import Handler
 from gateway.addresses import NETWORK, client_address, network
 from gateway.auth import Identity
 from gateway.rates import RateLimit, Refusal
 from gateway.settings import GatewaySettings
 
+# What supervisors and load balancers ask is never refused.
+FREE = frozenset({"/health/live", "/health/ready"})
 # The stream by which gateways share what they have let through.
 COUNTS = "gateways:counts"
 SHARE_SECONDS = 1.0
@@ -171,6 +173,6 @@ LIMITER = web.AppKey("limiter", Limiter)
 @web.middleware
 async def limit_address(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every request counts for its address, whatever it is for; only the checks of health are free."""
-    if request.path not in QUIET:
+    if request.path not in FREE:
         await request.app[LIMITER].address(request)
     return await handler(request)

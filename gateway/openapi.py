@@ -10,7 +10,8 @@ from pydantic.json_schema import JsonSchemaMode
 
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
-from common.runtime.web import PROBLEM_JSON, QUIET
+from common.runtime.web import PROBLEM_JSON
+from gateway.limiter import FREE
 from gateway.routes import Access, Route
 from gateway.schemas import Auth, Problem, Subscription
 from gateway.websocket import Close
@@ -176,7 +177,7 @@ def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
     live, has_body = route.tag == "live", route.body is not None
     nature: tuple[tuple[bool, tuple[type[HoldfastError], ...]], ...] = (
         (True, (errors.UnsupportedMediaType,)),  # any request may come with a Content-Encoding
-        (route.path not in QUIET, (errors.TooManyRequests,)),
+        (route.path not in FREE, (errors.TooManyRequests,)),
         (route.access is not Access.ANYONE or live, (errors.Unauthorized,)),
         (live, (errors.MalformedRequest, errors.Unavailable)),
         (route.access is Access.OPERATOR, (errors.Forbidden,)),
