@@ -35,9 +35,7 @@ def arguments(words: Sequence[str] | None = None) -> Plan:
     parser.add_argument("--connections", type=int, default=usual.connections, help=f"at most ({usual.connections})")
     for name in ("gateway", "booking", "payment"):
         parser.add_argument(f"--{name}", type=int, default=1, help=f"how many {name} processes (1)")
-    parser.add_argument(
-        "--office", type=int, default=usual.office, help=f"how many share an address ({usual.office})"
-    )
+    parser.add_argument("--office", type=int, help=f"how many share an address (up to {usual.office})")
     parser.add_argument(
         "--attack",
         action="append",
@@ -53,7 +51,8 @@ def arguments(words: Sequence[str] | None = None) -> Plan:
         parser.error("--within: from 0 to 600 seconds")
     if min(given.connections, given.gateway, given.booking, given.payment) < 1:
         parser.error("at least one connection, and one process of each kind")
-    if not 0 <= given.office <= given.clients:
+    office = min(usual.office, given.clients) if given.office is None else given.office
+    if not 0 <= office <= given.clients:
         parser.error("--office: at most as many as come")
     scale = Scale(given.gateway, given.booking, given.payment)
     kinds = Kind if "all" in given.attack else dict.fromkeys(Kind(kind) for kind in given.attack)
@@ -64,7 +63,7 @@ def arguments(words: Sequence[str] | None = None) -> Plan:
         given.connections,
         scale,
         given.seed,
-        given.office,
+        office,
         tuple(USUAL[kind] for kind in kinds),
     )
 

@@ -14,6 +14,7 @@ import orjson
 import pytest
 from rich.console import Console
 
+from bench.rush.__main__ import arguments
 from bench.rush.attackers import Attack, Kind
 from bench.rush.findings import compared, findings
 from bench.rush.sale import Plan, Rush, play
@@ -85,6 +86,13 @@ def test_rush_that_goes_wrong_misses_its_goals() -> None:
         (None, None),
     ]
     assert found.problems == ["3 seats of 2"]
+
+
+def test_attacks_are_chosen_by_name() -> None:
+    few = arguments(["--clients", "30", "--attack", "loops", "--attack", "loops"])
+    assert (few.office, few.attacks) == (30, (Attack(Kind.LOOPS, 3),))
+    assert [attack.kind for attack in arguments(["--attack", "all"]).attacks] == list(Kind)
+    assert arguments([]).attacks == ()
 
 
 def test_attackers_that_cost_the_others_more_than_a_tenth_miss_the_goal() -> None:
