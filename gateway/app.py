@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
@@ -15,25 +16,28 @@ from prometheus_client import Gauge
 from common.messaging.calls import Calls
 from common.messaging.listener import Listener
 from common.messaging.registry import Registry
-from common.runtime.health import HEALTH
+from common.runtime.background import repeat
+from common.runtime.health import HEALTH, Gate
 from common.runtime.outages import RedisOutage
+from common.runtime.server import ADMITS
 from common.runtime.supervisor import SUPERVISOR, cancel, wait_at_most
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import CLOCK, PUBLISHER, REDIS, clock_context, redis_context
 from gateway import asyncapi, openapi
+from gateway.addresses import ADDRESS_HASHES, AddressHashes
 from gateway.auth import AUTHENTICATOR, Authenticator, KeySet
 from gateway.dispatcher import Dispatcher
 from gateway.docs import DOCUMENTS
+from gateway.guests import proofs
 from gateway.headers import finish, preflight
 from gateway.hub import HUB, Hub
+from gateway.limiter import LIMITER, SHARE_SECONDS, Limiter, limit_address
 from gateway.limits import (
     BOOKING_SLOTS,
     LOAD_SHEDDER,
-    RATE_LIMITER,
     SNAPSHOT_SLOTS,
     LoadShedder,
-    RateLimiter,
     RequestSlots,
     SubjectSlots,
 )
@@ -55,6 +59,38 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
         keys = KeySet(session, settings) if settings.auth_jwks_url is not None else None
         app[AUTHENTICATOR] = Authenticator(settings, app[CLOCK].timestamp, keys)
         yield
+
+
+async def _addresses(app: web.Application) -> AsyncIterator[None]:
+    """The hashes of guests' networks. Until the key is read, and as long as Redis is unavailable from the start on,
+    bookings are made without them."""
+    hashes = app[ADDRESS_HASHES] = AddressHashes(app[REDIS])
+    read = asyncio.Event()
+
+    async def step() -> float:
+        pause = await hashes.read()
+        read.set()
+        return pause
+
+    task = app[SUPERVISOR].spawn("address key", repeat(step, Gate("address key")))
+    await wait_at_most(read, LISTENING_SECONDS)
+    yield
+    await cancel(task)
+
+
+async def _sharing_counts(app: web.Application) -> AsyncIterator[None]:
+    """Shares counts of the rate limits with other gateways. While that cannot be done this one limits alone: it
+    closes no gate of the process."""
+    limiter, redis = app[LIMITER], app[REDIS]
+    if not limiter.limits:
+        yield
+        return
+    work = repeat(
+        lambda: limiter.share_counts(redis), Gate("rate limits"), first_s=SHARE_SECONDS, most_s=SHARE_SECONDS
+    )
+    task = app[SUPERVISOR].spawn("rate limits", work)
+    yield
+    await cancel(task)
 
 
 async def _listening(app: web.Application) -> AsyncIterator[None]:
@@ -89,10 +125,15 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         await registry.leave()
 
 
+async def _stop(app: web.Application) -> None:
+    app[LIMITER].stop()
+    await app[HUB].stop()
+
+
 def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.time) -> web.Application:
     """The application of `settings`; nothing is opened before it starts. `own_clock` is only watched: see Clock."""
     app = new_app(
-        (preflight,) if settings.cors_origins else (),
+        (limit_address, preflight) if settings.cors_origins else (limit_address,),
         body_seconds=settings.body_seconds,
         client_max_size=settings.body_max_bytes,
     )
@@ -103,17 +144,27 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
         "holdfast_booking_slots_waiting", "POST /bookings that wait for a slot", registry=app[METRICS].registry
     ).set_function(lambda: slots.waiting)
     app[SNAPSHOT_SLOTS] = SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
-    app[RATE_LIMITER] = RateLimiter(settings.rate_limit_per_second)
+    limiter = app[LIMITER] = Limiter(settings, app[METRICS].registry)
+    app[ADMITS] = limiter.admits
+    app[HEALTH].notice("proxies", limiter.complaint)
     documents: dict[str, Callable[[], bytes]] = {
         "openapi": cache(lambda: orjson.dumps(openapi.document((*routes, *PROCESS)))),
         "asyncapi": cache(lambda: orjson.dumps(asyncapi.document())),
     }
     app[DOCUMENTS] = documents
     app.cleanup_ctx.extend(
-        (redis_context("gateway", settings), clock_context(settings, own_clock), _authenticator, _listening)
+        (
+            redis_context("gateway", settings),
+            clock_context(settings, own_clock),
+            _authenticator,
+            proofs,
+            _addresses,
+            _sharing_counts,
+            _listening,
+        )
     )
     app.on_response_prepare.append(finish)
-    app.on_shutdown.append(lambda app: app[HUB].stop())
+    app.on_shutdown.append(_stop)
     for route in routes:
         if route.method == "GET":
             app.router.add_get(route.path, guarded(route), allow_head=route.tag != "live")

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Collection
 
+import prometheus_client
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 
+from common.contracts.errors import TooManyRequests
 from common.messaging.registry import Registry
 from gateway.settings import GatewaySettings
 from gateway.websocket import CLOSE_SECONDS, Close, Frame, Socket
@@ -25,6 +28,8 @@ RENEWED_PER_SECOND = 1000  # each client that returns reads its snapshots again
 RENEW_MAX_SECONDS = 30.0  # until its socket is closed a client may show an old state
 # How often all sockets are checked for silence and expired tokens: the most that a token is accepted for too long.
 CHECK_SECONDS = 1.0
+# Retry-After, in seconds, where the client must close a socket first.
+FULL_SECONDS = 10
 
 log = structlog.get_logger()
 
@@ -65,21 +70,44 @@ class Hub:
         self._settings = settings
         self._sockets: set[Socket] = set()
         self._topics: dict[str, set[Socket]] = {}
+        # How many sockets each network and each subject has, also those that are being closed.
+        self._addresses: Counter[str] = Counter()
+        self._subjects: Counter[str] = Counter()
         Gauge("holdfast_sockets", "Open WebSockets", registry=metrics).set_function(lambda: len(self._sockets))
-        self._closed = Counter(
+        self._closed = prometheus_client.Counter(
             "holdfast_sockets_closed", "WebSockets that we closed, by code", ("code",), registry=metrics
         )
         self.stopped = False
 
-    def add(self, transport: asyncio.Transport) -> Socket:
-        socket = Socket(transport, self._settings)
+    def add(self, transport: asyncio.Transport, address: str) -> Socket:
+        """A new socket of a client in network `address`: see `admit_address`."""
+        socket = Socket(transport, self._settings, address)
         self._sockets.add(socket)
+        self._addresses[address] += 1
         return socket
 
     def remove(self, socket: Socket) -> None:
-        self._sockets.discard(socket)
+        if socket in self._sockets:
+            self._sockets.discard(socket)
+            _count_down(self._addresses, socket.address)
+            if socket.subject is not None:
+                _count_down(self._subjects, socket.subject)
         self._unsubscribe_all(socket)
         socket.leave()
+
+    def admit_address(self, address: str) -> None:
+        """Raises TooManyRequests when the network `address` has as many sockets as it may."""
+        _check(self._addresses[address], self._settings.ws_sockets_per_address, "sockets_per_address")
+
+    def admit_subject(self, subject: str) -> None:
+        """Raises TooManyRequests when the subject has as many sockets as it may."""
+        _check(self._subjects[subject], self._settings.ws_sockets_per_subject, "sockets_per_subject")
+
+    def assign(self, socket: Socket, subject: str) -> None:
+        """From now on the socket counts for `subject`. Raises TooManyRequests, and then it does not."""
+        self.admit_subject(subject)
+        socket.subject = subject
+        self._subjects[subject] += 1
 
     def subscribe(self, socket: Socket, topic: str) -> None:
         if socket.closing:
@@ -161,6 +189,19 @@ class Hub:
             await asyncio.wait(reading, timeout=CLOSE_SECONDS)
         if left := [socket.drop() for socket in self._sockets]:
             await asyncio.wait(left)
+
+
+def _check(open: int, most: int, limit: str) -> None:
+    if most and open >= most:
+        raise TooManyRequests(
+            "Too many sockets are open: close another first", retry_after=FULL_SECONDS, limit=limit
+        )
+
+
+def _count_down(counts: Counter[str], key: str) -> None:
+    counts[key] -= 1
+    if counts[key] <= 0:
+        del counts[key]
 
 
 HUB = web.AppKey("hub", Hub)

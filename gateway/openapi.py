@@ -12,6 +12,7 @@ from common.contracts.errors import HoldfastError
 from common.runtime.web import PROBLEM_JSON
 from gateway.component_schemas import REF, component_schemas, without_null
 from gateway.examples import EXAMPLES
+from gateway.limiter import FREE
 from gateway.problems import Problem, described, examples
 from gateway.routes import Access, Route
 from gateway.schemas import BookingOrQueued
@@ -218,7 +219,7 @@ def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
     live, has_body = route.tag == "live", route.body is not None
     nature: tuple[tuple[bool, tuple[type[HoldfastError], ...]], ...] = (
         (True, (errors.UnsupportedMediaType,)),  # any request may come with a Content-Encoding
-        (route.tag != "operations", (errors.TooManyRequests,)),
+        (route.path not in FREE, (errors.TooManyRequests,)),
         (route.access is not Access.ANYONE or live, (errors.Unauthorized,)),
         (live, (errors.MalformedRequest, errors.Unavailable)),
         (route.access is Access.OPERATOR, (errors.Forbidden,)),

@@ -10,17 +10,17 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from common.contracts import errors
-from common.contracts.errors import Forbidden, HoldfastError, Unauthorized
+from common.contracts.errors import Forbidden, HoldfastError
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
 from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Transition
 from common.runtime import health, telemetry
 from common.runtime.web import Handler
-from gateway import about, docs, requests, schemas, session, views, waiters
+from gateway import about, docs, guests, requests, schemas, session, views, waiters
 from gateway.auth import AUTHENTICATOR, IDENTITY
 from gateway.bookings import ERRORS_BY_REASON
-from gateway.limits import LOAD_SHEDDER, RATE_LIMITER, client_address
+from gateway.limiter import LIMITER
+from gateway.limits import LOAD_SHEDDER
 from gateway.schemas import Booking
-from gateway.settings import SETTINGS
 
 READS = (BOOKING_QUERIES,)
 WRITES = (BOOKING_COMMANDS,)
@@ -68,8 +68,9 @@ _EVENT = (errors.EventNotFound,)
 _ENDED = (*ERRORS_BY_REASON.values(), errors.BookingCancelled)
 
 GUESTS = Route(
-    "POST", "/auth/guest", views.create_guest, "Get a token as a new guest", "tokens",
-    answers={201: schemas.GuestToken}, about=about.GUEST,
+    "POST", "/auth/guest", guests.create_guest, "Get a token as a new guest", "tokens",
+    body=schemas.NewGuest, body_required=False, answers={201: schemas.GuestToken}, about=about.GUEST,
+    errors=(errors.GuestProofRefused, errors.Unavailable),
 )  # fmt: skip
 
 ROUTES = (
@@ -193,21 +194,13 @@ PROCESS = (
 
 
 def guarded(route: Route) -> Handler:
-    """The route's view behind its rate limit, the check of the token and scope, and load shedding."""
+    """The route's view behind the check of the token and scope, the subject's rate limit, and load shedding."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         app = request.app
-        limiter = app[RATE_LIMITER]
-        address = client_address(request, app[SETTINGS].trusted_proxies) if limiter.limits else ""
-        if route.access is Access.ANYONE:
-            limiter.take(address)
-        else:
-            try:
-                identity = request[IDENTITY] = await app[AUTHENTICATOR].authenticate(request)
-            except Unauthorized:
-                limiter.take(address)  # there is no subject whose rate could be limited
-                raise
-            limiter.charge(identity, address)
+        if route.access is not Access.ANYONE:
+            identity = request[IDENTITY] = await app[AUTHENTICATOR].authenticate(request)
+            await app[LIMITER].subject(identity)
             if route.access is Access.OPERATOR and not identity.operator:
                 raise Forbidden("Only operators may do this")
         if route.mailboxes:

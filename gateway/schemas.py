@@ -34,6 +34,8 @@ class Body(BaseModel):
 
 PRICE = "The price of one seat, in the currency's minor unit"
 CAPACITY = "How many seats there are, sold and held ones included"
+# Characters: several times the tokens of the usual captchas.
+PROOF_MAX = 8192
 # These descriptions of an event's fields also hold for what operators send.
 SHOWN = Event.model_fields
 SALES_END = "From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end"
@@ -83,6 +85,17 @@ class NewBooking(Body):
         if sum(item.quantity for item in items) > QUANTITY_MAX:
             raise ValueError(f"a booking has at most {QUANTITY_MAX} seats")
         return self
+
+
+class NewGuest(Body):
+    """What a new guest sends where this installation needs a proof; otherwise nothing, and a proof is ignored."""
+
+    proof: str | None = Field(
+        None,
+        min_length=1,
+        max_length=PROOF_MAX,
+        description="What the installation's check has given to the client, as the token of a captcha",
+    )
 
 
 class NewPaymentIntent(Body):

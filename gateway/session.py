@@ -10,14 +10,23 @@ import structlog
 from aiohttp import WebSocketError, WSMsgType, web
 from pydantic import TypeAdapter, ValidationError
 
-from common.contracts.errors import Forbidden, HoldfastError, InvalidRequest, Unauthorized, Unavailable
+from common.contracts.errors import (
+    Forbidden,
+    HoldfastError,
+    InvalidRequest,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
 from common.contracts.messages import BOOKING_QUERIES, GetBooking, GetEvent
 from common.runtime.outages import Outage
 from common.runtime.web import TRACEPARENT
+from gateway.addresses import NETWORK
 from gateway.auth import AUTHENTICATOR, Identity
 from gateway.bookings import BookingView, Json, of_kind, redacted
 from gateway.hub import HUB, booking_topic, event_topic, owner_topic
-from gateway.limits import LOAD_SHEDDER, RATE_LIMITER, SNAPSHOT_SLOTS, client_address
+from gateway.limiter import LIMITER
+from gateway.limits import LOAD_SHEDDER, SNAPSHOT_SLOTS
 from gateway.queue_positions import QUEUE_POSITIONS
 from gateway.settings import SETTINGS
 from gateway.socket_messages import Auth, ClientMessage, Subscription
@@ -39,18 +48,16 @@ log = structlog.get_logger()
 class Session:
     """One socket's identity and subscriptions, and what its messages do."""
 
-    __slots__ = ("_address", "_app", "_hub", "_identity", "_socket", "_subscriptions", "_traceparent")
+    __slots__ = ("_app", "_hub", "_identity", "_socket", "_subscriptions", "_traceparent")
 
     # Set once `_admit` has accepted a token.
     _identity: Identity
 
-    def __init__(self, app: web.Application, socket: Socket, traceparent: str, address: str) -> None:
-        """`address`: the client's, for the rate limit that guests of one address share."""
+    def __init__(self, app: web.Application, socket: Socket, traceparent: str) -> None:
         self._app = app
         self._hub = app[HUB]
         self._socket = socket
         self._traceparent = traceparent
-        self._address = address
         self._subscriptions: frozenset[str] = frozenset()  # mostly empty: an empty set takes 216 bytes
 
     async def run(self, identity: Identity | None) -> None:
@@ -83,10 +90,14 @@ class Session:
                 if message is None or message.type is not WSMsgType.TEXT:
                     raise Unauthorized
                 identity = await self._app[AUTHENTICATOR].identify(Auth.model_validate_json(message.data).token)
+            if not identity.operator:
+                self._hub.assign(self._socket, identity.subject)
         except (Unavailable, Outage):
             self._hub.close(self._socket, Close.TRY_AGAIN_LATER, "Tokens cannot be checked now")
         except (TimeoutError, ValidationError, Unauthorized):
             self._hub.close(self._socket, Close.UNAUTHORIZED)
+        except TooManyRequests:
+            self._hub.close(self._socket, Close.TOO_MANY)
         else:
             self._identify(identity)
             self._hub.subscribe(self._socket, owner_topic(identity.subject))
@@ -107,7 +118,7 @@ class Session:
         """Do what the message requests, or send the error; returns whether the message was valid."""
         about: dict[str, str] = {}
         try:
-            self._app[RATE_LIMITER].charge(self._identity, self._address)
+            await self._app[LIMITER].message(self._identity, self._socket.address)
             try:
                 message = CLIENT_MESSAGE.validate_json(text)
             except ValidationError as error:
@@ -187,13 +198,17 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     app = request.app
     if app[HUB].stopped:
         raise Unavailable("This process is stopping: connect again to reach another")
-    # A wrong token in the header is answered by HTTP, before the upgrade.
+    # A wrong token in the header, and one socket too many, are answered by HTTP, before the upgrade.
     identity = await app[AUTHENTICATOR].authenticate(request) if "Authorization" in request.headers else None
+    if identity is not None and not identity.operator:
+        await app[LIMITER].subject(identity)
+        app[HUB].admit_subject(identity.subject)
+    address = request[NETWORK]
+    app[HUB].admit_address(address)
     response = await upgrade(request)
     if request.transport is not None:  # else the client is gone already
-        address = client_address(request, app[SETTINGS].trusted_proxies)
-        socket = app[HUB].add(request.transport)
+        socket = app[HUB].add(request.transport, address)
         socket.take_over(request)
-        session = Session(app, socket, request[TRACEPARENT], address)
+        session = Session(app, socket, request[TRACEPARENT])
         socket.reading = asyncio.create_task(session.run(identity), name="socket")
     return response

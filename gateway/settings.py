@@ -14,6 +14,14 @@ from common.runtime.settings import ActorSettings, CommaSeparated
 SECRET_BYTES_MIN = 32
 SYMMETRIC = frozenset({"HS256"})
 ASYMMETRIC = frozenset({"RS256", "ES256"})
+# The settings that bound what one client may do; each may be 0, for no limit.
+CLIENT_LIMITS = (
+    "RATE_LIMIT_PER_ADDRESS",
+    "RATE_LIMIT_PER_SUBJECT",
+    "GUESTS_PER_ADDRESS_PER_MINUTE",
+    "WS_SOCKETS_PER_SUBJECT",
+    "WS_SOCKETS_PER_ADDRESS",
+)
 
 
 class GatewaySettings(ActorSettings):
@@ -22,6 +30,7 @@ class GatewaySettings(ActorSettings):
     RENAMED: ClassVar[Mapping[str, str]] = {
         "placing_max": "booking_slots",
         "placing_patience_seconds": "booking_slot_wait_seconds",
+        "rate_limit_per_second": "rate_limit_per_subject",
     }
 
     port: int = Field(default=8080, ge=0, le=65535)
@@ -50,8 +59,17 @@ class GatewaySettings(ActorSettings):
     booking_slot_wait_seconds: float = Field(default=20, gt=0, le=300)
     # How old the known mailbox lengths may be: meanwhile a rush can exceed mailbox_limit.
     mailbox_sample_ms: int = Field(default=250, ge=10, le=10_000)
-    # Requests a second of one subject (of one address where there is no token); 0: no limit.
-    rate_limit_per_second: float = Field(default=0, ge=0)
+    # Requests a second of one address, for all gateways together; 0: no limit. An office of 500 people who all want
+    # seats gets through in seconds, by waiting for Retry-After; one machine cannot keep a gateway busy alone.
+    rate_limit_per_address: float = Field(default=100, ge=0, le=1_000_000)
+    # The same of one subject: several times what a page sends that polls and whose user clicks.
+    rate_limit_per_subject: float = Field(default=20, ge=0, le=1_000_000)
+    # New guests of one address in a minute, for all gateways together; 0: no limit.
+    guests_per_address_per_minute: float = Field(default=300, ge=0, le=1_000_000)
+    # Where a proof is checked before a new guest gets a token; None: no proof is needed.
+    guest_proof_url: HttpUrl | None = None
+    # New guests wait meanwhile, and most checks take a tenth of it.
+    guest_proof_timeout_seconds: float = Field(default=5, gt=0, le=30)
     trusted_proxies: int = Field(default=0, ge=0, le=10)
     cors_origins: CommaSeparated = ()
 
@@ -67,6 +85,10 @@ class GatewaySettings(ActorSettings):
     ws_message_max_bytes: int = Field(default=16_384, ge=1024)
     # Bytes that may wait for a client that does not keep up; beyond that the socket is closed with 1013.
     ws_queue_max_bytes: int = Field(default=262_144, ge=4096)
+    # Open sockets of one gateway: of one subject (a few devices with a few pages each), and of one address; 0: no
+    # limit. A socket takes some 10 KB.
+    ws_sockets_per_subject: int = Field(default=20, ge=0)
+    ws_sockets_per_address: int = Field(default=1000, ge=0)
     ws_subscriptions_max: int = Field(default=100, ge=1)
     ws_snapshots_max: int = Field(default=100, ge=1)
 
@@ -99,6 +121,8 @@ class GatewaySettings(ActorSettings):
             )
         if self.auth_guests and self.auth_jwks_url is not None:
             raise ValueError("AUTH_GUESTS needs AUTH_JWT_SECRET: another's keys cannot sign tokens for guests")
+        if self.guest_proof_url is not None and not self.guests:
+            raise ValueError("GUEST_PROOF_URL is of no use where no guests get tokens: see AUTH_GUESTS")
         return self
 
     @property

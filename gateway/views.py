@@ -29,8 +29,7 @@ from common.contracts.messages import (
 from common.contracts.resources import entity_tag
 from common.contracts.statuses import CancelReason
 from common.runtime.web import json_response, read_body
-from common.wiring import CLOCK
-from gateway.auth import IDENTITY, Identity, issue_guest
+from gateway.auth import IDENTITY, Identity
 from gateway.bookings import BookingView, Json, of_kind, redacted
 from gateway.requests import (
     AdminBookingsQuery,
@@ -45,7 +44,6 @@ from gateway.requests import (
     required_key,
 )
 from gateway.schemas import EventPatch, NewEvent, NewRefund
-from gateway.settings import SETTINGS
 from gateway.waiters import call
 
 # The namespace of ids made from an operator's Idempotency-Key; if it changed, a repeated request would act again.
@@ -55,11 +53,6 @@ KEYED = UUID("0f7e5d3a-6d0e-5b7c-8c3b-2f6a9d1e4b70")
 def page(answer: Json) -> web.Response:
     following = answer.get("next")
     return json_response({"items": answer["items"], "next_cursor": following and encode_cursor(following)})
-
-
-async def create_guest(request: web.Request) -> web.Response:
-    guest = issue_guest(request.app[SETTINGS], request.app[CLOCK].timestamp())
-    return json_response(guest.model_dump(mode="json"), status=201)
 
 
 # --- how a repeated request of an operator is recognised --------------------------------------------------

@@ -18,6 +18,7 @@ from common.contracts.messages import CreateBooking, GetBooking, ItemRequest, Me
 from common.messaging.calls import Calls
 from common.messaging.registry import Registry
 from common.runtime.web import TRACEPARENT, json_response
+from gateway.addresses import ADDRESS_HASHES, NETWORK
 from gateway.auth import IDENTITY
 from gateway.bookings import BookingView
 from gateway.hub import booking_topic, owner_topic
@@ -187,7 +188,8 @@ async def call(request: web.Request, message: Message, subject: object) -> Any:
 
 async def create_booking(request: web.Request) -> web.Response:
     """Wait in a booking slot until there is a booking, up to republish_ms; then without one until it is payable."""
-    app, owner = request.app, request[IDENTITY].subject
+    app, identity = request.app, request[IDENTITY]
+    owner = identity.subject
     settings, calls, traceparent = app[SETTINGS], app[CALLS], request[TRACEPARENT]
     key = required_key(request)
     prefer = preference(request, settings.wait_seconds, settings.wait_max_seconds)
@@ -200,6 +202,8 @@ async def create_booking(request: web.Request) -> web.Response:
         event_id=body.event_id,
         items=items,
         expected_amount=body.expected_amount,
+        # Anybody becomes any number of guests, so that guests are told apart by their networks, too.
+        address=app[ADDRESS_HASHES].hashed(request[NETWORK]) if identity.guest else None,
     )
     now = asyncio.get_running_loop().time
     with app[WAITERS].waiter(str(id), owner) as waiter:

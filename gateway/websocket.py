@@ -16,7 +16,7 @@ from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any, NamedTuple, Self, cast
 
 import orjson
-from aiohttp import EofStream, WSMessage, WSMsgType, web
+from aiohttp import EofStream, WebSocketError, WSMessage, WSMsgType, web
 from aiohttp._websocket.reader import WebSocketDataQueue  # what WebSocketReader writes to; not exported
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import WS_KEY, WebSocketReader
@@ -33,6 +33,9 @@ SEEN_MAX = 1000
 # How long a client may take to answer a close frame; then, to read what was written before it.
 CLOSE_SECONDS = 2.0
 LINGER_SECONDS = 10.0
+# Pings and pongs that a client may send between two checks of its silence, which are a second apart: they are no
+# messages, and count for no rate limit.
+CONTROL_MAX = 50
 # A client is gone if it does not answer a ping within half of the silence that led to the ping.
 ANSWER_SHARE = 0.5
 NORMAL_CLOSURE = 1000
@@ -41,7 +44,7 @@ TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
 
 
 class Close(IntEnum):
-    """Why a socket was closed, as the client sees it: codes of RFC 6455, section 7.4, and our own 4401."""
+    """Why a socket was closed, as the client sees it: codes of RFC 6455, section 7.4, and our own from 4000 on."""
 
     meaning: str
 
@@ -54,13 +57,14 @@ class Close(IntEnum):
     PROTOCOL_ERROR = 1002, "A frame does not follow RFC 6455"
     UNSUPPORTED_DATA = 1003, "Only text messages are accepted"
     INVALID_TEXT = 1007, "A text message that is not UTF-8"
-    POLICY_VIOLATION = 1008, "Too many messages in a row that are not valid"
+    POLICY_VIOLATION = 1008, "Too many messages in a row that are not valid, or too many pings"
     MESSAGE_TOO_BIG = 1009, "The message is too long"
     TRY_AGAIN_LATER = (
         1013,
         "Changes may have been missed: connect again and subscribe to get snapshots",
     )
     UNAUTHORIZED = 4401, "No valid token came in time, or the token has expired"
+    TOO_MANY = 4429, "The subject has too many sockets open: close another first"
 
 
 class Frame(NamedTuple):
@@ -112,16 +116,17 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
 
 class Socket(BaseProtocol):
     """One client's socket: the topics that it listens to, and the versions that it has been sent. `expires_at` is
-    in Unix seconds; `reading` is the task that receives."""
+    in Unix seconds; `reading` is the task that receives; `address` is the network that the client is in, `subject`
+    what the socket counts for, None before it has a token and for operators."""
 
     __slots__ = (
-        "_last_data_at", "_pinged_at", "_queue_max", "_reader", "_received", "_seen", "_transport",
-        "closing", "expires_at", "reading", "topics",
+        "_control", "_last_data_at", "_pinged_at", "_queue_max", "_reader", "_received", "_seen", "_transport",
+        "address", "closing", "expires_at", "reading", "subject", "topics",
     )  # fmt: skip
 
     reading: asyncio.Task[None]
 
-    def __init__(self, transport: asyncio.Transport, settings: GatewaySettings) -> None:
+    def __init__(self, transport: asyncio.Transport, settings: GatewaySettings, address: str) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(loop)
         self.transport = self._transport = transport
@@ -133,7 +138,10 @@ class Socket(BaseProtocol):
         )
         self._last_data_at = loop.time()
         self._pinged_at: float | None = None
+        self._control = 0
         self._seen: OrderedDict[str, int] | None = None
+        self.address = address
+        self.subject: str | None = None
         self.topics: set[str] = set()
         self.closing = False
         self.expires_at: float | None = None
@@ -164,20 +172,23 @@ class Socket(BaseProtocol):
 
     async def receive(self) -> WSMessage | None:
         """The next text or binary message; None when the client is gone. Raises WebSocketError for bytes that break
-        the protocol: then nothing more can be received."""
+        the protocol, and for too many pings: then nothing more can be received."""
         while True:
             try:
                 message = await self._received.read()
             except EofStream:
                 return None
-            if message.type is WSMsgType.PING:
-                if self._writable:
+            if message.type in (WSMsgType.PING, WSMsgType.PONG):
+                self._control += 1
+                if self._control > CONTROL_MAX:
+                    raise WebSocketError(Close.POLICY_VIOLATION, "too many pings and pongs")
+                if message.type is WSMsgType.PING and self._writable:
                     self._transport.write(framed(message.data, PONG))
             elif message.type is WSMsgType.CLOSE:
                 if not self.closing:
                     self._transport.write(framed(NORMAL_CLOSURE.to_bytes(2, "big"), CLOSE))
                 return None
-            elif message.type is not WSMsgType.PONG:
+            else:
                 return cast(WSMessage, message)
 
     # --- to the client ------------------------------------------------------------------------------------
@@ -211,6 +222,7 @@ class Socket(BaseProtocol):
     def check_silence(self, ping_s: float) -> None:
         """Ping a client that sent nothing for `ping_s` seconds; end the connection if it did not answer in time."""
         now = self._loop.time()
+        self._control = 0
         if self._pinged_at is not None:
             if now - self._pinged_at > ping_s * ANSWER_SHARE:
                 self._transport.abort()

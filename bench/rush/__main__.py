@@ -7,6 +7,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import uvloop
 from rich.console import Console
@@ -15,7 +16,8 @@ from bench.errors import BenchError
 from bench.machine import described
 from bench.progress import stoppable
 from bench.report import Report
-from bench.rush.findings import findings
+from bench.rush.attackers import USUAL, Kind
+from bench.rush.findings import compared, findings
 from bench.rush.sale import Plan, play
 from bench.rush.screen import shown
 from ops.errors import StartError
@@ -33,6 +35,14 @@ def arguments(words: Sequence[str] | None = None) -> Plan:
     parser.add_argument("--connections", type=int, default=usual.connections, help=f"at most ({usual.connections})")
     for name in ("gateway", "booking", "payment"):
         parser.add_argument(f"--{name}", type=int, default=1, help=f"how many {name} processes (1)")
+    parser.add_argument("--office", type=int, help=f"how many share an address (up to {usual.office})")
+    parser.add_argument(
+        "--attack",
+        action="append",
+        choices=[*Kind, "all"],
+        default=[],
+        help="come beside them, and compare with a rush without; may be repeated",
+    )
     parser.add_argument("--seed", type=int, default=usual.seed, help=f"of when each comes ({usual.seed})")
     given = parser.parse_args(words)
     if not (1 <= given.clients <= 200_000 and 1 <= given.seats <= 1_000_000):
@@ -41,17 +51,38 @@ def arguments(words: Sequence[str] | None = None) -> Plan:
         parser.error("--within: from 0 to 600 seconds")
     if min(given.connections, given.gateway, given.booking, given.payment) < 1:
         parser.error("at least one connection, and one process of each kind")
+    office = min(usual.office, given.clients) if given.office is None else given.office
+    if not 0 <= office <= given.clients:
+        parser.error("--office: at most as many as come")
     scale = Scale(given.gateway, given.booking, given.payment)
-    return Plan(given.clients, given.seats, given.within, given.connections, scale, given.seed)
+    kinds = Kind if "all" in given.attack else dict.fromkeys(Kind(kind) for kind in given.attack)
+    return Plan(
+        given.clients,
+        given.seats,
+        given.within,
+        given.connections,
+        scale,
+        given.seed,
+        office,
+        tuple(USUAL[kind] for kind in kinds),
+    )
 
 
 async def run(plan: Plan, console: Console) -> Report:
     with stoppable():
         started = time.monotonic()
         machine = await described()
+        found = {}
+        if plan.attacks:
+            with shown(console) as screen:
+                calm = await play(replace(plan, attacks=()), screen.sampled, screen.began)
+            found["calm"] = findings(calm)
         with shown(console) as screen:
             rush = await play(plan, screen.sampled, screen.began)
-        return Report(machine, time.monotonic() - started, {"rush": findings(rush)})
+        found["rush"] = findings(rush)
+        if plan.attacks:
+            found["attack"] = compared(calm, rush)
+        return Report(machine, time.monotonic() - started, found)
 
 
 def main() -> int:

@@ -21,6 +21,10 @@ def findings(rush: Rush) -> Findings:
     return Findings(
         figures={
             "clients": plan.clients,
+            "office": plan.office,
+            "attacks": {
+                name: {str(key): n for key, n in sorted(counts.items())} for name, counts in rush.attackers.items()
+            },
             "seats": plan.seats,
             "within_seconds": plan.within,
             "processes": asdict(plan.scale),
@@ -103,6 +107,44 @@ def _times_table(rush: Rush) -> Table:
             for name, seconds in rows
         ],
     )
+
+
+# What attackers may cost the others: a tenth of their latency.
+COSTS_MAX = 1.1
+WAITS: tuple[tuple[str, Callable[[Rush], Sequence[float]]], ...] = (
+    ("an answer", lambda rush: rush.tally.latencies),
+    ("knew whether there is a seat", lambda rush: rush.tally.verdicts),
+    ("booking confirmed", lambda rush: rush.tally.sales),
+)
+
+
+def compared(calm: Rush, attacked: Rush) -> Findings:
+    """What attackers have cost the others, beside a rush without them."""
+    rows, goals, figures = [], [], {}
+    for name, of in WAITS:
+        before, with_them = _spread(of(calm)), _spread(of(attacked))
+        figures[name] = {"calm_ms": before, "attacked_ms": with_them}
+        for point in ("p50", "p99"):
+            ratio = _ratio(before[point], with_them[point])
+            rows.append((f"{name}, {point}", cell(before[point]), cell(with_them[point]), cell(ratio, 2)))
+            goals.append(Goal(f"attack: {name}, {point}", ratio, COSTS_MAX, False, "times"))
+    answers = [
+        (f"{name}, answers {status or 'without a status'}", f"{number:,}")
+        for name, counts in attacked.attackers.items()
+        for status, number in sorted(counts.items())
+    ]
+    return Findings(
+        figures=figures,
+        tables=[
+            Table("What attackers cost the others, in ms", ("", "without", "with", "times"), rows),
+            Table("What the attackers got", ("", "answers"), answers),
+        ],
+        goals=goals,
+    )
+
+
+def _ratio(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after / before
 
 
 def _charts(samples: Sequence[Sample]) -> list[Chart]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from random import Random
 from uuid import UUID
 
@@ -18,10 +20,13 @@ from bench.clients import order
 from bench.cpu import Usage, difference
 from bench.lag import Lag
 from bench.measures import percentile
+from bench.rush.attackers import Attack, Attackers
 from bench.rush.tally import Tally
 from bench.rush.visitors import Targets, Visitor
 from bench.rush.wire import Wires
 from bench.stage import Stage
+from gateway.auth import GUEST
+from gateway.settings import CLIENT_LIMITS
 from ops.layout import Scale
 
 # As in production: empty is the default. Stripe accepts 100 requests a second in live mode.
@@ -33,11 +38,12 @@ SETTINGS = {
     "HOLDS_PER_ADDRESS": "",
     "HOLD_PAUSE_SECONDS": "",
     "STRIPE_REQUESTS_PER_SECOND": "100",
-    "RATE_LIMIT_PER_SECOND": "10",
+    **dict.fromkeys(CLIENT_LIMITS, ""),
 }
 # How many times `began` is called.
 STEPS = 5
 TICK_SECONDS = 0.25
+OFFICE = "127.200.0.1"
 # How many files a process opens beside its connections.
 OTHER_FILES = 1000
 # A client that has no answer after this time gets none.
@@ -49,7 +55,8 @@ Sampled = Callable[[Tally], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """`clients` come within `within` seconds for `seats`, over at most `connections` connections."""
+    """`clients` come within `within` seconds for `seats`, over at most `connections` connections. Each is a guest
+    with an address of its own; `office` of them share one. `attacks`: those who come beside them."""
 
     clients: int = 20_000
     seats: int = 1000
@@ -57,6 +64,8 @@ class Plan:
     connections: int = 10_000
     scale: Scale = stages.ONE_OF_EACH
     seed: int = 1
+    office: int = 500
+    attacks: tuple[Attack, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ class Rush:
     cpu: Usage
     lag: float | None
     problems: Sequence[str]
+    attackers: Mapping[str, Counter[int]] = field(default_factory=dict)
 
     @property
     def sold_out_after(self) -> float | None:
@@ -104,10 +114,10 @@ class Rush:
 async def play(plan: Plan, sampled: Sampled, began: Callable[[str], None]) -> Rush:
     """Calls `sampled` with the tally four times a second, `began` with the name of each step before and after."""
     began("starting Holdfast")
-    connections = _connections(plan.connections)
+    connections = _connections(plan.connections, OTHER_FILES + sum(attack.connections for attack in plan.attacks))
     async with stages.running(plan.scale, **SETTINGS) as stage:
         began("making the event and the tokens")
-        (event,) = await stage.events(1, plan.seats, "Opening night")
+        event, other = await stage.events(2, plan.seats, "Opening night")
         tally = Tally(plan.clients, plan.seats)
         targets = Targets(
             gateway=Wires(stage.gateway_url, connections),
@@ -117,32 +127,49 @@ async def play(plan: Plan, sampled: Sampled, began: Callable[[str], None]) -> Ru
         )
         chance = Random(plan.seed)
         visitors = [
-            Visitor(targets, tally, stage.token(f"rush-{number}"), chance) for number in range(1, plan.clients + 1)
+            Visitor(targets, tally, stage.token(f"{GUEST}rush-{number}"), chance, _address(number, plan.office))
+            for number in range(plan.clients)
         ]
+        # They want another event's seats: those of the clients are counted.
+        attackers = [Attackers(attack, stage, order(other["id"])) for attack in plan.attacks]
         coming = sorted(chance.uniform(0, plan.within) for _ in visitors)
         began(f"the sale is open: {plan.clients:,} clients within {plan.within:g} s for {plan.seats:,} seats")
         lag = Lag()
         meter = stage.meter()
         before = meter.read()
-        seconds = await _rush(stage, event["id"], list(zip(coming, visitors, strict=True)), tally, lag, sampled)
+        async with AsyncExitStack() as attacked:
+            for each in attackers:
+                await attacked.enter_async_context(each)
+            arrivals = list(zip(coming, chance.sample(visitors, len(visitors)), strict=True))
+            seconds = await _rush(stage, event["id"], arrivals, tally, lag, sampled)
+        await stage.wait_until_idle()
         cpu = difference(before, meter.read())
         for wires in (targets.gateway, targets.stripe):
             wires.close()
         began("comparing with the database")
         wrong = [*tally.problems, *await _wrong(stage, event["id"], plan, tally)]
         began("stopping")
-    return Rush(plan, tally, seconds, targets.gateway.opened, cpu, percentile(lag.samples, 0.99), wrong)
+    statuses = {each.attack.name: each.statuses for each in attackers}
+    return Rush(plan, tally, seconds, targets.gateway.opened, cpu, percentile(lag.samples, 0.99), wrong, statuses)
 
 
-def _connections(wanted: int) -> int:
-    """How many of these connections a process may open here: this one, and the gateway that it starts."""
+def _address(number: int, office: int) -> str:
+    """An address of this machine: the first `office` clients share one."""
+    if number < office:
+        return OFFICE
+    return f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+
+
+def _connections(wanted: int, other: int) -> int:
+    """How many of these connections a process may open here, beside `other` files: this one, and the gateway that
+    it starts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = wanted + OTHER_FILES
+    files = wanted + other
     if hard != resource.RLIM_INFINITY:
         files = min(files, hard)
     if soft < files:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-    return max(files - OTHER_FILES, 1)
+    return max(files - other, 1)
 
 
 async def _rush(
@@ -178,7 +205,6 @@ async def _rush(
         ended = await asyncio.gather(*watching, *visits, return_exceptions=True)
     tally.problems += [f"{type(each).__name__}: {each}" for each in ended if isinstance(each, Exception)]
     seconds = time.perf_counter() - started
-    await stage.wait_until_idle()
     await sample()
     await connection.close()
     return seconds

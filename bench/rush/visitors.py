@@ -22,7 +22,7 @@ BROKEN_MAX = 5
 # What a page that polls does: GET /bookings/{id} until something has changed.
 POLL_SECONDS = 1.0
 SOLD_OUT = "sold_out"
-COME_AGAIN = (429, 503)
+COME_AGAIN = (409, 429, 503)
 
 Booking = dict[str, Any]
 
@@ -42,10 +42,13 @@ class Targets:
 
 
 class Visitor:
-    """One client with a token of its own."""
+    """One client with a token of its own, at an address of this machine."""
 
-    def __init__(self, targets: Targets, tally: Tally, token: str, chance: Random) -> None:
+    def __init__(
+        self, targets: Targets, tally: Tally, token: str, chance: Random, address: str | None = None
+    ) -> None:
         self._targets = targets
+        self._address = address
         self._tally = tally
         self._token = token
         self._chance = chance
@@ -120,7 +123,7 @@ class Visitor:
         for _ in range(TRIES_MAX):
             started = time.perf_counter()
             try:
-                reply = await self._targets.gateway.send(request_bytes)
+                reply = await self._targets.gateway.send(request_bytes, self._address)
             except OSError as error:
                 broken += 1
                 self._tally.problems.append(f"a connection broke: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
@@ -91,8 +92,8 @@ class _Wire(asyncio.Protocol):
 
 
 class Wires:
-    """Up to `most` connections to one server, as a load balancer in front of it keeps them: a new one is opened
-    when none is free."""
+    """Up to `most` connections to one server. A new one is opened when none from the client's address is free; if
+    there are `most` already, that which has been free for longest is closed for it."""
 
     def __init__(self, url: str, most: int) -> None:
         parts = urlsplit(url)
@@ -100,30 +101,48 @@ class Wires:
         assert parts.port is not None
         self.host = parts.netloc
         self._address = (parts.hostname, parts.port)
+        self._most = most
         self._room = asyncio.Semaphore(most)
-        self._idle: list[_Wire] = []
+        self._busy = 0
+        # Free connections with the addresses that they come from, that which became free first in front.
+        self._idle: OrderedDict[_Wire, str | None] = OrderedDict()
+        self._from: defaultdict[str | None, list[_Wire]] = defaultdict(list)
         self.opened = 0
 
-    async def send(self, data: bytes) -> Reply:
-        """Raises OSError if there is no connection, or it breaks before the answer."""
+    async def send(self, data: bytes, source: str | None = None) -> Reply:
+        """Send from the address `source` of this machine. Raises OSError if there is no connection, or it breaks
+        before the answer."""
         async with self._room:
-            wire = await self._free()
-            reply = await wire.send(data)
+            self._busy += 1
+            try:
+                wire = await self._free(source)
+                reply = await wire.send(data)
+            finally:
+                self._busy -= 1
             if wire.open:
-                self._idle.append(wire)
+                self._idle[wire] = source
+                self._from[source].append(wire)
             return reply
 
-    async def _free(self) -> _Wire:
-        while self._idle:
-            wire = self._idle.pop()
+    async def _free(self, source: str | None) -> _Wire:
+        while self._from[source]:
+            wire = self._from[source].pop()
+            del self._idle[wire]
             if wire.open:
                 return wire
+        del self._from[source]
+        while self._idle and self._busy + len(self._idle) > self._most:
+            self._drop(*self._idle.popitem(last=False))
         self.opened += 1
-        _, wire = await asyncio.get_running_loop().create_connection(_Wire, *self._address)
+        own = None if source is None else (source, 0)
+        _, wire = await asyncio.get_running_loop().create_connection(_Wire, *self._address, local_addr=own)
         return wire
+
+    def _drop(self, wire: _Wire, source: str | None) -> None:
+        self._from[source].remove(wire)
+        wire.close()
 
     def close(self) -> None:
         """Closes the connections that are free."""
-        for wire in self._idle:
-            wire.close()
-        self._idle.clear()
+        while self._idle:
+            self._drop(*self._idle.popitem())

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, cast
 
 import structlog
@@ -42,6 +43,10 @@ CANCELLED_SECONDS = 1.0
 # proxies that receive it without a request treat the connection as closed.
 DISMISSAL = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
+# Whether a connection from an address is accepted: asked before anything is made for it.
+Admits = Callable[[str], bool]
+ADMITS: web.AppKey[Admits] = web.AppKey("admits")
+
 log = structlog.get_logger()
 
 
@@ -59,6 +64,11 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        admits: Admits | None = cast(_Server, self._manager).admits
+        # It may be one that uvloop has accepted, see Site.
+        if admits is not None and not admits(cast(Any, transport.get_extra_info("peername"))[0]):
+            cast(asyncio.Transport, transport).abort()
+            return
         if USER_TIMEOUT is not None and (kernel := transport.get_extra_info("socket")) is not None:
             kernel.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, int(self.keepalive_timeout * 1000))
 
@@ -131,6 +141,8 @@ class Connection(web.RequestHandler):
 
 
 class _Server(web.Server):
+    admits: Admits | None = None
+
     def __call__(self) -> web.RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
 
@@ -179,7 +191,9 @@ class Runner(web.AppRunner):
                     raise
                 return translate(error)
 
-        return _Server(answer, request_factory=made.request_factory, **self._kwargs)
+        server = _Server(answer, request_factory=made.request_factory, **self._kwargs)
+        server.admits = self.app.get(ADMITS)
+        return server
 
     async def cleanup(self) -> None:
         """Accept no more connections, answer what has arrived, and stop the application.
@@ -206,12 +220,13 @@ class Site(web.TCPSite):
     accepted.
     """
 
-    __slots__ = ("_listening", "_opening")
+    __slots__ = ("_admits", "_listening", "_opening")
 
     def __init__(self, runner: Runner, settings: ProcessSettings) -> None:
         super().__init__(
             runner, settings.host, settings.port, backlog=BACKLOG, reuse_port=settings.reuse_port or None
         )
+        self._admits = runner.app.get(ADMITS)
         self._listening: list[socket.socket] = []
         self._opening: set[asyncio.Task[object]] = set()
 
@@ -248,13 +263,16 @@ class Site(web.TCPSite):
 
     def _accept(self, listening: socket.socket) -> bool:
         """Accept connections that wait; returns whether there may be more."""
-        loop = asyncio.get_running_loop()
+        loop, admits = asyncio.get_running_loop(), self._admits
         assert self._runner.server is not None
         for _ in range(ACCEPT_MAX):
             try:
-                connection, _ = listening.accept()
+                connection, peer = listening.accept()
             except OSError:  # none is left, or no file can be opened: then libuv closes the ones that wait
                 return False
+            if admits is not None and not admits(peer[0]):
+                connection.close()
+                continue
             connection.setblocking(False)
             opening = loop.create_task(loop.connect_accepted_socket(self._runner.server, connection))
             self._opening.add(opening)

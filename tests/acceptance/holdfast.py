@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from gateway.settings import CLIENT_LIMITS
 from ops.actor import ActorProcess
 from ops.layout import Ports, Scale
 from ops.postgres import Postgres
@@ -26,7 +27,7 @@ from tests.acceptance.stripe_side import StripeSide
 # How many requests all clients of one test may have under way at once.
 CONNECTIONS = 100
 STARTS_AT = "2090-05-01T19:30:00Z"
-# Settings that save time: short pauses before retries, and no limit at Stripe that a test reaches.
+# Settings that save time: short pauses before retries, and no limit: all clients have one address.
 SETTINGS = {
     "LOG_LEVEL": "warning",
     "BLOCK_MS": "200",
@@ -34,6 +35,7 @@ SETTINGS = {
     "STRIPE_EVENTS_CATCH_UP_SECONDS": "1",
     "SANDBOX_WEBHOOK_RETRY_SECONDS": "0.2",
     "SANDBOX_SETTLE_SECONDS": "0.2",
+    **dict.fromkeys(CLIENT_LIMITS, "0"),
     # Counted, and never reached: one client of a test buys what thousands would.
     "SEATS_PER_OWNER": "1000000",
     "HOLDS_PER_OWNER": "1000000",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from io import StringIO
@@ -13,7 +14,9 @@ import orjson
 import pytest
 from rich.console import Console
 
-from bench.rush.findings import findings
+from bench.rush.__main__ import arguments
+from bench.rush.attackers import Attack, Kind
+from bench.rush.findings import compared, findings
 from bench.rush.sale import Plan, Rush, play
 from bench.rush.screen import drawn, spark
 from bench.rush.tally import Tally
@@ -30,16 +33,27 @@ REFUSED: Answer = (409, {}, b'{"code":"sold_out"}')
 
 
 async def test_small_rush_sells_every_seat_once_and_answers_everyone() -> None:
+    """With the limits as they are by default, a third of the clients behind one address, and attackers beside."""
     seed = int(os.environ.get("HOLDFAST_SEED") or random.randrange(2**32))
     print(f"HOLDFAST_SEED={seed}")  # noqa: T201
     sampled: list[int] = []
     began: list[str] = []
-    plan = Plan(CLIENTS, SEATS, within=1.0, seed=seed)
+    attacks = (
+        Attack(Kind.TOKENS, 5),
+        Attack(Kind.LOOPS, 2),
+        Attack(Kind.SOCKETS, 10),
+        Attack(Kind.GREEDY, 3),
+    )
+    plan = Plan(CLIENTS, SEATS, within=1.0, seed=seed, office=CLIENTS // 3, attacks=attacks)
     rush = await play(plan, lambda tally: sampled.append(tally.came), began.append)
     assert rush.problems == []
     assert (len(rush.tally.confirmed), rush.tally.refused, rush.unanswered) == (SEATS, CLIENTS - SEATS, 0)
     assert sampled == sorted(sampled)
     assert sampled[-1] == CLIENTS
+    assert {name: bool(answers) for name, answers in rush.attackers.items()} == dict.fromkeys(
+        ["5 tokens", "2 loops", "10 sockets", "3 greedy"], True
+    )
+    assert rush.attackers["10 sockets"] == {101: 10}
     last = rush.tally.samples[-1]
     assert (last.held, last.sold, last.asking) == (0, SEATS, 0)
     assert sum(each.answers for each in rush.tally.samples) == len(rush.tally.latencies)
@@ -72,6 +86,23 @@ def test_rush_that_goes_wrong_misses_its_goals() -> None:
         (None, None),
     ]
     assert found.problems == ["3 seats of 2"]
+
+
+def test_attacks_are_chosen_by_name() -> None:
+    few = arguments(["--clients", "30", "--attack", "loops", "--attack", "loops"])
+    assert (few.office, few.attacks) == (30, (Attack(Kind.LOOPS, 3),))
+    assert [attack.kind for attack in arguments(["--attack", "all"]).attacks] == list(Kind)
+    assert arguments([]).attacks == ()
+
+
+def test_attackers_that_cost_the_others_more_than_a_tenth_miss_the_goal() -> None:
+    rushes = []
+    for seconds, sold in ((0.1, 2.0), (0.105, 3.0)):
+        tally = Tally(clients=1, seats=2, latencies=[seconds], verdicts=[seconds], sales=[sold])
+        rushes.append(Rush(Plan(1, 2), tally, 1.0, 1, {}, None, [], {"3 loops": Counter({202: 5, 0: 1})}))
+    found = compared(*rushes)
+    assert [goal.met for goal in found.goals] == [True] * 4 + [False] * 2
+    assert found.tables[1].rows == [("3 loops, answers without a status", "1"), ("3 loops, answers 202", "5")]
 
 
 def test_rush_that_never_sells_out_has_no_time_for_it() -> None:
@@ -152,6 +183,20 @@ async def test_server_that_hangs_up_or_gives_no_length_is_an_error(answer: bytes
     async with serving(lambda _: answer) as wires:
         with pytest.raises(ConnectionError):
             await wires.send(request("GET", wires.host, "/", {}))
+
+
+async def test_connections_are_of_the_address_that_asks() -> None:
+    """With as many as there may be, a free one of another address is closed for a new one."""
+    async with serving(lambda _: http((200, {}, b""))) as wires:
+        data = request("GET", wires.host, "/", {})
+        for address in ("127.0.1.1", "127.0.1.2", "127.0.1.1", "127.0.1.2"):
+            await wires.send(data, address)
+        assert wires.opened == 2
+        await wires.send(data, "127.0.1.3")
+        await wires.send(data, "127.0.1.2")
+        assert wires.opened == 3
+        await wires.send(data, "127.0.1.1")
+        assert wires.opened == 4
 
 
 async def test_connection_that_the_server_closes_is_not_used_again() -> None:

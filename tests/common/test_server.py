@@ -7,13 +7,13 @@ import contextlib
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import pytest
 import uvloop
 
-from common.runtime.server import USER_TIMEOUT, Runner, Site
+from common.runtime.server import ADMITS, USER_TIMEOUT, Runner, Site
 from common.runtime.settings import ProcessSettings
 from common.runtime.web import new_app
 from tests.common.test_process import Program, running
@@ -153,6 +153,34 @@ async def _iterations_until_accepted() -> int:
         assert len(runner.server.connections) == RUSH
     await runner.cleanup()
     return iterations
+
+
+async def _answers_to(refused: Iterable[str]) -> list[bytes]:
+    """What a client at each of these addresses of this machine reads, from a process that refuses some of them."""
+    app = new_app()
+    app[ADMITS] = lambda peer: peer not in refused
+    runner = Runner(app, ProcessSettings())
+    await runner.setup()
+    await Site(runner, ProcessSettings()).start()
+    found = []
+    for _ in range(3):
+        for address in ("127.0.0.1", "127.0.7.7"):
+            try:
+                reader, writer = await asyncio.open_connection(*runner.addresses[0], local_addr=(address, 0))
+                writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                found.append((await reader.read())[:12])
+                writer.close()
+            except ConnectionError:
+                found.append(b"")
+    await runner.cleanup()
+    return found
+
+
+@pytest.mark.parametrize("run", [uvloop.run, asyncio.run])
+async def test_connections_of_refused_addresses_are_closed_without_an_answer(run: Callable[..., Any]) -> None:
+    """Whichever of the two accepts them: uvloop, or Site."""
+    answers = await asyncio.to_thread(run, _answers_to({"127.0.7.7"}))
+    assert answers == [b"HTTP/1.1 200", b""] * 3
 
 
 async def test_connections_that_arrive_together_are_accepted_together() -> None:

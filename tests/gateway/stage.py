@@ -28,7 +28,7 @@ from common.runtime.telemetry import Metrics
 from common.wiring import CLOCK
 from gateway.app import build_app
 from gateway.limits import LOAD_SHEDDER
-from gateway.settings import GatewaySettings
+from gateway.settings import CLIENT_LIMITS, GatewaySettings
 
 Client = TestClient[Any, Any]
 
@@ -175,8 +175,10 @@ async def acting(redis_url: str) -> AsyncIterator[ScriptedBooking]:
 
 @asynccontextmanager
 async def serving(redis_url: str, *, ahead_s: float = 0.0, **overrides: Any) -> AsyncIterator[Client]:
-    """A gateway that listens, and a client of it. The gateway's own clock is `ahead_s` seconds ahead."""
-    values = {"redis_url": redis_url, "auth_jwt_secret": SECRET, "block_ms": 20, **overrides}
+    """A gateway that listens, and a client of it, without limits unless `overrides` has them. The gateway's own
+    clock is `ahead_s` seconds ahead."""
+    limits = {name.lower(): 0 for name in CLIENT_LIMITS}
+    values = {"redis_url": redis_url, "auth_jwt_secret": SECRET, "block_ms": 20, **limits, **overrides}
     app = build_app(load(GatewaySettings, **values), lambda: time.time() + ahead_s)
     async with TestClient(TestServer(app)) as client:
         async with asyncio.timeout(10):

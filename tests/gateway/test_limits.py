@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
 from aiohttp import ClientWebSocketResponse
 
-from common.contracts.errors import TooManyRequests
 from common.contracts.messages import BOOKING_QUERIES, GetEvent
 from common.messaging.redis import connect
 from gateway.app import SNAPSHOTS_EACH
-from gateway.auth import GUEST, Identity
-from gateway.limits import GUESTS_PER_ADDRESS, RateLimiter
 from tests.common.stage import until
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client, acting, as_json, bearer, event
@@ -108,37 +104,3 @@ async def test_requests_are_limited_between_two_samples_of_the_mailbox(start: Ga
     statuses = [response.status for response in await asyncio.gather(*requests)]
     assert sorted(statuses) == [503] * 10  # four get no reply in time, six are refused at once
     assert await queued(redis_url) == 4
-
-
-def test_all_guests_of_one_address_share_a_rate_limit() -> None:
-    limiter = RateLimiter(1)
-    let_in = 0
-    for number in range(100):
-        try:
-            limiter.charge(Identity(f"{GUEST}{number}", False, 0.0), "1.1.1.1")
-        except TooManyRequests:
-            continue
-        let_in += 1
-    assert let_in == 2 * GUESTS_PER_ADDRESS  # the limit for two seconds
-    limiter.charge(Identity(f"{GUEST}of another", False, 0.0), "2.2.2.2")
-    limiter.charge(Identity("customer", False, 0.0), "1.1.1.1")
-
-
-@pytest.mark.parametrize("path", ["/bookings", "/admin/events"])
-async def test_requests_with_wrong_tokens_are_limited_by_address(start: Gateway, path: str) -> None:
-    gateway = await start(rate_limit_per_second=0.5)
-    wrong = {"Authorization": "Bearer wrong"}
-    statuses = [(await gateway.get(path, headers=wrong)).status for _ in range(3)]
-    assert statuses == [401, 429, 429]
-
-
-async def test_a_guests_messages_count_for_the_rate_limit_as_requests_do(start: Gateway) -> None:
-    gateway = await start(rate_limit_per_second=0.05)
-    guest = f"{GUEST}1"
-    async with await gateway.ws_connect("/ws", headers=bearer(guest)) as socket:
-        await socket.send_json({"type": "unsubscribe", "event_id": str(EVENT_ID)})
-        await socket.send_json(SUBSCRIBE)
-        answer = await socket.receive_json(timeout=10)
-    assert answer["code"] == "too_many_requests"
-    assert answer["retry_after"] >= 1
-    assert (await gateway.get("/bookings", headers=bearer(guest))).status == 429

@@ -19,7 +19,7 @@ from common.messaging import redis
 from common.runtime.outages import Outage
 from gateway.auth import Authenticator
 from gateway.hub import HUB, owner_topic
-from gateway.websocket import Frame, framed
+from gateway.websocket import CONTROL_MAX, Frame, framed
 from tests.common.stage import until
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (
@@ -403,6 +403,15 @@ async def test_nothing_but_wrong_messages_closes_with_1008(gateway: Client) -> N
     socket = await connect(gateway)
     for _ in range(21):
         await socket.send_str("x")
+    assert await closed(socket) == 1008
+
+
+@pytest.mark.parametrize("kind", [WSMsgType.PING, WSMsgType.PONG])
+async def test_a_flood_of_pings_closes_with_1008(gateway: Client, kind: WSMsgType) -> None:
+    """They are no messages, so that no rate limit counts them."""
+    socket = await connect(gateway)
+    for _ in range(4 * CONTROL_MAX):
+        await (socket.ping() if kind is WSMsgType.PING else socket.pong())
     assert await closed(socket) == 1008
 
 

@@ -1,0 +1,84 @@
+"""`POST /auth/guest`: a token for anybody, within the limit of the address and, if needed, for a proof."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from common.contracts.errors import GuestProofRefused, Unavailable
+from common.runtime.outages import error_text
+from common.runtime.web import json_response
+from common.wiring import CLOCK
+from gateway.addresses import NETWORK, client_address
+from gateway.auth import issue_guest
+from gateway.limiter import LIMITER
+from gateway.requests import read
+from gateway.schemas import NewGuest
+from gateway.settings import SETTINGS, GatewaySettings
+
+# Checks under way at once: in a rush of new guests the others wait, within the time that each check has.
+CHECKS_MAX = 100
+# Retry-After, in seconds, when a proof cannot be checked now.
+RETRY_AFTER = 5
+
+log = structlog.get_logger()
+
+
+class Proofs:
+    """Asks the operator's own server whether a proof is good: docs/operations.md describes what it is sent."""
+
+    def __init__(self, session: aiohttp.ClientSession, settings: GatewaySettings) -> None:
+        self._session = session
+        self._url = settings.guest_proof_url
+        self._timeout = aiohttp.ClientTimeout(total=settings.guest_proof_timeout_seconds)
+
+    async def check(self, proof: str | None, address: str) -> None:
+        """Raises GuestProofRefused, or Unavailable when the server does not say."""
+        if self._url is None:
+            return
+        if proof is None:
+            raise GuestProofRefused("Send what the check has given to you as `proof`")
+        try:
+            status = await self._call(proof, address)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.warning("proof not checked", host=self._url.host, error=error_text(error))
+            raise Unavailable("The proof cannot be checked now", retry_after=RETRY_AFTER) from None
+        if 200 <= status < 300:
+            return
+        if 400 <= status < 500:
+            raise GuestProofRefused("The proof was refused")
+        # A redirect would send the proof and the address to a host that nobody has set.
+        log.warning("proof not checked", host=self._url.host, status=status)
+        raise Unavailable("The proof cannot be checked now", retry_after=RETRY_AFTER)
+
+    async def _call(self, proof: str, address: str) -> int:
+        body = {"proof": proof, "address": address}
+        async with self._session.post(
+            str(self._url), json=body, timeout=self._timeout, allow_redirects=False
+        ) as response:
+            return response.status
+
+
+PROOFS = web.AppKey("proofs", Proofs)
+
+
+async def proofs(app: web.Application) -> AsyncIterator[None]:
+    """PROOFS."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CHECKS_MAX), cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        app[PROOFS] = Proofs(session, app[SETTINGS])
+        yield
+
+
+async def create_guest(request: web.Request) -> web.Response:
+    app = request.app
+    settings = app[SETTINGS]
+    await app[LIMITER].guest(request[NETWORK])
+    sent = await read(request, NewGuest, empty=b"{}")
+    await app[PROOFS].check(sent.proof, client_address(request, settings.trusted_proxies))
+    guest = issue_guest(settings, app[CLOCK].timestamp())
+    return json_response(guest.model_dump(mode="json"), status=201)
