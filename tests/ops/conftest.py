@@ -15,6 +15,7 @@ from sandbox.settings import Settings as SandboxSettings
 from tests.booking.stage import TABLES as BOOKING_TABLES
 from tests.ops.audited_system import KEY, AuditedSystem
 from tests.payment.stage import TABLES as PAYMENT_TABLES
+from tests.sandbox.stand import CONTROL_KEY
 from tests.servers import empty
 
 
@@ -38,7 +39,12 @@ async def system(
     booking, payment, booking_url, payment_url = databases
     await empty(booking, BOOKING_TABLES)
     await empty(payment, PAYMENT_TABLES)
-    settings = SandboxSettings(sandbox_ledger=":memory:", sandbox_webhook_url="", sandbox_settle_seconds=3600)
+    settings = SandboxSettings(
+        sandbox_ledger=":memory:",
+        sandbox_webhook_url="",
+        sandbox_settle_seconds=3600,
+        sandbox_control_key=CONTROL_KEY,
+    )
     async with (
         TestServer(build_sandbox(settings)) as sandbox,
         ClientSession(cookie_jar=DummyCookieJar()) as session,

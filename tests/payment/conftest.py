@@ -30,6 +30,7 @@ from sandbox.app import build_app as build_sandbox
 from sandbox.settings import Settings as SandboxSettings
 from tests.payment.stage import KEY, TABLES, Clock, Stage
 from tests.payment.wire import Wire
+from tests.sandbox.stand import CONTROL_KEY
 from tests.servers import empty
 
 TIMEOUT_S = 0.8
@@ -56,7 +57,12 @@ async def database(payment_dsn: str) -> AsyncIterator[Database]:
 @pytest.fixture(scope="session")
 async def wire() -> AsyncIterator[Wire]:
     """The sandbox sends no webhooks by itself: tests deliver its Stripe events, in whatever order they like."""
-    settings = SandboxSettings(sandbox_ledger=":memory:", sandbox_webhook_url="", sandbox_settle_seconds=3600)
+    settings = SandboxSettings(
+        sandbox_ledger=":memory:",
+        sandbox_webhook_url="",
+        sandbox_settle_seconds=3600,
+        sandbox_control_key=CONTROL_KEY,
+    )
     async with TestServer(build_sandbox(settings)) as sandbox:
         yield Wire(str(sandbox.make_url("/")).rstrip("/"))
 

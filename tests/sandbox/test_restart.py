@@ -21,7 +21,7 @@ from sandbox.faults import Faults
 from sandbox.ledger import Ledger
 from sandbox.webhooks import Webhooks
 from tests.sandbox.receiver import Receiver
-from tests.sandbox.stand import RETURN_URL, Stand, client, standing
+from tests.sandbox.stand import CONTROL_KEY, RETURN_URL, Stand, client, standing
 
 START_SECONDS = 20.0
 
@@ -140,6 +140,7 @@ async def process(session: ClientSession, receiver: Receiver, port: int, ledger:
         "SANDBOX_LEDGER": ledger,
         "SANDBOX_WEBHOOK_URL": receiver.url,
         "SANDBOX_WEBHOOK_SECRET": receiver.secret,
+        "SANDBOX_CONTROL_KEY": CONTROL_KEY,
         "SANDBOX_WEBHOOK_RETRY_SECONDS": "0.05",
     }
     child = await asyncio.create_subprocess_exec(sys.executable, "-m", "sandbox", env=environment)
