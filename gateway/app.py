@@ -12,6 +12,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import Gauge
 
+from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
 from common.messaging.calls import Calls
 from common.messaging.listener import Listener
 from common.messaging.registry import Registry
@@ -107,7 +108,12 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     openapi: Callable[[], bytes] = cache(lambda: orjson.dumps(document((*routes, *PROCESS))))
     app[DOCUMENT] = openapi
     app.cleanup_ctx.extend(
-        (redis_context("gateway", settings), clock_context(settings, own_clock), _authenticator, _listening)
+        (
+            redis_context("gateway", settings, adds=(BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS)),
+            clock_context(settings, own_clock),
+            _authenticator,
+            _listening,
+        )
     )
     app.on_response_prepare.append(finish)
     app.on_shutdown.append(lambda app: app[HUB].stop())

@@ -228,13 +228,9 @@ class Problem(Resource):
 
 
 class HealthState(Resource):
-    status: str
-    problems: dict[str, str] | None = Field(
-        default=None, description="What keeps the process from being ready, by the name of what is not well"
-    )
-    notices: dict[str, str] | None = Field(
-        default=None, description="What an operator has to act on although the process can serve, by name"
-    )
+    """One word; operators find the reasons on a port of their own."""
+
+    status: Literal["live", "ready", "not ready"]
 
 
 # --- over the WebSocket -----------------------------------------------------------------------------------
