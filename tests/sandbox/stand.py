@@ -131,6 +131,16 @@ async def standing(session: ClientSession, receiver: Receiver, **settings: Any) 
         yield Stand(url, client(url, session), session, receiver)
 
 
+def without_webhooks() -> Settings:
+    """Settings of a sandbox that sends no webhooks, and whose banks decide only by control requests."""
+    return Settings(
+        sandbox_ledger=":memory:",
+        sandbox_webhook_url="",
+        sandbox_settle_seconds=3600,
+        sandbox_control_key=CONTROL_KEY,
+    )
+
+
 def client(url: str, session: ClientSession, key: str = SECRET_KEY, timeout_s: float = 10) -> StripeClient:
     """The official SDK, without its own retries."""
     timeout = ClientTimeout(total=timeout_s)
