@@ -11,7 +11,7 @@ import aiohttp
 import psutil
 
 from common.runtime.settings import ProcessSettings
-from ops.child import HOST, Child, Launch
+from ops.child import HOST, Child, Launch, can_bind, free_port
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -61,6 +61,11 @@ class ActorProcess(Child):
     @property
     def health_url(self) -> str:
         return self.admin_url + self._health
+
+    async def start(self) -> None:
+        if self.admin_port is not None and not can_bind(self.admin_port):
+            self.admin_port = free_port()  # nobody has to know it beforehand, so another program may have taken it
+        await super().start()
 
     def launch(self) -> Launch:
         environment = {**self.environment, "PORT": str(self.port), "PYTHONUNBUFFERED": "1"}

@@ -35,12 +35,13 @@ FREE_PORTS = range(15_000, 32_000)
 
 def free_port() -> int:
     """A TCP port of the loopback interface on which no process listens now."""
-    while not _can_bind(port := random.choice(FREE_PORTS)):
+    while not can_bind(port := random.choice(FREE_PORTS)):
         pass
     return port
 
 
-def _can_bind(port: int) -> bool:
+def can_bind(port: int) -> bool:
+    """Whether no process listens on this TCP port of the loopback interface now."""
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -52,7 +53,7 @@ def _can_bind(port: int) -> bool:
 
 def ensure_free(port: int, name: str, setting: str) -> None:
     """Raises StartError when `port` is in use; `setting` is the variable that chooses another."""
-    if not _can_bind(port):
+    if not can_bind(port):
         raise StartError(f"port {port} for {name} is in use: free it, or set {setting} to another port")
 
 
