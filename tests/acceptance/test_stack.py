@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ from redis.exceptions import AuthenticationError
 from ops.actor import ActorProcess
 from ops.errors import StartError
 from ops.layout import HOST, Ports, Scale
-from ops.postgres import Postgres, embedded_postgres
+from ops.postgres import Postgres, embedded_postgres, has_passage
 from ops.redis import embedded_redis
 from ops.stack import Stack
 from tests.release.test_compose import SERVICES
@@ -37,6 +38,21 @@ async def servers() -> AsyncIterator[dict[str, str]]:
 
 def settings(**more: str) -> dict[str, str]:
     return {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | more
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Every account can pass through it, as through the data folder of an earlier release."""
+    with TemporaryDirectory(prefix="holdfast-open-") as made:
+        for folder in (Path(made), Path(made, "postgres")):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o711)
+        yield Path(made)
+
+
+def files(folder: Path) -> dict[str, int]:
+    """The mode of each file in it."""
+    return {path.name: mode(path) for path in folder.iterdir() if path.is_file()}
 
 
 def mode(path: Path) -> int:
@@ -109,6 +125,24 @@ async def test_what_the_stack_keeps_is_for_its_owner_alone(tmp_path: Path) -> No
         postgres = stack.processes["postgres"]
         assert isinstance(postgres, Postgres)
         postgres.remove()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's Postgres runs under another account")
+async def test_a_cluster_that_root_has_made_in_an_open_folder_stays_reachable(
+    servers: dict[str, str], open_folder: Path
+) -> None:
+    """As an earlier release has left it; nobody else can read what is beside it."""
+    server = Postgres(open_folder / "postgres")
+    await server.start()
+    await server.stop()
+    stack = Stack(open_folder, ports=Ports.free(), settings=settings(REDIS_URL=servers["REDIS_URL"]))
+    await stack.start()
+    try:
+        assert has_passage(open_folder / "postgres")
+        assert mode(open_folder) == 0o711
+        assert set(files(open_folder).values()) == {0o600}
+    finally:
+        await stack.stop()
 
 
 async def test_processes_get_their_own_settings_and_no_others(tmp_path: Path, servers: dict[str, str]) -> None:
