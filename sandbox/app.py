@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import aiohttp
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from sandbox import control, pages
 from sandbox.account import Account
@@ -36,7 +36,6 @@ def build_app(settings: Settings) -> web.Application:
     app[FAULTS] = Faults()
     app.cleanup_ctx.extend((_ledger, _webhooks, _account))
     app.on_shutdown.append(_cut_off)
-    app.on_response_prepare.append(_name_no_server)
     for path in NOT_MODELLED:
         app.router.add_route("GET", path, endpoint(None, _api))
     for operation in OPERATIONS:
@@ -100,10 +99,6 @@ async def _account(app: web.Application) -> AsyncIterator[None]:
     moves.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await moves
-
-
-async def _name_no_server(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers.pop(hdrs.SERVER, None)
 
 
 async def _cut_off(app: web.Application) -> None:

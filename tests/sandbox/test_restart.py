@@ -233,3 +233,17 @@ async def test_work_is_in_the_file_when_it_is_answered(session: ClientSession, t
         assert len(column(path, "SELECT id FROM events")) == 1
     finally:
         ledger.close()
+
+
+async def test_no_answer_names_the_server(session: ClientSession, receiver: Receiver, ledger: str) -> None:
+    """Also not that to what is no HTTP."""
+    port = unused_port()
+    async with process(session, receiver, port, ledger) as stand:
+        for path in ("/_sandbox/health", "/v1/payment_intents", "/nowhere"):
+            assert "Server" not in (await stand.send("GET", path)).headers
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"no HTTP at all\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        assert answer.split()[1] == b"400"
+        assert b"\r\nserver:" not in answer.lower()
