@@ -3,13 +3,13 @@
 # local stack and the tests need (embedded servers, linters) is left out: requirements.prod.lock is the part of
 # requirements.lock without it, at the same versions.
 
-FROM python:3.13-slim AS build
+FROM python:3.13.15-slim-trixie AS build
 WORKDIR /app
 COPY requirements.prod.lock ./
 RUN python3 -m venv .venv \
     && .venv/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements.prod.lock
 
-FROM python:3.13-slim
+FROM python:3.13.15-slim-trixie
 RUN groupadd --system --gid 10001 holdfast \
     && useradd --system --uid 10001 --gid holdfast --no-create-home --home-dir /nonexistent holdfast \
     && install -d -o holdfast -g holdfast /data

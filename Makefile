@@ -40,13 +40,14 @@ coverage: $(STAMP) ## Run the tests and print how much of the code they ran, in 
 		.venv/bin/coverage combine --quiet && echo "coverage: $$(.venv/bin/coverage report --format=total) %" && \
 		echo "by file: .venv/bin/coverage report; by line: .venv/bin/coverage html" && exit $$tests
 
-check: $(STAMP) ## Lint, formatting, types, who may import whom, generated pages, and words that the glossary retires
+check: $(STAMP) ## Lint, formatting, types, imports, generated pages, retired words, known vulnerabilities
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python -m documents --check
 	.venv/bin/python -m documents.words
+	.venv/bin/python -m release.advisories
 
 format: $(STAMP) ## Put the code into its form
 	.venv/bin/ruff check --fix .

@@ -86,8 +86,8 @@ class Drain:
                 lambda left: progress(FILLING + (1 - FILLING) * (1 - left / entries)),
             )
             await starting
-            handler = await scrape(self._booking.url, HANDLER_SECONDS, MAILBOX)
-            batch = await scrape(self._booking.url, BATCH_SIZE, MAILBOX)
+            handler = await scrape(self._booking.admin_url, HANDLER_SECONDS, MAILBOX)
+            batch = await scrape(self._booking.admin_url, BATCH_SIZE, MAILBOX)
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)

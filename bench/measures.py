@@ -54,7 +54,7 @@ class Histogram:
 
 
 async def scrape(url: str, name: str, labels: Mapping[str, str]) -> Histogram:
-    """The histogram `name` with `labels` from the process' /metrics; an empty one if it has no samples yet."""
+    """The histogram `name` with `labels` from /metrics of a process, at its admin port. Empty without samples."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as response:
         response.raise_for_status()
         text = await response.text()

@@ -18,7 +18,13 @@ from booking.reconciler import BookingReconciler
 from booking.repository import Store
 from booking.settings import BookingSettings
 from booking.unit_of_work import UnitOfWork
-from common.contracts.messages import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES
+from common.contracts.messages import (
+    BOOKING_COMMANDS,
+    BOOKING_PAYMENTS,
+    BOOKING_QUERIES,
+    PAYMENT_COMMANDS,
+    PAYMENT_INTENTS,
+)
 from common.messaging.consumer import Subscription
 from common.runtime.background import background
 from common.runtime.telemetry import METRICS
@@ -36,6 +42,7 @@ from common.wiring import (
     redis_context,
 )
 
+READS = (BOOKING_PAYMENTS, BOOKING_COMMANDS, BOOKING_QUERIES)
 RECONCILER = web.AppKey("reconciler", BookingReconciler)
 
 
@@ -44,7 +51,7 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
     app = new_app()
     app.cleanup_ctx.extend(
         (
-            redis_context("booking", settings),
+            redis_context("booking", settings, reads=READS, adds=(PAYMENT_INTENTS, PAYMENT_COMMANDS)),
             database_context("booking", settings, settings.booking_database_url, settings.database_pool_size),
             clock_context(settings, own_clock),
             booking_context(settings),

@@ -8,7 +8,6 @@ import structlog
 from aiohttp import web
 from redis.asyncio import Redis
 
-from common.contracts.messages import MAILBOXES
 from common.messaging.consumer import Consumer, Subscription, run_all
 from common.messaging.mailbox import Mailbox
 from common.messaging.publisher import Publisher
@@ -40,8 +39,14 @@ CLOCK_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-def redis_context(process: str, settings: ActorSettings) -> Context:
-    """REDIS and PUBLISHER. The process starts also during an outage of Redis: each use then raises RedisOutage."""
+def redis_context(
+    process: str, settings: ActorSettings, *, reads: Sequence[str] = (), adds: Sequence[str] = ()
+) -> Context:
+    """REDIS and PUBLISHER. The process starts also during an outage of Redis: each use then raises RedisOutage.
+
+    `reads` and `adds`: the mailboxes that the process reads, and the others that it adds to. Its metrics have their
+    lengths and no others, since its user in Redis may see no others.
+    """
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         redis = app[REDIS] = connect(settings.redis_url)
@@ -50,9 +55,9 @@ def redis_context(process: str, settings: ActorSettings) -> Context:
 
         async def sample_lengths() -> None:
             try:
-                for mailbox, length in (await lengths(redis, MAILBOXES)).items():
+                for mailbox, length in (await lengths(redis, (*reads, *adds))).items():
                     app[METRICS].mailbox_length.labels(mailbox).set(length)
-                for mailbox, unknown in (await waiting(redis, MAILBOXES)).items():
+                for mailbox, unknown in (await waiting(redis, reads)).items():
                     app[METRICS].unknown_messages.labels(mailbox).set(unknown.messages)
                     app[METRICS].unknown_oldest.labels(mailbox).set(unknown.oldest_s)
             except RedisOutage as error:

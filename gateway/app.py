@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import Gauge
 
+from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
 from common.messaging.calls import Calls
 from common.messaging.listener import Listener
 from common.messaging.registry import Registry
@@ -154,7 +155,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     app[DOCUMENTS] = documents
     app.cleanup_ctx.extend(
         (
-            redis_context("gateway", settings),
+            redis_context("gateway", settings, adds=(BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS)),
             clock_context(settings, own_clock),
             _authenticator,
             proofs,

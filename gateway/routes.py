@@ -13,7 +13,7 @@ from common.contracts import errors
 from common.contracts.errors import Forbidden, HoldfastError
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
 from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Transition
-from common.runtime import health, telemetry
+from common.runtime import health
 from common.runtime.web import Handler
 from gateway import about, docs, guests, requests, schemas, session, views, waiters
 from gateway.auth import AUTHENTICATOR, IDENTITY
@@ -189,7 +189,6 @@ PROCESS = (
         "GET", "/health/ready", health.ready, "Whether the process is ready to serve", "operations",
         answers={200: schemas.HealthState, 503: schemas.HealthState},
     ),
-    Route("GET", "/metrics", telemetry.metrics, "Prometheus metrics", "operations", answers={200: "text/plain"}),
 )  # fmt: skip
 
 

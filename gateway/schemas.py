@@ -263,12 +263,6 @@ def page_of(kind: type[Resource]) -> type[Resource]:
 
 
 class HealthState(Resource):
-    """Whether a process is well."""
+    """One word; operators find the reasons on a port of their own."""
 
-    status: str = Field(description="`ok`, or in one word what is wrong")
-    problems: dict[str, str] | None = Field(
-        default=None, description="What keeps the process from being ready, by the name of what is not well"
-    )
-    notices: dict[str, str] | None = Field(
-        default=None, description="What an operator has to act on although the process can serve, by name"
-    )
+    status: Literal["live", "ready", "not ready"] = Field(description="Whether the process answers, or serves")

@@ -22,8 +22,9 @@ import psutil
 
 from common.runtime.backoff import Backoff
 from ops.errors import StartError
+from ops.layout import HOST as HOST
+from ops.private import UMASK, open_private
 
-HOST = "127.0.0.1"
 PROBE_TIMEOUT_S = 3.0  # longer than /health/ready, whose checks may take 2 s (CHECK_TIMEOUT_SECONDS)
 # A process that has not ended this long after the signal to end at once has missed it, and gets it again.
 AT_ONCE_SECONDS = 5.0
@@ -34,12 +35,13 @@ FREE_PORTS = range(15_000, 32_000)
 
 def free_port() -> int:
     """A TCP port of the loopback interface on which no process listens now."""
-    while not _can_bind(port := random.choice(FREE_PORTS)):
+    while not can_bind(port := random.choice(FREE_PORTS)):
         pass
     return port
 
 
-def _can_bind(port: int) -> bool:
+def can_bind(port: int) -> bool:
+    """Whether no process listens on this TCP port of the loopback interface now."""
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -51,7 +53,7 @@ def _can_bind(port: int) -> bool:
 
 def ensure_free(port: int, name: str, setting: str) -> None:
     """Raises StartError when `port` is in use; `setting` is the variable that chooses another."""
-    if not _can_bind(port):
+    if not can_bind(port):
         raise StartError(f"port {port} for {name} is in use: free it, or set {setting} to another port")
 
 
@@ -192,7 +194,7 @@ class Child(ABC):
     def _spawn(self) -> _Run:
         launch = self.launch()
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        with open(self.log, "ab", opener=open_private) as log:
             log_start = log.tell()
             process = subprocess.Popen(
                 launch.command,
@@ -204,6 +206,7 @@ class Child(ABC):
                 user=launch.user,
                 group=launch.group,
                 extra_groups=None if launch.user is None else [],
+                umask=UMASK,
                 # Ctrl-C goes to the terminal's whole process group: ours are in another, and are stopped in order.
                 start_new_session=True,
                 preexec_fn=_in_child(self.at_once_signal),  # noqa: PLW1509  only system calls, no locks

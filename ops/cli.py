@@ -12,7 +12,10 @@ import typer
 from rich.console import Console
 
 from common.runtime.urls import check_postgres_url
+from ops.audit.databases import SourceUnavailable
+from ops.audit.sources import find_sources
 from ops.errors import StartError
+from ops.init import init, text
 from ops.installation import Choice
 from ops.layout import Ports, Scale
 from ops.migrate import migrate_with
@@ -126,6 +129,47 @@ def up(
         asyncio.run(run())
     except StartError as error:
         _fail(error)
+
+
+@app.command("init")
+def init_command(
+    file: Annotated[Path, typer.Option(help="Where to write; - prints it.")] = Path(".env"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Write a new file; the old one is kept under another name.")
+    ] = False,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Add to the file what it lacks, and change nothing else.")
+    ] = False,
+) -> None:
+    """Write the settings that compose needs, with new secrets, for you alone (mode 0600).
+
+    `holdfast up` needs no such file: it keeps secrets of its own in its data folder.
+    """
+    if str(file) == "-":
+        print(text(), end="")
+        return
+    try:
+        print(init(file, force=force, missing=missing))
+    except StartError as error:
+        _fail(error)
+
+
+@app.command()
+def url(
+    what: Annotated[str, typer.Argument(help="redis, booking or payment.")],
+    data: Data = DATA,
+) -> None:
+    """Print the address of the local stack's Redis, or of a database, with its password: for redis-cli and psql."""
+    if what not in ("redis", "booking", "payment"):
+        raise typer.BadParameter("say redis, booking or payment")
+    try:
+        sources = find_sources(data, os.environ)
+    except SourceUnavailable as error:
+        _fail(error)
+    found = {"redis": sources.redis_url, "booking": sources.booking_url, "payment": sources.payment_url}[what]
+    if found is None:
+        _fail(StartError(f"no local stack has run in {data}"))
+    print(found)
 
 
 @app.command()

@@ -6,6 +6,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ops.private import write_private
+
+HOST = "127.0.0.1"
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -34,9 +38,7 @@ class Scale:
 
 def keep_ports(data_dir: Path, ports: Ports) -> None:
     """Save the stack's ports in `data_dir`, for commands that run beside it."""
-    draft = data_dir / "ports.new"
-    draft.write_text(json.dumps(asdict(ports)))
-    draft.rename(data_dir / "ports.json")
+    write_private(data_dir / "ports.json", json.dumps(asdict(ports)))
 
 
 def read_ports(data_dir: Path) -> Ports:
@@ -45,3 +47,9 @@ def read_ports(data_dir: Path) -> Ports:
         return Ports(**json.loads((data_dir / "ports.json").read_text()))
     except (OSError, ValueError, TypeError):
         return Ports()
+
+
+def redis_url(port: int, password: str) -> str:
+    """The address of the embedded Redis; one that an earlier release runs has no password."""
+    # With the user's name, without which redis-cli logs in as a user without a name.
+    return f"redis://{f'default:{password}@' if password else ''}{HOST}:{port}/0"

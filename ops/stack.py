@@ -9,12 +9,14 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
-from ops.actor import ActorProcess, inherited
+from ops.actor import ActorProcess
 from ops.child import HOST, Child, ensure_free, free_port
+from ops.environment import environment_of
 from ops.errors import StartError
-from ops.layout import Ports, Scale, keep_ports
+from ops.layout import Ports, Scale, keep_ports, redis_url
 from ops.migrate import migrate
-from ops.postgres import Postgres
+from ops.postgres import PASSAGE, Postgres, has_passage
+from ops.private import FOLDER, make_private, open_private, private_folder
 from ops.redis import RedisServer
 from ops.secrets import Secrets, ensure_secrets
 from payment.stripe_objects import NEEDED_TYPES
@@ -39,9 +41,9 @@ class Stack:
     """Everything that `holdfast up` runs, under `data_dir`.
 
     `settings` is the environment: REDIS_URL, BOOKING_DATABASE_URL, PAYMENT_DATABASE_URL and STRIPE_SECRET_KEY in
-    it replace what would be embedded, and all other settings are passed to the actors. `processes` has every child
-    by name (`postgres`, `redis`, `sandbox`, `booking-1`, `payment-1`, `gateway-1`, `booking-2`, …). `detour` may
-    change the environments of the actors and the sandbox.
+    it replace what would be embedded, and each other setting is passed to the processes that read it. `processes`
+    has every child by name (`postgres`, `redis`, `sandbox`, `booking-1`, `payment-1`, `gateway-1`, `booking-2`, …).
+    `detour` may change the environments of the actors and the sandbox.
     """
 
     def __init__(
@@ -79,7 +81,8 @@ class Stack:
 
     @property
     def redis_url(self) -> str:
-        return self.settings.get("REDIS_URL") or f"redis://{HOST}:{self.ports.redis}/0"
+        """Raises StartError before the first start, which makes the password of the embedded one."""
+        return self.settings.get("REDIS_URL") or redis_url(self.ports.redis, self.secrets.redis_password)
 
     @property
     def booking_database_url(self) -> str:
@@ -167,8 +170,9 @@ class Stack:
 
     def _take_lock(self) -> None:
         try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
-            lock = (self.data_dir / "lock").open("a+")
+            private_folder(self.data_dir, PASSAGE if has_passage(self.data_dir / "postgres") else FOLDER)
+            make_private(self.data_dir)
+            lock = open(self.data_dir / "lock", "a+", opener=open_private)  # noqa: SIM115  held until the stop
         except OSError as error:
             raise StartError(f"{self.data_dir} cannot be used: {error.strerror}") from None
         try:
@@ -195,7 +199,8 @@ class Stack:
                 ensure_free(port, name, f"{name.upper()}_PORT")
 
     def _rotate_logs(self) -> None:
-        self.logs.mkdir(parents=True, exist_ok=True)
+        private_folder(self.logs)
+        make_private(self.logs)
         for log in self.logs.glob("*.log"):
             if log.stat().st_size > LOG_BYTES_MAX:
                 log.replace(log.with_suffix(".log.1"))
@@ -204,13 +209,13 @@ class Stack:
         if not {"BOOKING_DATABASE_URL", "PAYMENT_DATABASE_URL"} <= self.settings.keys():
             yield Postgres(self.data_dir / "postgres", self.ports.postgres, self.logs / "postgres.log")
         if "REDIS_URL" not in self.settings:
-            yield RedisServer(self.data_dir / "redis", self.ports.redis, self.logs / "redis.log")
+            password = self.secrets.redis_password
+            yield RedisServer(self.data_dir / "redis", self.ports.redis, self.logs / "redis.log", password=password)
 
     def _sandbox(self) -> Iterable[Child]:
         if self.sandbox_url is None:
             return
-        environment = {
-            **inherited(self.settings),
+        made = {
             "HOST": HOST,
             "LOG_LEVEL": self.settings.get("LOG_LEVEL", "info").upper(),
             "SANDBOX_LEDGER": str(self.data_dir / "sandbox.sqlite3"),
@@ -219,43 +224,50 @@ class Stack:
             "SANDBOX_WEBHOOK_SECRET": self.secrets.webhook_secret,
             "SANDBOX_SECRET_KEY": self.secrets.stripe_secret_key,
             "SANDBOX_PUBLISHABLE_KEY": self.secrets.stripe_publishable_key,
+            "SANDBOX_CONTROL_KEY": self.secrets.sandbox_control_key,
         }
-        yield self._actor("sandbox", "sandbox", self.ports.sandbox, environment, "/_sandbox/health")
+        yield self._actor("sandbox", "sandbox", self.ports.sandbox, made, "/_sandbox/health")
 
     def _actors(self) -> Iterable[Child]:
-        environment = self._actor_environment()
+        made = self._made_for_actors()
         for module, count in vars(self.scale).items():
             for number in range(1, count + 1):
                 # Clients and Stripe know only one port of the gateway and of payment, so their processes share it.
                 shared = module != "booking"
                 port = getattr(self.ports, module) if module != "booking" or number == 1 else free_port()
-                own = {**environment, "REUSE_PORT": str(shared).lower()}
-                yield self._actor(f"{module}-{number}", module, port, own, "/health/ready")
+                own = {**made, "REUSE_PORT": str(shared).lower()}
+                yield self._actor(f"{module}-{number}", module, port, own, "/health/ready", free_port())
 
-    def _actor_environment(self) -> dict[str, str]:
-        environment = {
-            **inherited(self.settings),
+    def _made_for_actors(self) -> dict[str, str]:
+        """The settings that follow from what else the stack runs; each process gets those that it reads."""
+        made = {
             "HOST": self.settings.get("HOST", HOST),
             "REDIS_URL": self.redis_url,
             "BOOKING_DATABASE_URL": self.booking_database_url,
             "PAYMENT_DATABASE_URL": self.payment_database_url,
         }
         if self.jwt_secret is not None:
-            environment["AUTH_JWT_SECRET"] = self.jwt_secret
+            made["AUTH_JWT_SECRET"] = self.jwt_secret
         if self.sandbox_url is not None:
-            environment |= {
+            made |= {
                 "STRIPE_API_BASE": self.sandbox_url,
                 "STRIPE_SECRET_KEY": self.secrets.stripe_secret_key,
                 "STRIPE_PUBLISHABLE_KEY": self.secrets.stripe_publishable_key,
                 "STRIPE_WEBHOOK_SECRETS": self.secrets.webhook_secret,
             }
-        return environment
+        return made
 
     def _actor(
-        self, name: str, module: str, port: int, environment: Mapping[str, str], health: str
+        self,
+        name: str,
+        module: str,
+        port: int,
+        made: Mapping[str, str],
+        health: str,
+        admin_port: int | None = None,
     ) -> ActorProcess:
-        environment = self._detour(name, dict(environment))
-        return ActorProcess(name, module, port, self.logs / f"{name}.log", environment, health)
+        environment = self._detour(name, environment_of(module, {**self.settings, **made}))
+        return ActorProcess(name, module, port, self.logs / f"{name}.log", environment, health, admin_port)
 
 
 def _straight(_: str, environment: dict[str, str]) -> dict[str, str]:

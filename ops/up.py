@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import Coroutine
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from common.runtime.backoff import Backoff
+from ops.actor import ActorProcess
 from ops.child import Child
 from ops.demo import ensure_event
 from ops.errors import StartError
@@ -136,7 +138,7 @@ class Up:
 def describe(console: Console, stack: Stack, event: dict[str, Any] | None) -> None:
     """Print where everything is, and what to try first."""
     for name, value in _addresses(stack):
-        line = Text.assemble((f"{name:<18}", "bold"), value)
+        line = Text.assemble((f"{name:<17} ", "bold"), value)
         console.print(line, soft_wrap=True, highlight=False)  # never cut, so that it can be copied
     if event is not None:
         console.print(f"\nOn sale: {event['name']}, event {event['id']}", markup=False)
@@ -144,17 +146,25 @@ def describe(console: Console, stack: Stack, event: dict[str, Any] | None) -> No
         console.print(example(stack.gateway_url, event), markup=False, soft_wrap=True, highlight=False)
 
 
+def without_password(url: str) -> str:
+    """The URL as it may be shown; the password is what nobody should read from a terminal or a log."""
+    shown = re.sub(r"^([a-z]+://[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(password=)[^&]*", r"\1***", shown)
+
+
 def _addresses(stack: Stack) -> list[tuple[str, str]]:
+    actors = [child for child in stack.processes.values() if isinstance(child, ActorProcess) and child.admin_port]
     addresses = [
         ("gateway", stack.gateway_url),
         ("documentation", f"{stack.gateway_url}/docs (OpenAPI: {stack.gateway_url}/openapi.json)"),
         ("WebSocket", f"{stack.gateway_url.replace('http', 'ws', 1)}/ws"),
         ("webhook", stack.webhook_url),
         ("Stripe", f"{stack.sandbox_url} (sandbox)" if stack.sandbox_url else "the real one"),
-        ("Redis", stack.redis_url),
-        ("booking database", stack.booking_database_url),
-        ("payment database", stack.payment_database_url),
+        ("Redis", without_password(stack.redis_url)),
+        ("booking database", without_password(stack.booking_database_url)),
+        ("payment database", without_password(stack.payment_database_url)),
         ("logs", str(stack.logs)),
+        *((f"metrics {child.name}", f"{child.admin_url}/metrics") for child in actors),
     ]
     if stack.sandbox_url is not None:
         addresses.insert(5, ("publishable key", stack.secrets.stripe_publishable_key))

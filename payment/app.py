@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_WEBHOOKS
+from common.contracts.messages import BOOKING_PAYMENTS, PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_WEBHOOKS
 from common.messaging.consumer import Subscription
 from common.runtime.background import background
 from common.runtime.health import HEALTH
@@ -38,6 +38,7 @@ from payment.stripe_api import StripeApi, StripeMetrics
 from payment.webhook import WEBHOOK, Webhook, receive
 from payment.webhook_batches import WebhookBatches
 
+READS = (PAYMENT_WEBHOOKS, PAYMENT_COMMANDS, PAYMENT_INTENTS)
 STORE = web.AppKey("store", Store)
 STRIPE = web.AppKey("stripe", StripeApi)
 
@@ -49,7 +50,7 @@ def build_app(settings: PaymentSettings, own_clock: Callable[[], float] = time.t
     app.router.add_post("/payment/webhook", receive)
     app.cleanup_ctx.extend(
         (
-            redis_context("payment", settings),
+            redis_context("payment", settings, reads=READS, adds=(BOOKING_PAYMENTS,)),
             database_context("payment", settings, settings.payment_database_url, settings.database_pool_size),
             clock_context(settings, own_clock),
             stripe_context(settings),

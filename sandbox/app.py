@@ -42,7 +42,11 @@ def build_app(settings: Settings) -> web.Application:
         app.router.add_route(operation.method, operation.path, endpoint(operation, _api))
     app.router.add_route("OPTIONS", "/v1/{path:.*}", preflight)
     app.router.add_route("*", "/v1/{path:.*}", endpoint(None, _api))
-    control.add_routes(app.router, lambda request: control.Control(request.app[ACCOUNT], request.app[FAULTS]))
+    control.add_routes(
+        app.router,
+        lambda request: control.Control(request.app[ACCOUNT], request.app[FAULTS]),
+        settings.sandbox_control_key,
+    )
     pages.add_routes(app.router, lambda request: request.app[ACCOUNT])
     return app
 

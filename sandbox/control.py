@@ -1,6 +1,6 @@
 """Control of the stand-in beside the API: faults, webhooks, and the actions of banks and customers.
 
-All paths are under `/_sandbox`, with JSON, and need no key: anybody who can reach the port can use them.
+All paths are under `/_sandbox`, with JSON, and all but `/health` need the key SANDBOX_CONTROL_KEY.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sandbox import audit, disputes, payments, refunds
 from sandbox.account import Account
+from sandbox.door import check_key, refuse_other_sites
 from sandbox.errors import ApiError, RefusedError, missing_object
 from sandbox.faults import ALL_OFF, Faults, Switches
 from sandbox.objects import Object
@@ -199,15 +200,20 @@ class Control:
         return audit.summary(self._account.ledger)
 
 
-def add_routes(router: web.UrlDispatcher, find: Callable[[web.Request], Control]) -> None:
-    """Add the paths under `/_sandbox`."""
+def add_routes(router: web.UrlDispatcher, find: Callable[[web.Request], Control], key: str) -> None:
+    """Add the paths under `/_sandbox`, for those who have the `key`."""
 
     def route(method: str, path: str, act: Callable[[Control, web.Request], Awaitable[Object]]) -> None:
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
+                refuse_other_sites(request)
+                if act is not Control.health:
+                    check_key(request, key)
                 return _json(await act(find(request), request))
             except ApiError as error:
-                return _json({"error": error.error}, error.status)
+                answer = _json({"error": error.error}, error.status)
+                answer.headers.update(error.headers)
+                return answer
 
         router.add_route(method, f"/_sandbox{path}", handle)
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from sandbox import payments
 from sandbox.account import Account
 from sandbox.currencies import formatted
+from sandbox.door import refuse_other_sites
 from sandbox.errors import ApiError, RefusedError
 from sandbox.objects import Object
 from sandbox.work import Work
@@ -38,6 +39,7 @@ def add_routes(router: web.UrlDispatcher, find: Callable[[web.Request], Account]
     def route(method: str, path: str, act: Callable[[Account, web.Request], Any]) -> None:
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
+                refuse_other_sites(request)
                 response: web.StreamResponse = await act(find(request), request)
             except ApiError as error:
                 if _wants_html(request):

@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     sandbox_publishable_key: str = ""
     """The one publishable key that is accepted; when empty, every `pk_test_` key is."""
 
+    sandbox_control_key: str = ""
+    """The key of the control beside the API, under `/_sandbox`; when empty, all of it is refused."""
+
     sandbox_webhook_url: str = ""
     """The URLs of the webhook endpoints, separated by commas. When set, they replace those in the ledger."""
 

@@ -33,6 +33,7 @@ from unittest.mock import patch
 
 from ops.actor import CHECKOUT, ActorProcess
 from ops.child import PR_SET_PDEATHSIG, _Run
+from ops.private import UMASK, open_private
 
 MODULES = (
     *("gateway.app", "booking.app", "payment.app", "sandbox.app"),
@@ -72,7 +73,7 @@ class ForkServer:
     def spawn(self, actor: ActorProcess) -> _Run:
         launch = actor.launch()
         actor.log.parent.mkdir(parents=True, exist_ok=True)
-        with actor.log.open("ab") as log:
+        with open(actor.log, "ab", opener=open_private) as log:
             log_start = log.tell()
             forked = self.fork([launch.command[-1]], launch.environment, log, log, actor.at_once_signal)
         return _Run(forked, log_start)  # type: ignore[arg-type]
@@ -193,6 +194,7 @@ def _become(task: dict[str, Any], out: int, err: int) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
+        os.umask(UMASK)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, task["leave_by"])
         nothing = os.open(os.devnull, os.O_RDONLY)
         for number, fd in enumerate((nothing, out, err)):

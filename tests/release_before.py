@@ -42,4 +42,5 @@ class BeforeUpgrade(Stack):
         process = super()._actor(name, *arguments)
         if name != "sandbox":
             process.checkout = self.checkout
+            process.admin_port = None  # that release has none
         return process

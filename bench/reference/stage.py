@@ -107,7 +107,9 @@ def _children(stage: Stage, processes: int, database_url: str, redis_url: str) -
         "SANDBOX_LEDGER": str(stage.stack.data_dir / "reference.sqlite3"),
         "SANDBOX_WEBHOOK_URL": f"http://{HOST}:{port}/payment/webhook",
     }
+    # It does what payment does, too.
     environment = {
+        **stage.actor("payment-1").environment,
         **stage.actor("gateway-1").environment,
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,

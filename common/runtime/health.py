@@ -1,8 +1,12 @@
-"""Whether a process is alive and ready: `/health/live` checks nothing more, `/health/ready` all that it needs."""
+"""Whether a process is alive and ready: `/health/live` checks nothing more, `/health/ready` all that it needs.
+
+Both answer in one word where everybody may ask; the reasons are for operators (see admin.py).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
@@ -11,6 +15,9 @@ from common.runtime.outages import error_text
 from common.runtime.single_flight import SingleFlight
 
 CHECK_TIMEOUT_SECONDS = 2.0
+# The one word may be this many seconds old, so that who asks without end costs no more than one check in that time:
+# much shorter than the pause between two checks of a load balancer.
+FRESH_SECONDS = 0.5
 
 
 class Gate:
@@ -38,15 +45,26 @@ class Health:
         self._gates: list[Gate] = []
         self._checks: dict[str, Callable[[], Awaitable[object]]] = {}
         self._notices: dict[str, Callable[[], Awaitable[str | None]]] = {}
-        # Anybody may request readiness: many requests at once must not use up the connections that work needs.
+        # Many requests at once must not use up the connections that work needs.
         self.examine = SingleFlight(self._examine)
+        # What was found the last time, and when that was (the monotonic clock).
+        self._ready = False
+        self._examined_at = -FRESH_SECONDS
+
+    async def ready(self) -> bool:
+        """Whether it can serve, as it was at most FRESH_SECONDS ago; not from the moment on when it drains."""
+        if not self.draining and time.monotonic() - self._examined_at >= FRESH_SECONDS:
+            await self.examine()
+        return self._ready and not self.draining
 
     async def _examine(self) -> tuple[dict[str, str], dict[str, str]]:
         """What keeps the process from being ready, and the notices that an operator has to act on, each by name."""
         texts = await _answers(self._notices.values())
         # A notice that raises an error is left out: then a dependency cannot serve, which `problems` shows.
         notices = {name: text for name, text in zip(self._notices, texts, strict=True) if isinstance(text, str)}
-        return await self.problems(), notices
+        problems = await self.problems()
+        self._ready, self._examined_at = not problems, time.monotonic()
+        return problems, notices
 
     def gate(self, name: str) -> Gate:
         gate = Gate(name)
@@ -86,6 +104,14 @@ async def live(_: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
+    """One word, for everybody."""
+    if await request.app[HEALTH].ready():
+        return web.json_response({"status": "ready"})
+    return web.json_response({"status": "not ready"}, status=503)
+
+
+async def details(request: web.Request) -> web.Response:
+    """The same with the reasons and the notices, for operators."""
     problems, notices = await request.app[HEALTH].examine()
     shown = {"notices": notices} if notices else {}
     if problems:

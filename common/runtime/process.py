@@ -17,6 +17,7 @@ from aiohttp import web
 
 from common.contracts.errors import ConfigurationError
 from common.runtime import logs
+from common.runtime.admin import admin_app
 from common.runtime.health import HEALTH
 from common.runtime.server import Runner, Site
 from common.runtime.settings import ProcessSettings, former_names, load
@@ -48,22 +49,32 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    runner = Runner(app, settings)
+    runner, admin = Runner(app, settings), Runner(admin_app(app), settings)
     await runner.setup()
+    await admin.setup()
     try:
+        public = Site(runner, settings.host, settings.port, reuse_port=settings.reuse_port)
+        operators = Site(admin, settings.admin_host, settings.admin_port)
         try:
-            await Site(runner, settings).start()
+            await public.start()
+            await operators.start()  # last: what is ready there also listens for its clients
         except OSError as error:
-            print(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
+            print(error.strerror, file=sys.stderr)  # noqa: T201
             return 1
         _spare_collector()
-        log.info("listening", host=settings.host, port=settings.port)
+        log.info(
+            "listening",
+            host=settings.host,
+            port=public.port,
+            admin_host=settings.admin_host,
+            admin_port=operators.port,
+        )
         await supervisor.stop.wait()
         log.info("stopping")
         app[HEALTH].draining = True
         await wait_at_most(supervisor.at_once, settings.drain_seconds)
     finally:
-        await runner.cleanup()
+        await asyncio.gather(runner.cleanup(), admin.cleanup())
     log.info("stopped")
     return 1 if supervisor.failed else 0
 

@@ -7,10 +7,11 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from common.contracts.errors import MalformedRequest
 from common.runtime.kernel import refuse_handshakes, unread_bytes
@@ -48,6 +49,13 @@ Admits = Callable[[str], bool]
 ADMITS: web.AppKey[Admits] = web.AppKey("admits")
 
 log = structlog.get_logger()
+
+
+class _Request(web.Request):
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        """Which server and release answers is nobody's business: aiohttp has just added it."""
+        await super()._prepare_hook(response)
+        response.headers.pop(hdrs.SERVER, None)
 
 
 class Connection(web.RequestHandler):
@@ -191,7 +199,8 @@ class Runner(web.AppRunner):
                     raise
                 return translate(error)
 
-        server = _Server(answer, request_factory=made.request_factory, **self._kwargs)
+        factory = partial(cast(Any, made.request_factory), _cls=_Request)
+        server = _Server(answer, request_factory=factory, **self._kwargs)
         server.admits = self.app.get(ADMITS)
         return server
 
@@ -222,17 +231,19 @@ class Site(web.TCPSite):
 
     __slots__ = ("_admits", "_listening", "_opening")
 
-    def __init__(self, runner: Runner, settings: ProcessSettings) -> None:
-        super().__init__(
-            runner, settings.host, settings.port, backlog=BACKLOG, reuse_port=settings.reuse_port or None
-        )
+    def __init__(self, runner: Runner, host: str, port: int, *, reuse_port: bool = False) -> None:
+        """Port 0: the system chooses one."""
+        super().__init__(runner, host, port, backlog=BACKLOG, reuse_port=reuse_port or None)
         self._admits = runner.app.get(ADMITS)
         self._listening: list[socket.socket] = []
         self._opening: set[asyncio.Task[object]] = set()
 
     async def start(self) -> None:
-        """Raises OSError when the address cannot be used."""
-        await super().start()
+        """Raises OSError, which names the address, when it cannot be used."""
+        try:
+            await super().start()
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {self._host}:{self._port}: {error.strerror}") from None
         assert self._server is not None
         for each in self._server.sockets:  # type: ignore[attr-defined]
             # A copy of the descriptor: uvloop watches its own.
@@ -240,6 +251,11 @@ class Site(web.TCPSite):
             listening.setblocking(False)
             self._listening.append(listening)
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return int(self._listening[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Accept the connections that wait, then listen no more.

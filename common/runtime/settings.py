@@ -38,6 +38,10 @@ class ProcessSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
     reuse_port: bool = False
+    # Where the process serves its metrics and the detailed readiness, for operators alone: unless it is set
+    # otherwise, only this machine reaches it, and the system chooses the port (the line `listening` has it).
+    admin_host: str = "127.0.0.1"
+    admin_port: int = Field(default=0, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
     instance: str = Field(default_factory=_instance, min_length=1, max_length=200)

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.contracts.ids import new_traceparent
-from common.runtime import health, telemetry
+from common.runtime import health
 from common.runtime.health import HEALTH, Health
 from common.runtime.outages import Outage
 from common.runtime.supervisor import SUPERVISOR, Supervisor
@@ -142,7 +142,8 @@ async def end_connection(request: web.Request, response: web.StreamResponse) -> 
 
 
 def new_app(middlewares: tuple[Any, ...] = (), *, body_seconds: float = 30.0, **kwargs: Any) -> web.Application:
-    """An application with health, metrics, logs and problem+json: the base of every process."""
+    """An application with health, metrics, logs and problem+json: the base of every process. Operators see more of
+    it on a port of their own (see admin.py)."""
     app = web.Application(middlewares=[observe, *middlewares], **kwargs)
     app[BODY_SECONDS] = body_seconds
     app[HEALTH] = Health()
@@ -151,5 +152,4 @@ def new_app(middlewares: tuple[Any, ...] = (), *, body_seconds: float = 30.0, **
     app.on_response_prepare.append(end_connection)
     app.router.add_get("/health/live", health.live)
     app.router.add_get("/health/ready", health.ready)
-    app.router.add_get("/metrics", telemetry.metrics)
     return app

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from ops.audit.databases import SourceUnavailable
 from ops.errors import StartError
-from ops.layout import read_ports
+from ops.layout import HOST, read_ports, redis_url
 from ops.secrets import read_secrets
 
-HOST = "127.0.0.1"
 NEEDED = ("BOOKING_DATABASE_URL", "PAYMENT_DATABASE_URL", "STRIPE_SECRET_KEY")
 
 
@@ -60,5 +59,7 @@ class _Local:
 
     @property
     def redis_url(self) -> str | None:
-        known = (self._data_dir / "redis").exists()
-        return f"redis://{HOST}:{self.ports.redis}/0" if known else None
+        """None where no local stack has run."""
+        if not (self._data_dir / "redis").exists():
+            return None
+        return redis_url(self.ports.redis, read_secrets(self._data_dir).redis_password)

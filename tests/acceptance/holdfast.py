@@ -101,15 +101,15 @@ class Holdfast:
         return (await self.anybody.request("GET", f"/events/{event['id']}")).ok()
 
     async def readiness(self) -> dict[str, int]:
-        """The status of each process' /health/ready; 0 when it does not answer."""
+        """The status of each process' own /health/ready; 0 when it does not answer."""
         actors = [child for child in self.stack.processes.values() if isinstance(child, ActorProcess)]
         actors = [child for child in actors if child.name != "sandbox"]
-        found = await asyncio.gather(*(self._ready(child.url) for child in actors))
+        found = await asyncio.gather(*(self._ready(child.health_url) for child in actors))
         return {child.name: status for child, status in zip(actors, found, strict=True)}
 
     async def _ready(self, url: str) -> int:
         try:
-            return (await send(self.session, "GET", f"{url}/health/ready")).status
+            return (await send(self.session, "GET", url)).status
         except (aiohttp.ClientError, OSError):
             return 0
 

@@ -27,6 +27,7 @@ class StripeSide:
         # A session of its own, so that a test can end a fault while customers wait for a slow Stripe.
         self._control = control
         self._secret = {"Authorization": f"Bearer {stack.secrets.stripe_secret_key}"}
+        self._operator = {"Authorization": f"Bearer {stack.secrets.sandbox_control_key}"}
         self._public = {"Authorization": f"Bearer {stack.secrets.stripe_publishable_key}"}
 
     async def confirm(self, payment: Json, method: str = VISA) -> Answer:
@@ -75,7 +76,7 @@ class StripeSide:
 
     async def tries_control(self, path: str, **body: Any) -> Answer:
         """Try to change the sandbox, beside Stripe's API. Returns its answer."""
-        return await send(self._control, "POST", f"{self.url}/_sandbox{path}", json=body)
+        return await send(self._control, "POST", f"{self.url}/_sandbox{path}", json=body, headers=self._operator)
 
     async def control(self, path: str, **body: Any) -> Json:
         """Change the sandbox, beside Stripe's API."""
@@ -87,12 +88,14 @@ class StripeSide:
 
     async def undelivered(self) -> int:
         """How many webhooks the sandbox has still to send, or to send again."""
-        shown = (await send(self._control, "GET", f"{self.url}/_sandbox/webhooks")).ok()
+        shown = await self._shown("/webhooks")
         pending: int = shown["deliveries"].get("pending", 0)
         return pending
 
     async def struck(self) -> dict[str, int]:
         """How often each fault has struck since faults were last changed."""
-        shown = (await send(self._control, "GET", f"{self.url}/_sandbox/faults")).ok()
-        done: dict[str, int] = shown["done"]
+        done: dict[str, int] = (await self._shown("/faults"))["done"]
         return done
+
+    async def _shown(self, path: str) -> Json:
+        return (await send(self._control, "GET", f"{self.url}/_sandbox{path}", headers=self._operator)).ok()

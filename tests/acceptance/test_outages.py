@@ -210,7 +210,7 @@ async def test_every_process_survives_outages_of_redis(own_redis: RedisServer, d
             "another password": (faults.another_password(), ALL),
             "restart": (faults.restart(), ALL),
         }
-        async with processes(own_redis.url.replace("//", "//app:password@"), databases) as apps:
+        async with processes(f"redis://app:password@127.0.0.1:{own_redis.port}/0", databases) as apps:
             await until_ready(apps)
             for what, (fault, names) in kinds.items():
                 async with fault:

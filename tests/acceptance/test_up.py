@@ -191,6 +191,10 @@ def events(checkout: Checkout) -> list[Any]:
         events = checkout.get("/events")["items"]
         assert [len(event["ticket_types"]) for event in events] == [2]
         assert any(checkout.gateway in line for line in first.lines)
+        kept = json.loads((checkout.folder / ".holdfast" / "secrets.json").read_text())
+        hidden = {value for name, value in kept.items() if name != "stripe_publishable_key"}
+        hidden.add((checkout.folder / ".holdfast" / "postgres" / "password").read_text())
+        assert not [line for line in first.lines if any(value in line for value in hidden)]
         assert all(listens(port) for port in checkout.ports.values())
         first.process.kill()
         first.process.wait()

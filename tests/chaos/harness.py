@@ -141,7 +141,9 @@ async def open_harness(
             }
         ways = {variable: between.get(f"{name} to {there}") for variable, there in WAYS.items()}
         return environment | {
-            variable: wire.lead_to(environment[variable]) for variable, wire in ways.items() if wire is not None
+            variable: wire.lead_to(environment[variable])
+            for variable, wire in ways.items()
+            if wire is not None and variable in environment
         }
 
     async with AsyncExitStack() as stack:

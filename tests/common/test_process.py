@@ -28,6 +28,8 @@ class Program:
         self.process = process
         self.url = f"http://127.0.0.1:{port}"
         self.lines: list[dict[str, Any]] = []
+        # Known once it listens.
+        self.admin_url = ""
 
     async def until(self, event: str) -> dict[str, Any]:
         """Read its log up to this event."""
@@ -36,6 +38,8 @@ class Program:
             line = await self.process.stderr.readline()
             assert line, f"no {event}: {self.lines}"
             self.lines.append(orjson.loads(line))
+            if self.lines[-1]["event"] == "listening":
+                self.admin_url = f"http://127.0.0.1:{self.lines[-1]['admin_port']}"
             if self.lines[-1]["event"] == event:
                 return self.lines[-1]
 
@@ -82,7 +86,7 @@ async def test_a_draining_process_is_not_ready_and_finishes_its_requests() -> No
             assert await slow.content.readline() == b"begun\n"
             program.process.send_signal(signal.SIGTERM)
             await program.until("stopping")
-            async with client.get(f"{program.url}/health/ready") as response:
+            async with client.get(f"{program.admin_url}/health/ready") as response:
                 assert (response.status, (await response.json())["problems"]) == (503, {"process": "draining"})
             assert await slow.content.readline() == b"finished\n"
         program.process.send_signal(signal.SIGTERM)
@@ -108,11 +112,40 @@ async def test_a_wrong_setting_is_reported_in_one_line() -> None:
     ]
 
 
-async def test_a_busy_port_is_reported_in_one_line() -> None:
+async def test_operators_have_a_port_of_their_own_which_only_this_machine_reaches() -> None:
+    async with running() as one, running(HOST="0.0.0.0") as other, aiohttp.ClientSession() as client:
+        lines = [await program.until("listening") for program in (one, other)]
+        assert len({port for line in lines for port in (line["port"], line["admin_port"])}) == 4
+        for program, line in zip((one, other), lines, strict=True):
+            assert line["admin_host"] == "127.0.0.1"
+            async with client.get(f"{program.admin_url}/metrics") as shown:
+                assert (shown.status, "holdfast_http_requests" in await shown.text()) == (200, True)
+            async with client.get(f"{program.url}/metrics") as hidden:
+                assert hidden.status == 404
+
+
+async def test_no_answer_names_the_server() -> None:
+    async with running() as program, aiohttp.ClientSession() as client:
+        line = await program.until("listening")
+        for url in (program.url, program.admin_url):
+            for path in ("/health/live", "/health/ready", "/metrics", "/nowhere"):
+                async with client.get(url + path) as response:
+                    assert "Server" not in response.headers
+        for port in (line["port"], line["admin_port"]):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"no HTTP at all\r\n\r\n")
+            answer = await reader.read()
+            writer.close()
+            assert answer.split()[1] == b"400"
+            assert b"\r\nserver:" not in answer.lower()
+
+
+@pytest.mark.parametrize("name", ["PORT", "ADMIN_PORT"])
+async def test_a_busy_port_is_reported_in_one_line(name: str) -> None:
     listener = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     try:
-        async with running(PORT=str(port)) as program:
+        async with running(**{name: str(port)}) as program:
             _, output = await program.process.communicate()
             assert await program.end() == 1
     finally:

@@ -122,12 +122,12 @@ async def test_a_replica_is_an_outage_and_its_connections_are_closed(own_redis: 
 
 async def test_a_server_that_wants_a_password_is_an_outage(own_redis: RedisServer) -> None:
     async with connected(own_redis.url) as client:
-        await client.config_set("requirepass", "secret")
+        await client.config_set("requirepass", "another")
         async with connected(own_redis.url) as stranger:
             with pytest.raises(RedisOutage) as raised:
                 await stranger.xadd(STREAM, {"a": "b"})
         assert raised.value.needs_operator
-        await client.config_set("requirepass", "")
+        await client.config_set("requirepass", own_redis.password)
 
 
 async def test_a_server_busy_with_a_script_is_an_outage(own_redis: RedisServer) -> None:

@@ -125,7 +125,7 @@ async def test_a_client_that_reads_no_answers_is_disconnected(program: Program) 
 
         async def ask_on() -> None:
             while True:
-                await loop.sock_sendall(client, b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n" * 100)
+                await loop.sock_sendall(client, b"GET /nowhere HTTP/1.1\r\nHost: here\r\n\r\n" * 100)
 
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(ask_on(), GIVES_UP_SECONDS)
@@ -139,7 +139,7 @@ async def _iterations_until_accepted() -> int:
     loop = asyncio.get_running_loop()
     runner = Runner(new_app(), ProcessSettings())
     await runner.setup()
-    site = Site(runner, ProcessSettings())
+    site = Site(runner, "127.0.0.1", 0)
     await site.start()
     assert runner.server is not None
     iterations = 0
@@ -161,7 +161,7 @@ async def _answers_to(refused: Iterable[str]) -> list[bytes]:
     app[ADMITS] = lambda peer: peer not in refused
     runner = Runner(app, ProcessSettings())
     await runner.setup()
-    await Site(runner, ProcessSettings()).start()
+    await Site(runner, "127.0.0.1", 0).start()
     found = []
     for _ in range(3):
         for address in ("127.0.0.1", "127.0.7.7"):

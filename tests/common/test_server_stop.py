@@ -60,7 +60,7 @@ class Serving:
         app.router.add_get("/held", held)
         app.router.add_get("/endless", endless)
         await serving._runner.setup()
-        await Site(serving._runner, limits).start()
+        await Site(serving._runner, limits.host, limits.port).start()
         return serving
 
     def drain(self) -> None:

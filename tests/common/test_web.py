@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 
 from common.contracts.errors import ERRORS, Conflict, HoldfastError, TooManyRequests, Unauthorized
 from common.runtime import health
-from common.runtime.health import HEALTH, Health
+from common.runtime.health import Health
 from common.runtime.outages import RedisOutage
 from common.runtime.telemetry import METRICS
-from common.runtime.web import PROBLEM_JSON, TRACEPARENT, Handler, new_app
+from common.runtime.web import PROBLEM_JSON, TRACEPARENT, new_app
 
 Client = TestClient[Any, Any]
 
@@ -150,7 +150,7 @@ async def test_each_request_has_one_line_in_the_log(client: Client) -> None:
             pass
         async with client.get("/conflict"):
             pass
-        for quiet in ("/health/live", "/health/ready", "/metrics"):
+        for quiet in ("/health/live", "/health/ready"):
             async with client.get(quiet):
                 pass
     assert [(line["route"], line["status"], line.get("code")) for line in logs] == [
@@ -166,90 +166,10 @@ async def test_requests_are_counted_by_route(app: web.Application, client: Clien
     for path in ("/things/1", "/things/2", "/nowhere/1", "/nowhere/2"):
         async with client.post(path):
             pass
-    async with client.get("/metrics") as response:
-        text = await response.text()
-        assert response.content_type == "text/plain"
+    text = (await app[METRICS].exposition()).decode()
     assert 'holdfast_http_requests_total{method="POST",route="/things/{id}",status="200"} 2.0' in text
     assert 'holdfast_http_requests_total{method="POST",route="unknown",status="404"} 2.0' in text
     assert 'holdfast_http_request_seconds_count{route="/things/{id}"} 2.0' in text
-
-
-async def test_gauges_are_sampled_when_metrics_are_requested(app: web.Application, client: Client) -> None:
-    lengths = iter([3, 5])
-
-    async def sample() -> None:
-        app[METRICS].mailbox_length.labels("payment.intents").set(next(lengths))
-
-    app[METRICS].samplers.append(sample)
-    for length in (3, 5):
-        async with client.get("/metrics") as response:
-            line = f'holdfast_mailbox_length{{mailbox="payment.intents"}} {length}.0'
-            assert line in await response.text()
-
-
-@pytest.mark.parametrize("path", ["/metrics", "/health/ready"])
-async def test_readiness_requests_at_once_share_one_check(path: str) -> None:
-    """Anybody may ask. If each request had checks of its own, they would use up the connections of Redis and
-    Postgres that work needs: the gateway refused bookings while 400 clients requested its metrics."""
-    crowd, requests, checks = 50, 0, 0
-    everybody = asyncio.Event()
-
-    @web.middleware
-    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-        nonlocal requests
-        requests += 1
-        if requests == crowd:
-            everybody.set()
-        return await handler(request)
-
-    async def check() -> None:
-        nonlocal checks
-        checks += 1
-        await everybody.wait()
-
-    app = new_app((count,))
-    app[METRICS].samplers.append(check)
-    app[HEALTH].check("database", check)
-    async with TestClient(TestServer(app)) as client:
-        for wanted in (1, 2):  # a later request gets the state at that time
-            answers = await asyncio.gather(*(client.get(path) for _ in range(crowd)))
-            assert {answer.status for answer in answers} == {200}
-            assert checks == wanted
-            requests = 0
-            everybody.clear()
-
-
-async def test_a_living_process_is_live_whatever_it_needs(app: web.Application, client: Client) -> None:
-    app[HEALTH].gate("loop").close("redis is unavailable")
-    async with client.get("/health/live") as response:
-        assert (response.status, await response.json()) == (200, {"status": "live"})
-
-
-async def test_a_process_is_ready_when_all_its_parts_are(app: web.Application, client: Client) -> None:
-    gate = app[HEALTH].gate("loop")
-    outages: list[Exception] = [ConnectionError("no route to host")]
-
-    async def ping() -> None:
-        for error in outages:
-            raise error
-
-    app[HEALTH].check("database", ping)
-
-    async def problems() -> tuple[int, dict[str, str]]:
-        async with client.get("/health/ready") as response:
-            return response.status, (await response.json()).get("problems", {})
-
-    database = {"database": "ConnectionError: no route to host"}
-    assert await problems() == (503, {"loop": "starting", **database})
-    gate.open()
-    assert await problems() == (503, database)
-    outages.clear()
-    assert await problems() == (200, {})
-    gate.close("")
-    assert await problems() == (503, {"loop": "closed"})
-    gate.open()
-    app[HEALTH].draining = True
-    assert await problems() == (503, {"process": "draining"})
 
 
 async def test_a_dependency_that_does_not_answer_delays_readiness_up_to_the_time_limit(

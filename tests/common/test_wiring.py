@@ -38,7 +38,7 @@ async def process(redis_url: str, database_url: str, handler: Recorder) -> Async
     app[SUBSCRIPTIONS] = [Subscription(STREAM, {SyncPayment: handler})]
     app.cleanup_ctx.extend(
         (
-            redis_context("payment", settings),
+            redis_context("payment", settings, reads=(STREAM,)),
             database_context("payment", settings, database_url, 2),
             clock_context(settings, time.time),
             consumers_context("payment", settings),

@@ -234,7 +234,7 @@ async def _silent(server: Server, *, reads: bool) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     await loop.sock_connect(made, (server.host, server.port))
     if not reads:
-        await loop.sock_sendall(made, b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n" * 100)
+        await loop.sock_sendall(made, b"GET /nowhere HTTP/1.1\r\nHost: here\r\n\r\n" * 500)
     return made
 
 

@@ -41,13 +41,13 @@ SILENCE = object()
 
 
 class RedisServer:
-    """A real server on loopback, which can be stopped and started again."""
+    """A real server on loopback, which can be stopped and started again; with `persist` it then has its data."""
 
-    def __init__(self, directory: Path, port: int) -> None:
+    def __init__(self, directory: Path, port: int, *, persist: bool = False) -> None:
         self.url = f"redis://127.0.0.1:{port}/0"
         self._command = [
-            str(SERVER), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-            "--dir", str(directory),
+            str(SERVER), "--port", str(port), "--bind", "127.0.0.1", "--save", "",
+            "--appendonly", "yes" if persist else "no", "--dir", str(directory),
         ]  # fmt: skip
         self._process: asyncio.subprocess.Process | None = None
 

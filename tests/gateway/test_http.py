@@ -6,6 +6,7 @@ import pytest
 
 from common.contracts.messages import GetEvent
 from common.runtime.health import HEALTH
+from common.runtime.telemetry import METRICS
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, event
 
@@ -77,8 +78,8 @@ async def test_head_is_answered_like_get_without_a_body(gateway: Client, actor: 
 
 async def test_open_sockets_and_requests_are_counted(gateway: Client) -> None:
     await gateway.ws_connect("/ws")
-    text = await (await gateway.get("/metrics")).text()
-    assert "holdfast_sockets 1.0" in text
+    metrics = gateway.app[METRICS]
+    assert "holdfast_sockets 1.0" in (await metrics.exposition()).decode()
     await gateway.get("/nowhere")
-    text = await (await gateway.get("/metrics")).text()
+    text = (await metrics.exposition()).decode()
     assert 'route="unknown",status="404"' in text

@@ -76,7 +76,7 @@ async def waits(redis: Redis) -> bool:
 
 async def test_an_outage_of_redis_is_503_until_it_ends(tmp_path: Path) -> None:
     """Sockets stay open: a read waited when the server ended, so the gateway had missed nothing."""
-    server = RedisServer(tmp_path, unused_port())
+    server = RedisServer(tmp_path, unused_port(), persist=True)
     await server.start()
     async with serving(server.url, block_ms=5000) as gateway:
 

@@ -11,10 +11,10 @@ from aiohttp.test_utils import TestServer
 
 from ops.audit.sources import Sources
 from sandbox.app import build_app as build_sandbox
-from sandbox.settings import Settings as SandboxSettings
 from tests.booking.stage import TABLES as BOOKING_TABLES
 from tests.ops.audited_system import KEY, AuditedSystem
 from tests.payment.stage import TABLES as PAYMENT_TABLES
+from tests.sandbox.stand import without_webhooks
 from tests.servers import empty
 
 
@@ -38,9 +38,8 @@ async def system(
     booking, payment, booking_url, payment_url = databases
     await empty(booking, BOOKING_TABLES)
     await empty(payment, PAYMENT_TABLES)
-    settings = SandboxSettings(sandbox_ledger=":memory:", sandbox_webhook_url="", sandbox_settle_seconds=3600)
     async with (
-        TestServer(build_sandbox(settings)) as sandbox,
+        TestServer(build_sandbox(without_webhooks())) as sandbox,
         ClientSession(cookie_jar=DummyCookieJar()) as session,
     ):
         stripe = str(sandbox.make_url("/")).rstrip("/")

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from ops.child import free_port
 from ops.errors import StartError
 from ops.postgres import OPTIONS, Postgres, embedded_postgres
-from ops.redis import RedisServer, embedded_redis
+from ops.redis import RedisServer, embedded_redis, find_program
 from tests.servers import SHIPPED
 
 
@@ -141,6 +141,15 @@ async def test_redis_keeps_what_the_append_only_file_has(redis: RedisServer, end
     await redis.start()
     async with Redis.from_url(redis.url, decode_responses=True) as client:
         assert await client.get("kept") == end
+
+
+async def test_its_address_is_one_for_redis_cli_too(redis: RedisServer) -> None:
+    program = find_program().with_name("redis-cli")
+    asked = await asyncio.create_subprocess_exec(
+        str(program), "--no-auth-warning", "-u", redis.url, "PING", stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await asked.communicate()
+    assert output == b"PONG\n"
 
 
 async def test_redis_never_evicts(redis: RedisServer) -> None:

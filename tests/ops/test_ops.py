@@ -18,8 +18,9 @@ import ops.version
 from ops.cli import app, parse_scale
 from ops.layout import Ports, Scale
 from ops.log_follower import readable
-from ops.secrets import ensure_secrets
+from ops.secrets import ensure_secrets, read_secrets
 from ops.stack import Stack, resolved
+from ops.up import without_password
 
 SECRET = "s" * 40
 runner = CliRunner()
@@ -136,6 +137,40 @@ def test_given_ports_stay() -> None:
 )
 def test_stripe_key_replaces_the_sandbox(tmp_path: Path, settings: dict[str, str], sandbox: str | None) -> None:
     assert Stack(tmp_path, settings=settings).sandbox_url == sandbox
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://:secret@127.0.0.1:6379/0", "redis://:***@127.0.0.1:6379/0"),
+        (
+            "rediss://app:secret@redis/0?ssl_keyfile=/k&ssl_password=secret",
+            "rediss://app:***@redis/0?ssl_keyfile=/k&ssl_password=***",
+        ),
+        ("postgresql://app@one:5432/booking", "postgresql://app@one:5432/booking"),
+        (
+            "postgresql://app:secret@one:1,two:2/booking?sslpassword=secret&sslmode=require",
+            "postgresql://app:***@one:1,two:2/booking?sslpassword=***&sslmode=require",
+        ),
+        ("postgresql://app:s:ecr@et@one/booking", "postgresql://app:***@one/booking"),
+    ],
+)
+def test_printed_addresses_hide_passwords(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+def test_secrets_of_an_earlier_release_stay_and_new_ones_are_added(tmp_path: Path) -> None:
+    before = {
+        "auth_jwt_secret": "a", "webhook_secret": "b", "stripe_secret_key": "c", "stripe_publishable_key": "d",
+    }  # fmt: skip
+    (tmp_path / "secrets.json").write_text(json.dumps(before))
+    assert read_secrets(tmp_path).redis_password == ""
+    made = ensure_secrets(tmp_path)
+    assert {name: value for name, value in vars(made).items() if name in before} == before
+    assert made.redis_password
+    assert made.sandbox_control_key
+    assert ensure_secrets(tmp_path) == read_secrets(tmp_path) == made
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ from payment.sdk import open_client
 from payment.strays import Strays
 from payment.stripe_api import StripeApi, StripeMetrics
 from sandbox.app import build_app as build_sandbox
-from sandbox.settings import Settings as SandboxSettings
 from tests.payment.stage import KEY, TABLES, Clock, Stage
 from tests.payment.wire import Wire
+from tests.sandbox.stand import without_webhooks
 from tests.servers import empty
 
 TIMEOUT_S = 0.8
@@ -56,8 +56,7 @@ async def database(payment_dsn: str) -> AsyncIterator[Database]:
 @pytest.fixture(scope="session")
 async def wire() -> AsyncIterator[Wire]:
     """The sandbox sends no webhooks by itself: tests deliver its Stripe events, in whatever order they like."""
-    settings = SandboxSettings(sandbox_ledger=":memory:", sandbox_webhook_url="", sandbox_settle_seconds=3600)
-    async with TestServer(build_sandbox(settings)) as sandbox:
+    async with TestServer(build_sandbox(without_webhooks())) as sandbox:
         yield Wire(str(sandbox.make_url("/")).rstrip("/"))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from payment.stripe_calls import create_intent
 from tests.payment.stage import Booking, Stage, booking, wanted
+from tests.sandbox.stand import CONTROL
 
 INTENTS = "/v1/payment_intents"
 NUMBERS = count(1)
@@ -125,7 +126,7 @@ async def by_hand(stage: Stage, of: Sequence[Booking]) -> dict[Any, Json]:
 
 async def bank(stage: Stage, path: str, **form: Any) -> Json:
     """An act of a bank, a customer or the dashboard, by the sandbox's control requests."""
-    async with stage.session.post(f"{stage.stripe_url}/_sandbox/{path}", json=form) as answer:
+    async with stage.session.post(f"{stage.stripe_url}/_sandbox/{path}", json=form, headers=CONTROL) as answer:
         assert answer.status == 200, await answer.text()
         done: Json = await answer.json()
         return done

@@ -20,12 +20,12 @@ from payment.sdk import open_client
 from payment.stripe_objects import Json
 from sandbox.app import FAULTS, build_app
 from sandbox.faults import Faults, Switches
-from sandbox.settings import Settings
 from tests.payment.conftest import build_stage
 from tests.payment.rows import bank
 from tests.payment.stage import KEY, TABLES, Booking, Stage, booking, received
 from tests.payment.test_lost import lose
 from tests.payment.wire import Fault, Wire
+from tests.sandbox.stand import without_webhooks
 from tests.servers import empty
 
 EVENTS = "/v1/events"
@@ -97,7 +97,7 @@ class Account:
 
 @pytest.fixture
 async def account(database: Database, redis: Redis) -> AsyncIterator[Account]:
-    app = build_app(Settings(sandbox_ledger=":memory:", sandbox_webhook_url="", sandbox_settle_seconds=3600))
+    app = build_app(without_webhooks())
     async with TestServer(app) as sandbox, ClientSession() as session:
         wire = Wire(str(sandbox.make_url("/")).rstrip("/"))
         async with (

@@ -11,6 +11,7 @@ from common.contracts.messages import SyncPayment
 from payment.refunds import Refund, RefundStatus
 from payment.reports import failures
 from tests.payment.stage import Stage, booking, received
+from tests.sandbox.stand import CONTROL
 
 NOON = datetime(2031, 1, 1, 12, tzinfo=UTC)
 
@@ -24,7 +25,9 @@ async def test_a_failed_refund_that_comes_before_its_payment_does_not_count_as_m
     (made,) = await stage.do(of.create)
     await stage.pay(made.payment.intent_id)
     refund = await stage.call("POST", "/v1/refunds", payment_intent=made.payment.intent_id)
-    async with stage.session.post(f"{stage.stripe_url}/_sandbox/refunds/{refund['id']}/fail") as answer:
+    async with stage.session.post(
+        f"{stage.stripe_url}/_sandbox/refunds/{refund['id']}/fail", headers=CONTROL
+    ) as answer:
         assert answer.status == 200
     (failed,) = await stage.events("refund.failed", of=made.payment.intent_id)
     (created,) = await stage.events("refund.created", of=made.payment.intent_id)

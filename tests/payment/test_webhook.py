@@ -20,7 +20,9 @@ from common.contracts.messages import BOOKING_PAYMENTS, PAYMENT_WEBHOOKS
 from common.messaging.envelope import Delivery, decode, envelope_for
 from common.messaging.redis import connect
 from common.messaging.streams import Entry
+from common.runtime.health import HEALTH
 from common.runtime.settings import load
+from common.runtime.telemetry import METRICS
 from ops.postgres import Postgres
 from payment.app import build_app
 from payment.settings import PaymentSettings
@@ -101,7 +103,8 @@ async def test_a_booking_is_made_payable_and_paid(process: Client, stage: Stage,
     assert paid.message.type == "payment.succeeded"
     assert paid.envelope.subject == str(wanted.id)
     await reports.close()
-    metrics = await (await process.get("/metrics")).text()
+    assert process.app is not None
+    metrics = (await process.app[METRICS].exposition()).decode()
     assert 'holdfast_stripe_calls_total{operation="create_intent",outcome="done"} 1.0' in metrics
     (skew,) = [line.split()[1] for line in metrics.splitlines() if line.startswith("holdfast_stripe_clock_skew_")]
     assert abs(float(skew)) < 2
@@ -124,9 +127,10 @@ async def test_a_process_with_a_wrong_clock_accepts_fresh_and_refuses_stale_sign
         assert not await kept(stage, redis)
         assert (await post(process, body.encode(), good)).status == 200
         assert await kept(stage, redis)
-        health = await (await process.get("/health/ready")).json()
-        assert "360.0 s" in health["notices"]["clock"]
-        assert "clock" not in health.get("problems", {})
+        assert process.app is not None
+        problems, notices = await process.app[HEALTH].examine()
+        assert "360.0 s" in notices["clock"]
+        assert "clock" not in problems
 
 
 @pytest.mark.parametrize("secret", SECRETS)

@@ -24,7 +24,8 @@ from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.runtime.supervisor import raise_if_cancelled
 from common.runtime.web import new_app
-from ops.audit.sources import HOST, Sources
+from ops.audit.sources import Sources
+from ops.layout import HOST
 from payment.app import build_app as build_payment
 from payment.settings import PaymentSettings
 from payment.stripe_objects import Json
@@ -36,6 +37,7 @@ from tests.races.harness import Harness, open_harness
 from tests.races.lives import Gate, Life, Point, living
 from tests.races.plan import Kill
 from tests.races.points import pointed
+from tests.sandbox.stand import CONTROL_KEY
 
 KEY = "sk_test_races"
 SECRET = "whsec_races"
@@ -222,6 +224,7 @@ async def stand_in(redis_url: str) -> AsyncIterator[str]:
     async with serving(door) as door_url:
         settings = SandboxSettings(
             sandbox_ledger=":memory:",
+            sandbox_control_key=CONTROL_KEY,
             sandbox_webhook_url=f"{door_url}/payment/webhook",
             sandbox_webhook_secret=SECRET,
             sandbox_webhook_retry_seconds=0.1,
@@ -259,7 +262,7 @@ async def open_fleet(redis_url: str, booking_url: str, payment_url: str) -> Asyn
     with living(), pointed(), quiet(), patch.object(consumer, "HOUSEKEEPING_SECONDS", HOUSEKEEPING_S):
         async with (
             stand_in(redis_url) as stripe_url,
-            open_harness(Sources(booking_url, payment_url, KEY, stripe_url, redis_url)) as harness,
+            open_harness(Sources(booking_url, payment_url, KEY, stripe_url, redis_url), CONTROL_KEY) as harness,
         ):
             await harness.redis.xtrim(NOTIFICATIONS, maxlen=0)
             fleet = InProcess(harness)

@@ -102,6 +102,8 @@ class Harness:
     booking: asyncpg.Pool
     payment: asyncpg.Pool
     session: ClientSession
+    # Opens the sandbox's control.
+    control: dict[str, str]
 
     async def let_time_pass(self, event_id: UUID) -> None:
         """Make all retry times of this event's rows due now."""
@@ -145,7 +147,7 @@ class Harness:
         left += [dict(row) for row in await self.payment.fetch(PAYMENT_WAITS, event_id)]
         streams = await lengths(self.redis, (*MAILBOXES, *map(dead_letters, MAILBOXES)))
         url = f"{self.where.stripe_base}/_sandbox/webhooks"
-        async with self.session.get(url) as answer:
+        async with self.session.get(url, headers=self.control) as answer:
             webhooks = (await answer.json())["deliveries"].get("pending", 0)
         texts = [str(row) for row in left] + [f"{name}: {length}" for name, length in streams.items() if length]
         return [*texts, *([f"webhooks: {webhooks}"] if webhooks else [])]
@@ -161,7 +163,7 @@ class Harness:
 
 
 @asynccontextmanager
-async def open_harness(where: Sources) -> AsyncIterator[Harness]:
+async def open_harness(where: Sources, control_key: str) -> AsyncIterator[Harness]:
     assert where.redis_url is not None
     redis = connect(where.redis_url)
     async with (
@@ -169,5 +171,5 @@ async def open_harness(where: Sources) -> AsyncIterator[Harness]:
         asyncpg.create_pool(where.payment_url, min_size=0, max_size=4) as payment,
         ClientSession() as session,
     ):
-        yield Harness(where, redis, booking, payment, session)
+        yield Harness(where, redis, booking, payment, session, {"Authorization": f"Bearer {control_key}"})
     await redis.aclose()

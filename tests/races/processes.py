@@ -92,7 +92,7 @@ async def open_processes(folder: Path) -> AsyncIterator[Processes]:
     """A running stack under `folder`, as a fleet."""
     async with (
         running(folder, scale=SCALE, detour=_environment) as stack,
-        open_harness(sources_of(stack.stack)) as harness,
+        open_harness(sources_of(stack.stack), stack.stack.secrets.sandbox_control_key) as harness,
     ):
         fleet = Processes(harness, stack)
         abandoning = asyncio.create_task(fleet.abandon(), name="abandon")

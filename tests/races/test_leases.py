@@ -33,6 +33,7 @@ from tests.races.fleet import InProcess
 from tests.races.harness import BOOKINGS, SEATS
 from tests.races.lives import Gate, Life, Point
 from tests.races.run import open_bus
+from tests.sandbox.stand import CONTROL
 
 ANSWER_S = 20.0
 BOOKING_POINTS = (Point.READ, Point.LOCKED, Point.COMMITTED)
@@ -96,9 +97,9 @@ class Scene:
     async def without_webhooks(self) -> AsyncIterator[None]:
         """Webhooks wait, so that no actor learns from one what the stopped actor has made at Stripe."""
         url = f"{self.fleet.harness.where.stripe_base}/_sandbox/webhooks"
-        async with self.fleet.harness.session.post(f"{url}/pause"):
+        async with self.fleet.harness.session.post(f"{url}/pause", headers=CONTROL):
             yield
-        async with self.fleet.harness.session.post(f"{url}/resume"):
+        async with self.fleet.harness.session.post(f"{url}/resume", headers=CONTROL):
             pass
 
     async def comes_back(self, gate: Gate) -> None:

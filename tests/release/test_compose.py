@@ -22,7 +22,8 @@ from payment.settings import PaymentSettings
 from sandbox.settings import Settings as SandboxSettings
 
 ROOT = Path(__file__).parent.parent.parent
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+COMPOSE_FILE = (ROOT / "compose.yaml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SETTINGS: dict[str, type[BaseSettings]] = {
     "booking": BookingSettings,
@@ -30,18 +31,16 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "gateway": GatewaySettings,
     "sandbox": SandboxSettings,
 }
-OURS = [*SETTINGS, "migrate"]
+OURS = [*SETTINGS, "migrate", "ops"]
 # A container has no use for these: it has its own name and address.
 LEFT_ALONE = {"REUSE_PORT", "INSTANCE"}
 # Variables that compose itself reads, not a process.
 COMPOSE_ONLY = {
-    "POSTGRES_PASSWORD",
-    "COMPOSE_PROFILES",
-    "HOLDFAST_VERSION",
-    "GATEWAY_PORT",
-    "PAYMENT_PORT",
-    "SANDBOX_PORT",
-    "SANDBOX_LOG_LEVEL",
+    *("POSTGRES_PASSWORD", "POSTGRES_BOOKING_PASSWORD", "POSTGRES_PAYMENT_PASSWORD"),
+    *("REDIS_PASSWORD", "REDIS_GATEWAY_PASSWORD", "REDIS_BOOKING_PASSWORD", "REDIS_PAYMENT_PASSWORD"),
+    *("GATEWAY_REDIS_URL", "BOOKING_REDIS_URL", "PAYMENT_REDIS_URL", "OPERATOR_REDIS_URL"),
+    *("COMPOSE_PROFILES", "HOLDFAST_VERSION", "SANDBOX_LOG_LEVEL"),
+    *("GATEWAY_PORT", "PAYMENT_PORT", "SANDBOX_PORT", "PAYMENT_ADDRESS", "SANDBOX_ADDRESS"),
 }
 
 
@@ -78,7 +77,7 @@ def test_compose_file_follows_the_specification() -> None:
 
 
 def test_every_interpolated_variable_is_documented() -> None:
-    used = set(re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "compose.yaml").read_text()))
+    used = set(re.findall(r"\$\{([A-Z0-9_]+)", COMPOSE_FILE))
     assert used <= example().keys()
 
 
@@ -134,10 +133,65 @@ def test_the_gateway_sees_no_secret_of_others() -> None:
     ]
 
 
-def test_images_are_pinned_to_a_major() -> None:
+def test_images_are_pinned_to_a_release() -> None:
+    """To the last digit, so that nothing changes unless somebody changes it here."""
     others = {name: service["image"] for name, service in SERVICES.items() if name not in OURS}
-    assert others
-    assert all(re.fullmatch(r"[a-z]+:\d+(\.\d+)*", image) for image in others.values())
+    bases = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert set(others) == {"postgres", "redis"}
+    for image in (*others.values(), *bases):
+        assert re.fullmatch(r"postgres:\d+\.\d+|redis:\d+\.\d+\.\d+|python:\d+\.\d+\.\d+-slim-\w+", image), image
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_has_limits_and_a_bounded_log(name: str) -> None:
+    service = SERVICES[name]
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert service["logging"] == {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}}
+
+
+def test_redis_is_full_before_its_container_is() -> None:
+    redis = SERVICES["redis"]
+    options = dict(zip(redis["command"][1::2], redis["command"][2::2], strict=True))
+    megabytes = int(options["--maxmemory"].removesuffix("mb"))
+    assert int(redis["mem_limit"].removesuffix("m")) >= 1.5 * megabytes
+    assert options["--maxmemory-policy"] == "noeviction"
+
+
+def test_only_the_gateway_is_published_to_everybody() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published.keys() == {"gateway", "payment", "sandbox"}
+    for name in ("payment", "sandbox"):
+        (port,) = published[name]
+        assert port.startswith(f"${{{name.upper()}_ADDRESS:-127.0.0.1}}:")
+
+
+def test_what_keeps_data_has_no_way_out() -> None:
+    """And the gateway, which faces the internet, reaches Redis, but not the sandbox's side of booking."""
+    networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
+    assert COMPOSE["networks"]["back"]["internal"] is True
+    inside = {name for name, joined in networks.items() if joined == {"back"}}
+    assert inside == {"postgres", "redis", "booking", "migrate"}
+    assert networks["sandbox"] == {"front"}
+    assert all(networks[name] == {"front", "back"} for name in ("gateway", "payment", "ops"))
+
+
+@pytest.mark.parametrize("name", ["gateway", "booking", "payment"])
+def test_the_admin_port_is_not_published(name: str) -> None:
+    service = SERVICES[name]
+    admin = service["environment"]["ADMIN_PORT"]
+    assert service["environment"]["ADMIN_HOST"] is None  # from .env; without it the process' default, loopback
+    assert admin != service["environment"]["PORT"]
+    assert not [port for port in service.get("ports", ()) if str(admin) in port]
+
+
+@pytest.mark.parametrize("name", ["gateway", "booking", "payment"])
+def test_each_actor_is_a_user_of_its_own(name: str) -> None:
+    """No process gets another's password, nor that of an operator."""
+    seen = yaml.safe_dump(SERVICES[name]["environment"])
+    passwords = set(re.findall(r"[A-Z]+_(?:[A-Z]+_)?PASSWORD", seen))
+    own = {f"REDIS_{name.upper()}_PASSWORD", f"POSTGRES_{name.upper()}_PASSWORD"}
+    assert passwords == own - ({"POSTGRES_GATEWAY_PASSWORD"} if name == "gateway" else set())
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -22,6 +22,8 @@ Json = dict[str, Any]
 
 SECRET_KEY = "sk_test_of_the_tests"
 PUBLISHABLE_KEY = "pk_test_of_the_tests"
+CONTROL_KEY = "control-key-of-the-tests"
+CONTROL = {"Authorization": f"Bearer {CONTROL_KEY}"}
 RETURN_URL = "https://shop.example/paid"
 NEXT_YEAR = str(datetime.now(UTC).year + 1)
 
@@ -76,9 +78,13 @@ class Stand:
                 body = raw.decode()
             return Answer(response.status, body, response.headers)
 
+    async def try_control(self, method: str, path: str, **options: Any) -> Answer:
+        """Send a control request under `/_sandbox`, with its key."""
+        return await self.send(method, f"/_sandbox{path}", headers=CONTROL, **options)
+
     async def control(self, method: str, path: str, body: Any = None) -> Json:
         """Send a control request under `/_sandbox` that must succeed."""
-        answer = await self.send(method, f"/_sandbox{path}", json=body)
+        answer = await self.try_control(method, path, json=body)
         assert answer.status == 200, answer.body
         shown: Json = answer.body
         return shown
@@ -117,11 +123,22 @@ async def standing(session: ClientSession, receiver: Receiver, **settings: Any) 
         "sandbox_webhook_secret": receiver.secret,
         "sandbox_webhook_retry_seconds": 0.01,
         "sandbox_settle_seconds": 0.0,
+        "sandbox_control_key": CONTROL_KEY,
         **settings,
     }
     async with TestServer(build_app(Settings(**chosen))) as server:
         url = str(server.make_url("/")).rstrip("/")
         yield Stand(url, client(url, session), session, receiver)
+
+
+def without_webhooks() -> Settings:
+    """Settings of a sandbox that sends no webhooks, and whose banks decide only by control requests."""
+    return Settings(
+        sandbox_ledger=":memory:",
+        sandbox_webhook_url="",
+        sandbox_settle_seconds=3600,
+        sandbox_control_key=CONTROL_KEY,
+    )
 
 
 def client(url: str, session: ClientSession, key: str = SECRET_KEY, timeout_s: float = 10) -> StripeClient:

@@ -111,9 +111,9 @@ async def test_a_charge_may_have_several_disputes(stand: Stand) -> None:
 async def test_only_captured_money_can_be_disputed_and_only_once(stand: Stand) -> None:
     """An unpaid intent has nothing to dispute."""
     unpaid, paid = await stand.intent(), await stand.paid()
-    assert (await stand.send("POST", f"/_sandbox/payment_intents/{unpaid.id}/dispute")).status == 400
+    assert (await stand.try_control("POST", f"/payment_intents/{unpaid.id}/dispute")).status == 400
     await stand.control("POST", f"/payment_intents/{paid.id}/dispute")
-    again = await stand.send("POST", f"/_sandbox/payment_intents/{paid.id}/dispute")
+    again = await stand.try_control("POST", f"/payment_intents/{paid.id}/dispute")
     assert (again.status, again.error["code"]) == (400, "charge_disputed")
-    odd = await stand.send("POST", f"/_sandbox/payment_intents/{paid.id}/dispute", json={"reason": "mood"})
+    odd = await stand.try_control("POST", f"/payment_intents/{paid.id}/dispute", json={"reason": "mood"})
     assert (odd.status, odd.error["param"]) == (400, "reason")

@@ -223,7 +223,7 @@ async def test_the_same_seed_gives_the_same_faults() -> None:
 async def test_wrong_switches_are_refused(stand: Stand, switches: Any) -> None:
     """They change nothing."""
     await stand.faults(latency_ms=1)
-    answer = await stand.send("POST", "/_sandbox/faults", json=switches)
+    answer = await stand.try_control("POST", "/faults", json=switches)
     assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
     assert (await stand.control("GET", "/faults"))["switches"]["latency_ms"] == 1
 

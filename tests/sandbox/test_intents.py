@@ -240,7 +240,7 @@ async def test_a_processing_payment_waits_for_a_control_request(manual: Stand) -
 
     assert (succeeded["status"], succeeded["amount_received"]) == ("succeeded", 2000)
     assert (failed["status"], failed["last_payment_error"]["code"]) == ("requires_payment_method", "account_closed")
-    again = await manual.send("POST", f"/_sandbox/payment_intents/{first.id}/fail")
+    again = await manual.try_control("POST", f"/payment_intents/{first.id}/fail")
     assert (again.status, again.error["code"]) == (400, "payment_intent_unexpected_state")
 
 

@@ -143,7 +143,7 @@ async def test_a_pending_refund_waits_for_a_control_request(
 
     charge = await charge_of(manual, paid.id)
     assert charge.amount - charge.amount_refunded == left
-    again = await manual.send("POST", f"/_sandbox/refunds/{made.id}/{outcome}")
+    again = await manual.try_control("POST", f"/refunds/{made.id}/{outcome}")
     assert again.status == 400
 
 

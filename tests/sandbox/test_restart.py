@@ -21,7 +21,7 @@ from sandbox.faults import Faults
 from sandbox.ledger import Ledger
 from sandbox.webhooks import Webhooks
 from tests.sandbox.receiver import Receiver
-from tests.sandbox.stand import RETURN_URL, Stand, client, standing
+from tests.sandbox.stand import CONTROL_KEY, RETURN_URL, Stand, client, standing
 
 START_SECONDS = 20.0
 
@@ -140,6 +140,7 @@ async def process(session: ClientSession, receiver: Receiver, port: int, ledger:
         "SANDBOX_LEDGER": ledger,
         "SANDBOX_WEBHOOK_URL": receiver.url,
         "SANDBOX_WEBHOOK_SECRET": receiver.secret,
+        "SANDBOX_CONTROL_KEY": CONTROL_KEY,
         "SANDBOX_WEBHOOK_RETRY_SECONDS": "0.05",
     }
     child = await asyncio.create_subprocess_exec(sys.executable, "-m", "sandbox", env=environment)
@@ -232,3 +233,17 @@ async def test_work_is_in_the_file_when_it_is_answered(session: ClientSession, t
         assert len(column(path, "SELECT id FROM events")) == 1
     finally:
         ledger.close()
+
+
+async def test_no_answer_names_the_server(session: ClientSession, receiver: Receiver, ledger: str) -> None:
+    """Also not that to what is no HTTP."""
+    port = unused_port()
+    async with process(session, receiver, port, ledger) as stand:
+        for path in ("/_sandbox/health", "/v1/payment_intents", "/nowhere"):
+            assert "Server" not in (await stand.send("GET", path)).headers
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"no HTTP at all\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        assert answer.split()[1] == b"400"
+        assert b"\r\nserver:" not in answer.lower()

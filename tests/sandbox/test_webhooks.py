@@ -114,12 +114,12 @@ async def test_an_event_can_be_sent_again(stand: Stand) -> None:
     assert redelivered["deliveries"] == 1
     first, second = await stand.receiver.until(2, of=made.id)
     assert first == second
-    assert (await stand.send("POST", "/_sandbox/events/evt_1/redeliver")).status == 404
+    assert (await stand.try_control("POST", "/events/evt_1/redeliver")).status == 404
 
 
 async def test_endpoints_are_checked_before_they_are_used(stand: Stand) -> None:
     """Without an address and a secret nothing changes."""
     for body in ([{"url": "shop", "secret": "s"}], [{"url": stand.receiver.url}], {"url": "x"}):
-        assert (await stand.send("PUT", "/_sandbox/webhooks/endpoints", json=body)).status == 400
+        assert (await stand.try_control("PUT", "/webhooks/endpoints", json=body)).status == 400
     shown = await stand.control("GET", "/webhooks")
     assert [endpoint["url"] for endpoint in shown["endpoints"]] == [stand.receiver.url]
