@@ -141,6 +141,8 @@ class Booking(Model):
     hold_until = fields.DatetimeField(null=True)
     settle_after = fields.DatetimeField(null=True)
     settle_attempts = fields.IntField(db_default=0)
+    # What it asks of Stripe waits behind what others ask: its owner has asked for more than its share.
+    deferred = fields.BooleanField(db_default=False)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from booking.fair_share import Share
 from booking.state import HoldPolicy
 from common.runtime.settings import ActorSettings
 from common.runtime.urls import PostgresUrl
@@ -33,6 +34,9 @@ class BookingSettings(ActorSettings):
     availability_max_ms: int = Field(default=2000, ge=10, le=60_000)
     queue_ms: int = Field(default=1000, ge=10, le=60_000)
     operator_key_days: int = Field(default=30, ge=1, le=3650)
+    owner_stripe_calls: int = Field(default=4, ge=0, le=10_000)
+    owner_stripe_call_seconds: float = Field(default=2.0, gt=0, le=3600)
+    address_owners: int = Field(default=20, ge=0, le=100_000)
 
     @model_validator(mode="after")
     def _holds_end(self) -> Self:
@@ -41,6 +45,10 @@ class BookingSettings(ActorSettings):
                 f"HOLD_MAX_SECONDS ({self.hold_max_seconds}) must be at least HOLD_SECONDS ({self.hold_seconds})"
             )
         return self
+
+    @property
+    def share(self) -> Share:
+        return Share(self.owner_stripe_calls, self.owner_stripe_call_seconds, self.address_owners)
 
     @property
     def hold_policy(self) -> HoldPolicy:

@@ -62,6 +62,7 @@ OTHERS = {
     "version": "version = version + 1",
     "settle_attempts": "settle_attempts = 1",
     "disputes": "disputes = '[]'",
+    "deferred": "deferred = true",
 }
 EVENT_OTHERS = {
     "name": "name = 'Opera'",
