@@ -15,26 +15,24 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 from uuid import UUID
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from booking.rules import Decision
 from booking.state import Booking, FollowUp, Reason
 from common.contracts.messages import PAYMENT_DEFERRED
+from common.messaging.lease import has_reader
 from common.runtime.background import repeat
 from common.runtime.health import Gate
 
 # Owners and addresses whose calls are counted; beyond it the one that asked longest ago is forgotten.
 COUNTED_MAX = 100_000  # of a few hundred bytes each
-# How often each process checks whether somebody reads the deferred mailbox, in seconds; and after how many seconds
-# without a read a consumer counts as gone: longer than one is busy with what it has in hand.
-CHECK_SECONDS = 5.0
-GONE_SECONDS = 30.0
-# The consumer group of the payment processes.
-READERS = "payment"
+# How often each process checks whether somebody reads the deferred mailbox, in seconds; and for how many seconds
+# after somebody did: longer than a reader is busy with what it has in hand.
+CHECK_SECONDS = 2.0
+READ_SECONDS = 30.0
 # Why a booking ends by what its owner does, or leaves undone.
 BY_OWNER = frozenset({Reason.BY_CUSTOMER.value, Reason.HOLD_EXPIRED.value})
 
@@ -57,8 +55,8 @@ class FairShare:
         self._now = now
         # By owner or address, how many calls are left of its share, and when that was so.
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        # Whether a payment process reads the deferred mailbox: one of the release before does not.
-        self.read = False
+        # Until when somebody counts as reading the deferred mailbox: processes of the release before do not.
+        self._read_until = 0.0
 
     async def run(self, gate: Gate) -> None:
         """Run until cancelled; during an outage of Redis it keeps what it found last."""
@@ -71,13 +69,8 @@ class FairShare:
 
     async def check(self) -> None:
         """Find out whether somebody reads the deferred mailbox. Raises RedisOutage."""
-        try:
-            consumers = cast(Any, await self._redis.xinfo_consumers(PAYMENT_DEFERRED, READERS))
-        except ResponseError as error:
-            if not str(error).startswith(("NOGROUP", "no such key")):
-                raise
-            consumers = ()
-        self.read = any(each["idle"] < GONE_SECONDS * 1000 for each in consumers)
+        if await has_reader(self._redis, PAYMENT_DEFERRED):
+            self._read_until = self._now() + READ_SECONDS
 
     def asks(self) -> Asks:
         return Asks(self)
@@ -86,7 +79,8 @@ class FairShare:
 
     @property
     def defers(self) -> bool:
-        return self._share.calls > 0 and self.read
+        """Whether what is asked beyond a share is deferred: else nobody would read it."""
+        return self._share.calls > 0 and self._now() < self._read_until
 
     def keys(self, booking: Booking) -> Iterator[tuple[str, float]]:
         """Whose calls those of `booking` are, each with the multiple of an owner's share that it has."""
