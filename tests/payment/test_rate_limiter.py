@@ -141,7 +141,7 @@ async def test_deferred_calls_may_use_the_whole_rate_only_while_others_are_idle(
 ) -> None:
     """Of a bucket that is full they get all they want, and a tenth while another priority waits."""
     rate_limiter = StripeRateLimiter(redis, key=KEY, per_second=5000)
-    await redis.hset(KEY, f"waits:{other}", 10**15)  # type: ignore[misc]
+    await redis.hset(KEY, f"waits:{other}", 10**15)
     given, _ = await rate_limiter._request(Priority.DEFERRED, 400, ahead=0)
 
     assert given == (400 if other is Priority.DEFERRED else 50)

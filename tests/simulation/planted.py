@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from uuid import UUID
 import booking.admission
 import booking.booking_rows
 import booking.domain
+import booking.fair_share
 import payment.catch_up
 import payment.domain
 import payment.handlers
@@ -304,6 +306,18 @@ def terms_token_not_checked() -> None:
     rows.INSERT = rows.INSERT.replace("t.terms_token = b.terms_token AND ", "")
 
 
+def shares_without_end() -> None:
+    """An owner may ask Stripe for as much as it likes before others' bookings."""
+    share: Any = booking.fair_share.FairShare
+    share.left = lambda self, key, times: math.inf
+
+
+def one_share_for_everybody() -> None:
+    """What one owner asks for beyond its share defers the bookings of all others, too."""
+    share: Any = booking.fair_share.FairShare
+    share.keys = lambda self, of: iter([("owner", 1)])
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -334,6 +348,8 @@ PLANTED: dict[str, Callable[[], None]] = {
         revision_not_checked,
         events_move_what_was_remembered,
         terms_token_not_checked,
+        shares_without_end,
+        one_share_for_everybody,
     )
 }
 
@@ -380,10 +396,13 @@ SHOWN_BY = {
     "revision_not_checked": 1,
     "terms_token_not_checked": 6,
     "events_move_what_was_remembered": 21,
+    "shares_without_end": 9,
 }
 
 # Without its lure a mistake shows in few schedules; with it, in one of the first.
 LURES: dict[str, Lure] = {
+    "shares_without_end": Lure(loops=1.0),
+    "one_share_for_everybody": Lure(loops=1.0),
     "unknown_types_are_dead_lettered": Lure(frozenset({Fault.OLDER_RELEASE})),
     "refund_key_changes": Lure(frozenset({Fault.STRIPE_LOST_ANSWER, Fault.STRIPE_500_KEPT}), refunds=6.0),
     "amount_not_compared": Lure(by_hand=6.0),
