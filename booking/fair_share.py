@@ -24,6 +24,7 @@ from booking.rules import Decision
 from booking.state import Booking, FollowUp, Reason
 from common.contracts.messages import PAYMENT_DEFERRED
 from common.messaging.lease import has_reader
+from common.messaging.streams import lengths
 from common.runtime.background import repeat
 from common.runtime.health import Gate
 
@@ -33,6 +34,8 @@ COUNTED_MAX = 100_000  # of a few hundred bytes each
 # after somebody did: longer than a reader is busy with what it has in hand.
 CHECK_SECONDS = 2.0
 READ_SECONDS = 30.0
+# While the deferred mailbox is longer, nothing is added to it: bookings ask again at their retry times.
+LENGTH_MAX = 5_000
 # Why a booking ends by what its owner does, or leaves undone.
 BY_OWNER = frozenset({Reason.BY_CUSTOMER.value, Reason.HOLD_EXPIRED.value})
 
@@ -57,6 +60,7 @@ class FairShare:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
         # Until when somebody counts as reading the deferred mailbox: processes of the release before do not.
         self._read_until = 0.0
+        self.full = False
 
     async def run(self, gate: Gate) -> None:
         """Run until cancelled; during an outage of Redis it keeps what it found last."""
@@ -68,7 +72,8 @@ class FairShare:
         await repeat(step, gate)
 
     async def check(self) -> None:
-        """Find out whether somebody reads the deferred mailbox. Raises RedisOutage."""
+        """Find out whether somebody reads the deferred mailbox, and whether it is full. Raises RedisOutage."""
+        self.full = (await lengths(self._redis, (PAYMENT_DEFERRED,)))[PAYMENT_DEFERRED] > LENGTH_MAX
         if await has_reader(self._redis, PAYMENT_DEFERRED):
             self._read_until = self._now() + READ_SECONDS
 
@@ -139,6 +144,11 @@ class Asks:
         for id in self._bookings.keys() & written:
             for key, times in self._of.keys(self._bookings[id]):
                 self._of.take(key, times)
+
+    @property
+    def full(self) -> bool:
+        """Nothing more is deferred now: what would be is asked for again at its retry time."""
+        return self._of.full
 
     def deferred(self, booking: Booking, follow_up: FollowUp) -> bool:
         """Whether the booking's request for `follow_up` goes to the deferred mailbox."""

@@ -160,6 +160,8 @@ class UnitOfWork:
         """What is to be published after the commit: what payment is asked for first, then the notifications."""
         for id, follow_up, cause in self._follow_ups:
             booking = self.bookings[id]
-            yield command_for(booking, follow_up, cause, deferred=self._asks.deferred(booking, follow_up))
+            deferred = self._asks.deferred(booking, follow_up)
+            if not (deferred and self._asks.full):
+                yield command_for(booking, follow_up, cause, deferred=deferred)
         for id, cause in self._causes.items():
             yield booking_changed(self.bookings[id], cause, self.shown(id))

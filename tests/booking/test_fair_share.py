@@ -19,6 +19,7 @@ from common.contracts.messages import (
     PAYMENT_INTENTS,
     GetBooking,
     QueueMoved,
+    Reply,
 )
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, IntentStatus
@@ -142,6 +143,26 @@ async def test_a_deferred_booking_asks_again_in_the_same_mailbox(fair: Stage) ->
     assert await fair.redis.xlen(PAYMENT_DEFERRED) == 1
     await fair.redis.delete(PAYMENT_DEFERRED)
     await fair.reconcile(timedelta(seconds=31))
+    assert await fair.published(PAYMENT_DEFERRED) == [(CREATE, str(booking.id))]
+
+
+async def test_the_deferred_mailbox_is_bounded(fair: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What finds it full is asked for again later, and nobody is refused."""
+    monkeypatch.setattr(fair_share, "LENGTH_MAX", 1)
+    show = await fair.show(20)
+    for number in (1, 2):
+        await fair.redis.xadd(PAYMENT_DEFERRED, {"many": "wait"}, id=f"{number}-1")
+    await fair.share.check()
+    assert len(await fair.book(*(show.order() for _ in range(2)))) == 2
+    fair.clock.ahead += timedelta(seconds=1)
+    envelopes = await fair.give(show.order())
+    (reply,) = [each.message for each in envelopes if isinstance(each.message, Reply)]
+    booking = Booking.model_validate(reply.result["booking"])
+    assert (asked(envelopes), booking.payment.deferred) == ([], True)
+    await fair.redis.delete(PAYMENT_DEFERRED)
+    await fair.share.check()
+    fair.share._read_until = math.inf
+    await fair.reconcile(timedelta(seconds=11))
     assert await fair.published(PAYMENT_DEFERRED) == [(CREATE, str(booking.id))]
 
 
