@@ -157,11 +157,11 @@ class Promises:
         most = world.booking_processes * (share.calls + 1)
         for owner, calls in recent.items():
             if calls > most:
-                world.story.violate("fair at Stripe", f"{owner} got {calls} calls, more than {most}")
+                world.story.violate("10 fair at Stripe", f"{owner} got {calls} calls, more than {most}")
         owners = Counter(row.owner for row in self.rows.values())
         for id, row in self.rows.items():
             if row.deferred and owners[row.owner] == 1 and not self.lost:
-                world.story.violate("fair at Stripe", f"{id} is deferred, and all that {row.owner} asked for")
+                world.story.violate("10 fair at Stripe", f"{id} is deferred, and all that {row.owner} asked for")
 
     def _check_hold(self, before: Row | None, now: Booking, expires_at: datetime | None) -> None:
         """A hold that has just ended has lasted until its `expires_at`."""
