@@ -11,6 +11,7 @@ from aiohttp import web
 
 from booking.availability import Availability
 from booking.event_handlers import EventHandlers
+from booking.fair_share import FairShare
 from booking.handlers import BookingHandlers
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
@@ -72,7 +73,8 @@ def booking_context(settings: BookingSettings) -> Context:
             store, bus, redis, holder, settings.availability_ms, settings.availability_max_ms
         )
         queue = Queue(store, bus, redis, holder, settings.queue_ms)
-        unit = partial(UnitOfWork, store, availability, queue)
+        share = FairShare(redis, settings.share)
+        unit = partial(UnitOfWork, store, availability, queue, share)
         kept = timedelta(days=settings.operator_key_days), timedelta(days=settings.address_days)
         reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, *kept)
         bookings = BookingHandlers(store, unit, metrics, now, policy)
@@ -86,6 +88,7 @@ def booking_context(settings: BookingSettings) -> Context:
         async with (
             background(app, "availability", availability.run),
             background(app, "queue", queue.run),
+            background(app, "fair share", share.run),
             background(app, "reconciler", reconciler.run, stop=reconciler.stop, shutdown_s=shutdown_s),
         ):
             yield

@@ -30,7 +30,7 @@ BOOKING_COLUMNS = dict(zip(FIELDS, columns(Booking, "revision").values(), strict
 # The columns that are written for a new booking; the others get their defaults.
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
-    "settle_after", "created_at", "updated_at", "payment_methods", "address", "counted",
+    "settle_after", "created_at", "updated_at", "payment_methods", "address", "counted", "deferred",
 )  # fmt: skip
 CAUSE_COLUMNS = {"cause_type": "varchar", "cause_id": "varchar"}
 CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | CAUSE_COLUMNS

@@ -148,6 +148,8 @@ class Booking(Model):
     address = fields.CharField(max_length=32, null=True)
     # As what the rows of its buyers count it; null: they do not.
     counted = fields.SmallIntField(null=True)
+    # What it asks of Stripe waits behind what others ask: its owner has asked for more than its share.
+    deferred = fields.BooleanField(db_default=False)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
 

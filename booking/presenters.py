@@ -10,6 +10,7 @@ from booking.state import Booking, Event, FollowUp
 from common.contracts import resources
 from common.contracts.currencies import exponent_of
 from common.contracts.messages import (
+    PAYMENT_DEFERRED,
     BookingChanged,
     CancelPaymentIntent,
     CreatePaymentIntent,
@@ -48,6 +49,7 @@ def shown(booking: Booking) -> resources.Booking:
         "client_secret": booking.client_secret if payable else None,
         "last_error": booking.last_error,
         "queue_position": None,
+        "deferred": booking.deferred,
         "attempts": booking.attempts,
     }
     if booking.status is not BookingStatus.PENDING:
@@ -103,17 +105,23 @@ def event_changed(event: Event, cancellation: EventCancellation | None = None) -
     )
 
 
-def command_for(booking: Booking, follow_up: FollowUp, cause: Delivery | None = None) -> Envelope:
+def command_for(
+    booking: Booking, follow_up: FollowUp, cause: Delivery | None = None, *, deferred: bool = False
+) -> Envelope:
     """The message by which `booking` asks the payment actor for `follow_up`."""
+    asked = envelope_for(_command(booking, follow_up), booking.id, cause=cause)
+    return asked._replace(stream=PAYMENT_DEFERRED) if deferred else asked
+
+
+def _command(booking: Booking, follow_up: FollowUp) -> Message:
     if follow_up is FollowUp.CREATE_INTENT:
-        intent = CreatePaymentIntent(
+        return CreatePaymentIntent(
             booking_id=booking.id,
             event_id=booking.event_id,
             amount=booking.amount,
             currency=booking.currency,
             payment_methods=booking.payment_methods,
         )
-        return envelope_for(intent, booking.id, cause=cause)
     values: dict[str, Any] = {"booking_id": booking.id}
     if booking.intent_id is not None:  # by these payment finds the intent again if its row is lost
         values |= {
@@ -123,4 +131,4 @@ def command_for(booking: Booking, follow_up: FollowUp, cause: Delivery | None = 
         }
     if follow_up is FollowUp.REFUND:
         values |= {"refund_id": booking.refund_id, "amount": booking.refund_amount, "whole": booking.refund_whole}
-    return envelope_for(COMMANDS[follow_up](**values), booking.id, cause=cause)
+    return COMMANDS[follow_up](**values)

@@ -1,8 +1,9 @@
 """The queue in front of Stripe: the bookings that wait for their intents, as this actor knows them.
 
-A queue position is the number of such bookings made before. One message per interval has the whole queue as a
-sample, however many bookings wait: exact at the front, sparser and sparser behind. A booking that gets its intent
-within HELD_S has not waited: its first notification is the one with the intent.
+A queue position is the number of such bookings in front: those made before and, of a deferred booking, all that are
+not deferred (`fair_share.py`). One message per interval has the whole queue as a sample, however many bookings
+wait: exact at the front of both parts, sparser and sparser behind. A booking that gets its intent within HELD_S has
+not waited: its first notification is the one with the intent.
 """
 
 # Statements are put together from the condition below and never from data.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -43,20 +45,22 @@ HELD_S = 1.0
 # As many of these are read and published at once without keeping others waiting.
 PUBLISHED_MAX = 250
 
-# The partial index `bookings_queued` has these, in this order: no row has to be read.
+# The partial index `bookings_queue` has these, in this order: no row has to be read.
 QUEUED = "payment = 'creating' AND status = 'pending' AND closing IS NULL"
 POSITIONS = f"""
 SELECT id, position FROM (
-    SELECT id, row_number() OVER (ORDER BY created_at, id) - 1 AS position FROM bookings
-    WHERE {QUEUED} AND (created_at, id) <= ($2::timestamptz, $3::uuid)
+    SELECT id, row_number() OVER (ORDER BY deferred, created_at, id) - 1 AS position FROM bookings
+    WHERE {QUEUED} AND (deferred, created_at, id) <= ($2::boolean, $3::timestamptz, $4::uuid)
 ) AS queue WHERE id = ANY($1::uuid[])
 """
 STILL_QUEUED = f"SELECT id FROM bookings WHERE id = ANY($1::uuid[]) AND {QUEUED}"
+# `rank` counts within one of the two parts.
 SAMPLE = f"""
-SELECT position, created_at, id, total FROM (
-    SELECT created_at, id, row_number() OVER (ORDER BY created_at, id) - 1 AS position, count(*) OVER () AS total
-    FROM bookings WHERE {QUEUED}
-) AS queue WHERE position = ANY($1::bigint[]) OR position = total - 1 ORDER BY position
+SELECT deferred, position, created_at, id, total FROM (
+    SELECT deferred, created_at, id, row_number() OVER (ORDER BY deferred, created_at, id) - 1 AS position,
+        row_number() OVER part - 1 AS rank, count(*) OVER (PARTITION BY deferred) AS size, count(*) OVER () AS total
+    FROM bookings WHERE {QUEUED} WINDOW part AS (PARTITION BY deferred ORDER BY created_at, id)
+) AS queue WHERE rank = ANY($1::bigint[]) OR rank = size - 1 ORDER BY position
 """
 
 
@@ -148,9 +152,15 @@ class Queue:
         async with self._store.reading() as rows:
             sample = await rows.connection.fetch(SAMPLE, SAMPLED)
         if sample or self._published_some:
-            positions = tuple((row["position"], row["created_at"], row["id"]) for row in sample)
-            total = sample[0]["total"] if sample else 0
-            moved = QueueMoved(places=positions, total=total, interval_ms=round(self._interval_s * 1000))
+            parts: tuple[list[Any], list[Any]] = ([], [])
+            for row in sample:
+                parts[row["deferred"]].append((row["position"], row["created_at"], row["id"]))
+            moved = QueueMoved(
+                places=tuple(parts[False]),
+                deferred=tuple(parts[True]),
+                total=sample[0]["total"] if sample else 0,
+                interval_ms=round(self._interval_s * 1000),
+            )
             await self._publisher.publish([envelope_for(moved, "queue")])
         self._published_some = self._sample_wanted = bool(sample)
 
@@ -163,9 +173,11 @@ def queued(booking: Booking) -> bool:
 async def with_positions(store: Store, bookings: Sequence[resources.Booking]) -> dict[UUID, resources.Booking]:
     """The bookings, by id; those that wait for their intents have their queue positions."""
     found = {each.id: each for each in bookings}
-    waiting: list[tuple[datetime, UUID]] = [(each.created_at, each.id) for each in bookings if each.queued]
+    waiting: list[tuple[bool, datetime, UUID]] = [
+        (each.payment.deferred, each.created_at, each.id) for each in bookings if each.queued
+    ]
     if waiting:
         async with store.reading() as rows:
-            positions = await rows.connection.fetch(POSITIONS, [id for _, id in waiting], *max(waiting))
+            positions = await rows.connection.fetch(POSITIONS, [id for *_, id in waiting], *max(waiting))
         found |= {row["id"]: found[row["id"]].with_payment(queue_position=row["position"]) for row in positions}
     return found

@@ -22,7 +22,7 @@ from booking.schedule import next_change, waits_for
 from booking.state import Booking, FollowUp, HoldPolicy
 from booking.triggers import Cancel, Happening, RetryRefunds
 from booking.unit_of_work import UnitOfWork
-from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_INTENTS
+from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_DEFERRED, PAYMENT_INTENTS
 from common.contracts.statuses import BookingStatus, CancelReason
 from common.messaging.publisher import Publisher
 from common.messaging.streams import lengths, oldest
@@ -105,7 +105,7 @@ class BookingReconciler(Reconciler):
         log.info("reconciled", bookings=bookings, cancelled=cancelled, retried=retried)
 
     async def _retry_bookings(self, now: datetime) -> int:
-        intents_since, commands_since = await self._waiting_since(now)
+        intents_since, commands_since, deferred_since = await self._waiting_since(now)
         unit = self._unit()
         async with unit.locked() as rows:
             unit.take(await rows.bookings.take_due(now, PASS_MAX))
@@ -115,6 +115,9 @@ class BookingReconciler(Reconciler):
                 decision = domain.retry(booking, now, self._policy)
                 if decision.booking.version != booking.version:
                     decision = _once_more(decision, now)
+                elif unit.defers(booking):
+                    if deferred_since is not None and booking.updated_at >= deferred_since - ON_ITS_WAY:
+                        decision = _without(decision, FollowUp.CREATE_INTENT, FollowUp.CANCEL_INTENT)
                 else:  # a changed booking asks for the first time
                     if intents_since is not None and booking.created_at >= intents_since - ON_ITS_WAY:
                         decision = _without(decision, FollowUp.CREATE_INTENT)
@@ -125,12 +128,13 @@ class BookingReconciler(Reconciler):
         await self._publisher.publish(unit.envelopes())
         return len(unit.bookings)
 
-    async def _waiting_since(self, now: datetime) -> tuple[datetime | None, datetime | None]:
-        """Since when the oldest request for an intent has waited, and the oldest command if there are many:
-        cancelling an event asks for more at once than Stripe accepts in minutes."""
+    async def _waiting_since(self, now: datetime) -> tuple[datetime | None, datetime | None, datetime | None]:
+        """Since when the oldest request for an intent has waited, the oldest command if there are many (cancelling
+        an event asks for more at once than Stripe accepts in minutes), and the oldest deferred request."""
         intents = await oldest(self._redis, PAYMENT_INTENTS, now)
         many = (await lengths(self._redis, (PAYMENT_COMMANDS,)))[PAYMENT_COMMANDS] > COMMANDS_MANY
-        return intents, await oldest(self._redis, PAYMENT_COMMANDS, now) if many else None
+        commands = await oldest(self._redis, PAYMENT_COMMANDS, now) if many else None
+        return intents, commands, await oldest(self._redis, PAYMENT_DEFERRED, now)
 
     async def _continue_events(self, table: str, what: Callable[[UUID], Happening], now: datetime) -> int:
         """`what` happens to some bookings of each event that is due in `table`. When a pass from the first booking

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from booking.buyers import BuyerPolicy
+from booking.fair_share import Share
 from booking.state import HoldPolicy
 from common.runtime.settings import ActorSettings
 from common.runtime.urls import PostgresUrl
@@ -43,6 +44,9 @@ class BookingSettings(ActorSettings):
     availability_max_ms: int = Field(default=2000, ge=10, le=60_000)
     queue_ms: int = Field(default=1000, ge=10, le=60_000)
     operator_key_days: int = Field(default=30, ge=1, le=3650)
+    owner_stripe_calls: int = Field(default=4, ge=0, le=10_000)
+    owner_stripe_call_seconds: float = Field(default=2.0, gt=0, le=3600)
+    address_owners: int = Field(default=20, ge=0, le=100_000)
 
     @model_validator(mode="after")
     def _holds_end(self) -> Self:
@@ -60,6 +64,10 @@ class BookingSettings(ActorSettings):
             address_holds=self.holds_per_address,
             pause=timedelta(seconds=self.hold_pause_seconds),
         )
+
+    @property
+    def share(self) -> Share:
+        return Share(self.owner_stripe_calls, self.owner_stripe_call_seconds, self.address_owners)
 
     @property
     def hold_policy(self) -> HoldPolicy:

@@ -31,7 +31,7 @@ class Booking(NamedTuple):
     failed, `refund_failed_amount` how much of what failed can be retried (None: not known), `refund_failed_whole`
     whether that is all that is left, whatever the amount. `refund_retry_id`: the last request to retry an event's
     refunds by which this booking's refund was retried. `payment_methods` are those that its customer is offered,
-    from the event as it was when it was booked.
+    from the event as it was when it was booked. `deferred`: what it asks of Stripe waits behind what others ask.
 
     `attempts` to pay have failed; `last_attempt_at` is Stripe's time of the newest one that gave its customer time
     to try again. `expires_at` is when the hold ends, `hold_until` its last moment, which nothing moves: set with
@@ -80,6 +80,7 @@ class Booking(NamedTuple):
     disputes: tuple[Dispute, ...] = ()
     address: str | None = None
     counted: int | None = None
+    deferred: bool = False
     revision: str | None = None
 
     @property

@@ -10,6 +10,7 @@ from booking import domain
 from booking.availability import Availability
 from booking.booking_rows import Interfered, expect
 from booking.buyers import BuyerBound
+from booking.fair_share import FairShare
 from booking.presenters import booking_changed, command_for, shown
 from booking.queue import Queue, queued
 from booking.repository import Store, Transaction
@@ -30,8 +31,9 @@ class UnitOfWork:
     `save`, in one statement that writes only what nobody else has written since it was read. After the commit it
     updates memory, availability and the queue, and has what is to be published."""
 
-    def __init__(self, store: Store, availability: Availability, queue: Queue) -> None:
+    def __init__(self, store: Store, availability: Availability, queue: Queue, share: FairShare) -> None:
         self._store = store
+        self._asks = share.asks()
         self._availability = availability
         self._queue = queue
         self.bookings: dict[UUID, Booking] = {}
@@ -58,8 +60,8 @@ class UnitOfWork:
 
     def add(self, booking: Booking, delivery: Delivery) -> None:
         """Add a booking that is not in the database yet."""
-        self.bookings[booking.id] = booking
         follow_up = waits_for(booking)
+        self.bookings[booking.id] = booking if follow_up is None else self._asks.new(booking)
         if follow_up is None:
             self._causes[booking.id] = delivery
         else:
@@ -69,9 +71,10 @@ class UnitOfWork:
     def change(self, decision: Decision, delivery: Delivery | None = None) -> None:
         """Apply a decision, and keep what follows from it. Raises Interfered if it is the booking's second change
         in this batch: each change of a row is one transition. The messages are then handled one by one."""
-        after = decision.booking
-        before = self.bookings[after.id]
-        self.bookings[after.id] = after
+        before = self.bookings[decision.booking.id]
+        if decision.booking.version != before.version:
+            decision = self._asks.changed(decision)
+        after = self.bookings[before.id] = decision.booking
         if after.version != before.version:
             if before.version != self._before[after.id].version:
                 raise Interfered(f"a second change of booking {after.id} in one batch")
@@ -85,6 +88,11 @@ class UnitOfWork:
         notification, so it is published again. Sockets that know this version already send nothing."""
         self._causes.setdefault(id, delivery)
         self._events.add(self.bookings[id].event_id)
+
+    def defers(self, booking: Booking) -> bool:
+        """Whether what the booking waits for is asked for in the deferred mailbox."""
+        follow_up = waits_for(booking)
+        return follow_up is not None and self._asks.deferred(booking, follow_up)
 
     # --- saving
 
@@ -147,6 +155,7 @@ class UnitOfWork:
         self._store.bookings.drop(self.bookings)
         self._store.bookings.keep({id: each._replace(revision=written[id]) for id, each in waiting.items()})
         self.written = frozenset(written)
+        self._asks.committed(self.written)
         moved = self._store.count((self.bookings[each.booking_id].event_id, each) for each in moves)
         self._availability.touched(moved | self._events)
         self._queue.hold([(self.bookings[id], cause) for id, cause in self._held.items()])
@@ -167,6 +176,9 @@ class UnitOfWork:
     def envelopes(self) -> Iterator[Envelope]:
         """What is to be published after the commit: what payment is asked for first, then the notifications."""
         for id, follow_up, cause in self._follow_ups:
-            yield command_for(self.bookings[id], follow_up, cause)
+            booking = self.bookings[id]
+            deferred = self._asks.deferred(booking, follow_up)
+            if not (deferred and self._asks.full):
+                yield command_for(booking, follow_up, cause, deferred=deferred)
         for id, cause in self._causes.items():
             yield booking_changed(self.bookings[id], cause, self.shown(id))

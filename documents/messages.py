@@ -31,7 +31,7 @@ def page() -> str:
     kinds = contracts.messages()
     used = uses({kind.__name__ for kind in kinds})
     streams = (*MAILBOXES, NOTIFICATIONS, "")
-    by_stream = {stream: [kind for kind in kinds if kind.stream == stream] for stream in streams}
+    by_stream = {stream: [kind for kind in kinds if stream in kind.streams] for stream in streams}
     attributes = ((code(name), meaning) for name, meaning in ENVELOPE.items())
     lines = [HEAD, *table(("attribute", "meaning"), attributes), "", DATA]
     lines += ["## All of them", "", *diagram(by_stream, used), "", *_overview(kinds, used), ""]
@@ -39,7 +39,8 @@ def page() -> str:
         title, text = STREAMS[stream]
         lines += [f"## {title}", "", text, ""]
         for kind in messages:
-            lines += _section(kind, used[kind.__name__])
+            if kind.stream == stream:
+                lines += _section(kind, used[kind.__name__])
     return "\n".join([*lines, *_parts(kinds)])
 
 
@@ -70,7 +71,7 @@ def _overview(kinds: Iterable[type[Message]], used: Mapping[str, Uses]) -> list[
     rows = []
     for kind in kinds:
         name, of = kind.__name__, used[kind.__name__]
-        stream = code(kind.stream) if kind.stream in MAILBOXES else "inboxes"
+        stream = ", ".join(map(code, kind.streams)) if kind.stream in MAILBOXES else "inboxes"
         types = ", ".join(code(each) for each in kind.types)
         senders, handlers = processes(kind, of.makers), processes(kind, of.handlers)
         rows.append((f"[`{name}`](#{name.lower()})", types, stream, ", ".join(senders), ", ".join(handlers)))

@@ -37,6 +37,12 @@ STREAMS = {
         "`payment.commands`",
         "Everything else that payment has to do. Cancels and refunds never wait behind new intents.",
     ),
+    "payment.deferred": (
+        "`payment.deferred`",
+        "What owners, or the guests of an address, ask of Stripe beyond their share: "
+        "[`CreatePaymentIntent`](#createpaymentintent) and [`CancelPaymentIntent`](#cancelpaymentintent) as above. "
+        "It waits behind what all others ask, and booking writes to it only while a payment process reads it.",
+    ),
     "payment.webhooks": (
         "`payment.webhooks`",
         "Stripe events that could not be applied where they arrived: all during an outage of Postgres, one that "
@@ -156,6 +162,7 @@ FIELDS = {
     "Progress.cancelled": "How many of them are cancelled for it",
     "Progress.refunds": "What becomes of their money",
     "QueueMoved.places": "Of some bookings: how many are before, when it was made, and its id",
+    "QueueMoved.deferred": "The same of deferred bookings, which are behind all others",
     "QueueMoved.total": "How many bookings wait",
     "RefundBooking.amount": "How much goes back; null: all that is left",
     "RefundPayment.amount": "How much goes back; of a whole refund, what the sender knows of it",

@@ -97,7 +97,7 @@ Then every change of the owner's bookings arrives as `{"type": "booking", "booki
 `Subscription` to a booking or an event is answered at once with `{"type": "snapshot", "booking" or "event": …}`;
 an event's changes are `{"type": "event", "event": …}`. Operators get the event as `OperatorsEvent`, with the
 progress of its cancellation. While a booking waits for its intent, its owner also gets
-`{"type": "queue", "booking_id": …, "queue_position": N}` as its queue position falls.
+`{"type": "queue", "booking_id": …, "queue_position": N}` as its queue position changes.
 
 A refused message is answered with `{"type": "error", "code", "detail"}`, and the socket stays open. After a
 reconnect subscribe again: the snapshot brings you up to date.

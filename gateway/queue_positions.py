@@ -1,7 +1,8 @@
 """Queue positions: how many bookings wait in front of one for their intents. All that the gateway knows is here.
 
 While bookings wait, the booking actors publish a sample of the queue about once a second (QUEUE_MS). Sockets of an
-owner are sent the positions of their bookings as they fall, and answers contain the newest.
+owner are sent the positions of their bookings as they fall, and answers contain the newest. A deferred booking is
+behind all that are not, so that its position can also rise, and its sockets are sent that, too.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ YIELD_EVERY = 100
 FRESH_INTERVALS = 3
 
 
-class QueueSample:
-    """A sample of the queue: some of its bookings, with their positions."""
+Places = tuple[tuple[int, datetime, UUID], ...]
 
-    def __init__(self, message: QueueMoved) -> None:
-        self._keys = [(created_at, id) for _, created_at, id in message.places]
-        self._positions = [position for position, _, _ in message.places]
+
+class QueueSample:
+    """A sample of one part of the queue: some of its bookings, with their positions."""
+
+    def __init__(self, places: Places) -> None:
+        self._keys = [(created_at, id) for _, created_at, id in places]
+        self._positions = [position for position, _, _ in places]
 
     def position(self, created_at: datetime, id: UUID) -> int | None:
         """How many bookings are before this one: exact at the front, behind that estimated as if the bookings
@@ -64,10 +68,12 @@ def _between(low: tuple[datetime, UUID], key: tuple[datetime, UUID], high: tuple
 
 @dataclass(slots=True)
 class Tracked:
-    """A waiting booking whose owner has a socket. `position`: the lowest sent or shown, None before the first."""
+    """A waiting booking whose owner has a socket. `position`: the lowest sent or shown, of a deferred booking the
+    last; None before the first."""
 
     topic: str
     created_at: datetime
+    deferred: bool
     position: int | None
 
 
@@ -77,7 +83,8 @@ class QueuePositions:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._tracked: OrderedDict[str, Tracked] = OrderedDict()
-        self._sample: QueueSample | None = None
+        # The newest sample of both parts, by whether they are deferred.
+        self._samples: dict[bool, QueueSample] = {}
         self._fresh_until = 0.0
         self._sampled = asyncio.Event()
 
@@ -87,16 +94,18 @@ class QueuePositions:
             self._tracked.pop(booking.id, None)
         elif self._hub.has(topic):
             known = self._tracked.get(booking.id)
-            shown = [known.position if known else None, booking.payment.get("queue_position")]
-            lowest = min((each for each in shown if each is not None), default=None)
-            self._tracked[booking.id] = Tracked(topic, _created_at(booking), lowest)
+            deferred, shown = _deferred(booking), booking.payment.get("queue_position")
+            position = known.position if known else None
+            if position is None or (shown is not None and (deferred or shown < position)):
+                position = shown
+            self._tracked[booking.id] = Tracked(topic, _created_at(booking), deferred, position)
         if len(self._tracked) > TRACKED_MAX:
             self._tracked.popitem(last=False)
 
     def receive(self, message: QueueMoved) -> None:
-        self._sample = QueueSample(message)
+        self._samples = {False: QueueSample(message.places), True: QueueSample(message.deferred)}
         self._fresh_until = asyncio.get_running_loop().time() + FRESH_INTERVALS * message.interval_ms / 1000
-        if message.places:
+        if message.places or message.deferred:
             self._sampled.set()
 
     def position(self, booking: BookingView) -> int | None:
@@ -104,9 +113,9 @@ class QueuePositions:
         if not booking.queued:
             return None
         known: int | None = booking.payment.get("queue_position")
-        if self._sample is None or asyncio.get_running_loop().time() >= self._fresh_until:
+        if not self._samples or asyncio.get_running_loop().time() >= self._fresh_until:
             return known
-        now = self._sample.position(_created_at(booking), UUID(booking.id))
+        now = self._samples[_deferred(booking)].position(_created_at(booking), UUID(booking.id))
         return known if now is None else now
 
     async def run(self) -> None:
@@ -129,13 +138,15 @@ class QueuePositions:
                 await asyncio.sleep(0)
 
     def _send(self, id: str, tracked: Tracked) -> bool:
-        """Send the position if it is known and lower than the last one; returns whether it was sent."""
+        """Send the position if it is known and lower than the last one or, of a deferred booking, another one;
+        returns whether it was sent."""
         if not self._hub.has(tracked.topic):
             del self._tracked[id]
             return False
-        assert self._sample is not None
-        position = self._sample.position(tracked.created_at, UUID(id))
-        if position is None or (tracked.position is not None and position >= tracked.position):
+        position, last = self._samples[tracked.deferred].position(tracked.created_at, UUID(id)), tracked.position
+        if position is None or position == last:
+            return False
+        if last is not None and position > last and not tracked.deferred:
             return False
         tracked.position = position
         message = {"type": "queue", "booking_id": id, "queue_position": position}
@@ -144,6 +155,11 @@ class QueuePositions:
 
 
 QUEUE_POSITIONS = web.AppKey("queue_positions", QueuePositions)
+
+
+def _deferred(booking: BookingView) -> bool:
+    """Whether it is behind all that are not; a booking actor of the release before does not say."""
+    return bool(booking.payment.get("deferred"))
 
 
 def _created_at(booking: BookingView) -> datetime:

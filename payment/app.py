@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from common.contracts.messages import BOOKING_PAYMENTS, PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_WEBHOOKS
+from common.contracts.messages import (
+    BOOKING_PAYMENTS,
+    PAYMENT_COMMANDS,
+    PAYMENT_DEFERRED,
+    PAYMENT_INTENTS,
+    PAYMENT_WEBHOOKS,
+)
 from common.messaging.consumer import Subscription
 from common.runtime.background import background
 from common.runtime.health import HEALTH
@@ -77,8 +83,8 @@ def stripe_context(settings: PaymentSettings) -> Context:
         async with open_client(
             settings.stripe_secret_key.get_secret_value(),
             base,
-            # The calls of both mailboxes, and one of the catch-up.
-            concurrency=2 * settings.stripe_concurrency + 1,
+            # The calls of the three mailboxes, and one of the catch-up.
+            concurrency=3 * settings.stripe_concurrency + 1,
         ) as client:
             metrics = StripeMetrics(app[METRICS].registry)
             app[STRIPE] = StripeApi(
@@ -105,12 +111,14 @@ def payment_context(settings: PaymentSettings) -> Context:
             lost,
             intent_calls_seconds=settings.intent_calls_seconds,
             command_calls_seconds=calls_seconds,
+            deferred_calls_seconds=settings.deferred_calls_seconds,
         )
         # Mailboxes whose messages need Stripe calls handle batches concurrently.
         app[SUBSCRIPTIONS] = (
             Subscription(PAYMENT_WEBHOOKS, handlers.webhooks),
             Subscription(PAYMENT_COMMANDS, handlers.commands, settings.stripe_slots),
             Subscription(PAYMENT_INTENTS, handlers.intents, settings.stripe_slots),
+            Subscription(PAYMENT_DEFERRED, handlers.deferred, settings.deferred_slots),
         )
         batches = WebhookBatches(handlers.events.apply, app[PUBLISHER], metrics, settings.batch_max)
         app[WEBHOOK] = Webhook(

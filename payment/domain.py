@@ -135,11 +135,11 @@ def with_new_key(old: Payment, now: datetime) -> Payment:
     return old._replace(key_number=old.key_number + 1, asked_at=now, retry_at=now)
 
 
-def cancel(old: Payment, now: datetime) -> Payment:
+def cancel(old: Payment, now: datetime, *, deferred: bool = False) -> Payment:
     """The payment must not be paid any more. This is saved before Stripe is asked to cancel the intent."""
     if old.terminal or old.cancel_requested:
         return old
-    return old._replace(cancel_requested=True, retry_at=now + RETRY_FIRST, retry_count=0)
+    return old._replace(cancel_requested=True, deferred=deferred, retry_at=now + RETRY_FIRST, retry_count=0)
 
 
 def not_canceled(old: Payment, now: datetime) -> Payment:

@@ -10,6 +10,8 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -25,12 +27,13 @@ from common.contracts.messages import (
 )
 from common.contracts.values import PaymentError
 from common.messaging.batch import Handler, Handlers
-from common.messaging.envelope import Delivery, Envelope, envelope_for
+from common.messaging.envelope import Delivery, Envelope
 from payment import domain, stripe_calls
 from payment.domain import REFUSED_PAUSES, RETRY_PAUSES
+from payment.intent_commands import retry_command, wanted
 from payment.lost import LostRows, lost_ones
+from payment.rate_limiter import Priority
 from payment.refund_commands import RefundCommands
-from payment.refunds import RETRY_FIRST
 from payment.reports import report
 from payment.repository import Store
 from payment.state import CANCELED, CREATING, IntentSnapshot, Payment
@@ -57,6 +60,7 @@ class PaymentHandlers:
         *,
         intent_calls_seconds: float,
         command_calls_seconds: float,
+        deferred_calls_seconds: float,
     ) -> None:
         self._store = store
         self._stripe = stripe
@@ -64,10 +68,16 @@ class PaymentHandlers:
         self._lost = lost
         self._intent_calls_seconds = intent_calls_seconds
         self._command_calls_seconds = command_calls_seconds
+        self._deferred_calls_seconds = deferred_calls_seconds
         self._walks: stripe_calls.Walks = {}
         self._refunds = RefundCommands(store, stripe, clock, lost)
         self.events = StripeEvents(store, stripe.metrics, clock, lost)
         self.intents: Handlers = {CreatePaymentIntent: self.create_intents}
+        # The same for what owners ask beyond their share: each of its Stripe calls waits behind all others.
+        self.deferred: Handlers = {
+            CreatePaymentIntent: partial(self._defer, self.create_intents),
+            CancelPaymentIntent: partial(self._defer, self.cancel_intents),
+        }
         self.webhooks: Handlers = {StripeEventReceived: self.events.apply_messages}
         self.commands: Handlers = {
             CancelPaymentIntent: self.cancel_intents,
@@ -81,12 +91,18 @@ class PaymentHandlers:
     def _unit(self, causes: Mapping[UUID, Delivery]) -> UnitOfWork:
         return UnitOfWork(self._store, self._stripe.metrics, causes)
 
-    async def create_intents(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+    async def _defer(self, handle: Any, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        answered: Iterable[Envelope] = await handle(deliveries, deferred=True)
+        return answered
+
+    async def create_intents(self, deliveries: Sequence[Delivery], *, deferred: bool = False) -> Iterable[Envelope]:
         """Save payments, ask Stripe to create their intents, save the results: for new ones, one statement each."""
         causes = _by_booking(deliveries)
         installation = await self._store.installation()
-        now, deadline = self._clock(), _in(self._intent_calls_seconds)
-        asked = {id: wanted(cause.message, now) for id, cause in causes.items()}
+        now = self._clock()
+        deadline = _in(self._deferred_calls_seconds if deferred else self._intent_calls_seconds)
+        priority = Priority.DEFERRED if deferred else Priority.INTENTS
+        asked = {id: wanted(cause.message, now, deferred=deferred) for id, cause in causes.items()}
         async with self._store.statement() as rows:
             new = await rows.insert(list(asked.values()))
         unmade = [asked[id]._replace(revision=revision) for id, revision in new.items()]
@@ -101,7 +117,7 @@ class PaymentHandlers:
         if not unmade:
             return reports
         answers = await side_by_side(
-            stripe_calls.make_intent(self._stripe, payment, installation, now, deadline, self._walks)
+            stripe_calls.make_intent(self._stripe, payment, installation, now, deadline, self._walks, priority)
             for payment in unmade
         )
         return [*reports, *await self._apply_answers(unmade, answers, causes, _apply_intent)]
@@ -137,10 +153,12 @@ class PaymentHandlers:
             apply_all(unit)
         return [*envelopes, *unit.follow_ups()]
 
-    async def cancel_intents(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+    async def cancel_intents(self, deliveries: Sequence[Delivery], *, deferred: bool = False) -> Iterable[Envelope]:
         """Cancel the intents of these payments. If one was paid before, that is reported."""
         causes = _by_booking(deliveries)
-        now, deadline = self._clock(), _in(self._command_calls_seconds)
+        now = self._clock()
+        deadline = _in(self._deferred_calls_seconds if deferred else self._command_calls_seconds)
+        priority = Priority.DEFERRED if deferred else Priority.MONEY
         unit = self._unit(causes)
         async with unit.locked(list(causes)) as rows:
             lost = lost_ones(deliveries, unit.payments)
@@ -150,13 +168,15 @@ class PaymentHandlers:
                 # Lock again: another process may have inserted one in between.
                 unit.add(await rows.lock(list(causes)))
             for id, payment in tuple(unit.payments.items()):
-                unit.change(domain.cancel(payment, now))
+                unit.change(domain.cancel(payment, now, deferred=deferred))
                 if payment.terminal and id not in _bookings(lost):
                     unit.report(id)
         envelopes = unit.reports()
         live = [payment for payment in unit.payments.values() if payment.must_be_canceled]
         if live:
-            answers = await side_by_side(stripe_calls.cancel_intent(self._stripe, p, deadline) for p in live)
+            answers = await side_by_side(
+                stripe_calls.cancel_intent(self._stripe, each, deadline, priority) for each in live
+            )
             envelopes += await self._apply_answers(live, answers, causes, _apply_cancel)
         return [*envelopes, *await self._retry_recovered(lost, self.cancel_intents)]
 
@@ -216,22 +236,6 @@ class PaymentHandlers:
         return ()
 
 
-def wanted(message: CreatePaymentIntent, now: datetime) -> Payment:
-    """A payment whose intent is wanted, before Stripe is asked for it."""
-    return Payment(
-        message.booking_id,
-        message.event_id,
-        message.amount,
-        message.currency,
-        CREATING,
-        asked_at=now,
-        created_at=now,
-        updated_at=now,
-        payment_methods=message.payment_methods,
-        retry_at=now + RETRY_FIRST,
-    )
-
-
 def _shows_attempt(answer: Answer) -> bool:
     return isinstance(answer, IntentSnapshot) and answer.attempt is not None
 
@@ -262,20 +266,6 @@ def _apply_cancel(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime,
 
 def _in(seconds: float) -> float:
     return asyncio.get_running_loop().time() + seconds
-
-
-def retry_command(payment: Payment, cause: Delivery | None = None) -> Envelope:
-    """The message that repeats the request to Stripe which `payment` waits for."""
-    if payment.status is not CREATING or payment.event_id is None:
-        return envelope_for(CancelPaymentIntent(booking_id=payment.booking_id), payment.booking_id, cause=cause)
-    message = CreatePaymentIntent(
-        booking_id=payment.booking_id,
-        event_id=payment.event_id,
-        amount=payment.amount,
-        currency=payment.currency,
-        payment_methods=payment.payment_methods,
-    )
-    return envelope_for(message, payment.booking_id, cause=cause)
 
 
 def _bookings(deliveries: Sequence[Delivery]) -> set[UUID]:

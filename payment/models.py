@@ -58,6 +58,8 @@ class Payment(Model):
     # Not null while a request to Stripe has no result yet.
     drive_after = fields.DatetimeField(null=True)
     drive_attempts = fields.IntField(db_default=0)
+    # What Stripe is asked for it waits behind others' calls, and is asked again so.
+    deferred = fields.BooleanField(db_default=False)
     # Conflicts so far: reasons to fetch Stripe's own object; `look_after` is set until that is done.
     doubts = fields.IntField(db_default=0)
     look_after = fields.DatetimeField(null=True)

@@ -30,7 +30,7 @@ PAYMENT_COLUMNS = tuple(COLUMNS)[:-1]
 # A new payment has the defaults in the other columns.
 NEW = (
     "booking_id", "event_id", "amount", "currency", "status", "asked_at", "created_at", "updated_at",
-    "payment_methods", "cancel_requested", "drive_after", "version", "report_after",
+    "payment_methods", "cancel_requested", "deferred", "drive_after", "version", "report_after",
 )  # fmt: skip
 NEW_COLUMNS = {name: COLUMNS[name] for name in NEW}
 # Columns that never change. Event and amount change only if a row without an intent was wrong.

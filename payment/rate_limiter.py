@@ -1,9 +1,10 @@
-"""The rate limit of Stripe calls for the whole fleet: a token bucket in Redis with two priorities. One call takes
+"""The rate limit of Stripe calls for the whole fleet: a token bucket in Redis with three priorities. One call takes
 one token.
 
-Cancels, refunds and questions about money have one priority, new intents the other. Either can use the whole rate
+Cancels, refunds and questions about money have one priority, new intents the second. Either can use the whole rate
 while the other is idle; when both want tokens, each gets its share of the rate. So money never waits behind a rush
-of bookings, nor bookings behind a thousand refunds.
+of bookings, nor bookings behind a thousand refunds. The third is of what owners want beyond their share
+(`booking/fair_share.py`): it gets a small part of the rate while others want tokens, and all of it while none do.
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ from common.messaging.redis import Script
 class Priority(StrEnum):
     MONEY = "money"
     INTENTS = "intents"
+    DEFERRED = "deferred"
 
 
-# Each priority's share of the rate when both want tokens: half, so that neither starves the other.
+# The share of money and of intents in the rate when both want tokens: half, so that neither starves the other.
 SHARE = 0.5
+# The share of deferred calls while money or intents want tokens; the others share the rest.
+DEFERRED_SHARE = 0.1
 # The size of the bucket, in seconds at the full rate: the calls of any second exceed the rate by a tenth at most.
 BURST_S = 0.1
 # The most tokens of one request to Redis, so that the other processes get some, too.
 TOKENS_MAX = 50
-# Tokens that a process takes beyond those it needs now, while the other priority is idle, and how many seconds it
-# may keep them: sequential calls then ask Redis every fifth time only. Redis counts them as used, so that the fleet
-# keeps to its rate; a process is ahead of the rate by this number of calls at most.
+# Tokens that a process takes beyond those it needs now, while the other priorities are idle, and how many seconds
+# it may keep them: sequential calls then ask Redis every fifth time only. Redis counts them as used, so that the
+# fleet keeps to its rate; a process is ahead of the rate by this number of calls at most.
 AHEAD = 4
 AHEAD_S = 0.5
 # How late, in seconds, a call without a token may notice that its deadline has passed: Redis is asked at least that
@@ -45,16 +49,27 @@ _TAKE = Script[tuple[int, int]](
     """
 local now = redis.call('TIME')
 now = now[1] * 1000 + now[2] / 1000
-rate, burst, share = rate / 1000, tonumber(burst), tonumber(share)
+rate, burst, share, deferred_share = rate / 1000, tonumber(burst), tonumber(share), tonumber(deferred_share)
 wanted, ahead, pause = tonumber(wanted), tonumber(ahead), tonumber(pause)
-local kept = redis.call('HMGET', bucket, 'at', 'all', priority, 'not_before', 'waits:' .. other)
+local kept = redis.call('HMGET', bucket, 'at', 'all', priority, 'not_before',
+    'waits:money', 'waits:intents', 'waits:deferred')
 local at, not_before = tonumber(kept[1]) or now, tonumber(kept[4]) or 0
+local function waiting(field) return (tonumber(kept[field]) or 0) >= now end
+local money, intents, deferred = waiting(5), waiting(6), waiting(7)
+-- This priority's part of the rate, beside those that wait.
+local part = 1
+if priority == 'deferred' then
+  if money or intents then part = deferred_share end
+else
+  if priority == 'money' and intents or priority == 'intents' and money then part = share end
+  if deferred then part = part * (1 - deferred_share) end
+end
 local passed = math.max(0, now - at)
 local all = math.min(burst, (tonumber(kept[2]) or burst) + passed * rate)
--- A priority's own tokens grow at its share of the rate; kept as the time when there were last none.
-local own_burst = math.max(1, burst * share)
+-- A priority's own tokens grow at its part of the rate; kept as the time when there were last none.
+local own_burst = math.max(1, burst * part)
 local since = tonumber(kept[3]) or 0
-local own = math.min(own_burst, math.max(0, now - since) * rate * share)
+local own = math.min(own_burst, math.max(0, now - since) * rate * part)
 if pause > 0 then
   not_before = math.max(not_before, now + pause)
   all = 0
@@ -63,26 +78,25 @@ local given, again = 0, 0
 if now < not_before then
   again = not_before - now
 else
-  local alone = (tonumber(kept[5]) or 0) < now
-  local may = alone and wanted + ahead or math.min(wanted, math.floor(own))
+  local may = part == 1 and wanted + ahead or math.min(wanted, math.floor(own))
   given = math.max(0, math.min(may, math.floor(all)))
   all = all - given
   own = math.max(0, own - given)
   if given < wanted then
     again = (1 - all) / rate
-    if not alone then again = math.max(again, (1 - own) / (rate * share)) end
+    if part < 1 then again = math.max(again, (1 - own) / (rate * part)) end
     again = math.max(1, again)
   end
 end
--- While it waits, the other priority keeps to its share; one that does not ask again counts as idle.
+-- While it waits, the others keep to their parts; one that does not ask again counts as idle.
 local waits = given < wanted and now + again + 100 or 0
-redis.call('HSET', bucket, 'at', now, 'all', all, priority, now - own / (rate * share), 'not_before', not_before)
+redis.call('HSET', bucket, 'at', now, 'all', all, priority, now - own / (rate * part), 'not_before', not_before)
 if wanted > 0 then redis.call('HSET', bucket, 'waits:' .. priority, waits) end
 redis.call('PEXPIRE', bucket, math.ceil(math.max(60000, not_before - now + 1000)))
 return {given, math.ceil(again)}
 """,
     keys="bucket",
-    args="rate burst share priority other wanted ahead pause",
+    args="rate burst share deferred_share priority wanted ahead pause",
 )
 
 
@@ -150,15 +164,14 @@ class StripeRateLimiter:
                 _end(waiting.popitem()[0], error)
 
     async def _request(self, priority: Priority, wanted: int, *, ahead: int, pause_s: float = 0) -> tuple[int, int]:
-        other = Priority.INTENTS if priority is Priority.MONEY else Priority.MONEY
         return await _TAKE(
             self._redis,
             bucket=self._key,
             rate=self._rate,
             burst=self._burst,
             share=SHARE,
+            deferred_share=DEFERRED_SHARE,
             priority=priority,
-            other=other,
             wanted=wanted,
             ahead=ahead,
             pause=pause_s * 1000,

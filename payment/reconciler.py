@@ -17,7 +17,7 @@ from common.messaging.publisher import Publisher
 from common.runtime.reconciler import Reconciler
 from payment import domain, orphans
 from payment.domain import is_due
-from payment.handlers import retry_command
+from payment.intent_commands import retry_command
 from payment.reports import report
 from payment.repository import Store
 from payment.state import Payment

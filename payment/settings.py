@@ -13,6 +13,7 @@ from pydantic import Field, HttpUrl, SecretStr, model_validator
 from common.runtime.settings import ActorSettings, CommaSeparated
 from common.runtime.urls import PostgresUrl
 from payment.orphans import OrphanTerms
+from payment.rate_limiter import DEFERRED_SHARE
 
 # Stripe's default limits: https://docs.stripe.com/rate-limits.
 LIVE_REQUESTS_PER_SECOND = 100.0
@@ -21,6 +22,8 @@ TEST_REQUESTS_PER_SECOND = 25.0
 RECORDING_MS = 1000
 # A batch of payment.commands can hold three kinds (cancels, syncs and refunds), which share one handler's time.
 COMMAND_KINDS = 3
+# And one of payment.deferred two: new intents and cancels.
+DEFERRED_KINDS = 2
 
 # Stripe's own secrets have at least 38 characters: `whsec_`, and 32 random ones.
 WEBHOOK_SECRET_MIN = 32
@@ -76,6 +79,13 @@ class PaymentSettings(ActorSettings):
         return min(self.stripe_concurrency, ceil(self.requests_per_second))
 
     @property
+    def deferred_slots(self) -> int:
+        """The same for deferred entries: no more than get a token within half of the time that they wait for one,
+        by their share alone."""
+        in_time = self.requests_per_second * DEFERRED_SHARE * self.deferred_calls_seconds / 2
+        return max(1, min(self.stripe_concurrency, int(in_time)))
+
+    @property
     def intent_calls_seconds(self) -> float:
         """How long a batch of new intents waits for tokens and Stripe's answers; then its retry times take over."""
         return (self.handler_timeout_ms - RECORDING_MS) / 1000
@@ -84,6 +94,11 @@ class PaymentSettings(ActorSettings):
     def command_calls_seconds(self) -> float:
         """The same for each kind of command."""
         return (self.handler_timeout_ms / COMMAND_KINDS - RECORDING_MS) / 1000
+
+    @property
+    def deferred_calls_seconds(self) -> float:
+        """The same for each kind of deferred message."""
+        return (self.handler_timeout_ms / DEFERRED_KINDS - RECORDING_MS) / 1000
 
     @model_validator(mode="after")
     def _key_is_known(self) -> Self:

@@ -60,6 +60,8 @@ class Payment(NamedTuple):
     # The status of all its disputes together: `payment.disputes.summary`.
     dispute_status: str | None = None
     cancel_requested: bool = False
+    # What Stripe is asked for waits behind others' calls: its owner has asked for more than its share.
+    deferred: bool = False
     seen_at: datetime | None = None
     key_number: int = 1
     retry_at: datetime | None = None

@@ -117,12 +117,18 @@ def classified(refused: str) -> Callable[[StripeCall[P, T]], StripeCall[P, T | N
 
 @classified("list refused")
 async def make_intent(
-    stripe: StripeApi, payment: Payment, installation: UUID, now: datetime, deadline: float, walks: Walks
+    stripe: StripeApi,
+    payment: Payment,
+    installation: UUID,
+    now: datetime,
+    deadline: float,
+    walks: Walks,
+    priority: Priority = Priority.INTENTS,
 ) -> IntentSnapshot | PaymentError | NoAnswer:
     """Stripe's intent for the booking: the one that it has, else a new one. A PaymentError if Stripe refuses."""
     if not key_is_spent(payment, now):
         try:
-            answer = await create_intent(stripe, payment, installation, deadline)
+            answer = await create_intent(stripe, payment, installation, deadline, priority)
             return read_intent(answer.body, Source.CREATED, answer.at)
         except Refused as refusal:
             return PaymentError(refusal.code, message=refusal.message)
@@ -136,13 +142,19 @@ def _metadata(payment: Payment, installation: UUID, name: str, id: UUID | None) 
     return {BOOKING_ID: str(payment.booking_id), name: str(id), INSTALLATION: str(installation)}
 
 
-async def create_intent(stripe: StripeApi, payment: Payment, installation: UUID, deadline: float) -> Answer:
+async def create_intent(
+    stripe: StripeApi,
+    payment: Payment,
+    installation: UUID,
+    deadline: float,
+    priority: Priority = Priority.INTENTS,
+) -> Answer:
     """https://docs.stripe.com/api/payment_intents/create"""
     return await stripe.call(
         "create_intent",
         "post",
         "/v1/payment_intents",
-        priority=Priority.INTENTS,
+        priority=priority,
         deadline=deadline,
         amount=payment.amount,
         currency=payment.currency,
@@ -183,13 +195,15 @@ async def _find_intent(
 
 
 @classified("cancel refused")
-async def cancel_intent(stripe: StripeApi, payment: Payment, deadline: float) -> IntentSnapshot:
+async def cancel_intent(
+    stripe: StripeApi, payment: Payment, deadline: float, priority: Priority = Priority.MONEY
+) -> IntentSnapshot:
     """The intent after the request to cancel it, canceled or not. It is safe to repeat without an idempotency key:
     https://docs.stripe.com/api/payment_intents/cancel."""
     assert payment.intent_id is not None
     path = f"/v1/payment_intents/{payment.intent_id}/cancel"
     try:
-        answer = await stripe.call("cancel_intent", "post", path, deadline=deadline)
+        answer = await stripe.call("cancel_intent", "post", path, priority=priority, deadline=deadline)
         return read_intent(answer.body, Source.FETCHED, answer.asked_at)
     except Refused as refusal:
         if refusal.intent is not None:

@@ -95,6 +95,11 @@ class PaymentSummary(Resource):
         description="While `creating`: how many bookings are before this one in the queue in front of Stripe; "
         "0 is the next. Null where it is not known",
     )
+    deferred: bool = Field(
+        default=False,
+        description="Its owner, or the guests of its address, have asked Stripe for more than their share: what it "
+        "needs there waits behind what others need, and its place in the queue is behind theirs",
+    )
     refund_waiting: str | None = Field(
         default=None,
         description="Only for operators: why a refund that is under way is not made yet. Stripe's `pending_reason` "

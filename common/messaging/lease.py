@@ -63,6 +63,17 @@ return redis.call('XLEN', stream) - pending[1]
 )
 
 
+def _reader_key(stream: str) -> str:
+    """The key of a reader's lease has this name in every release."""
+    return f"turn:{stream}"
+
+
+async def has_reader(redis: Redis, stream: str) -> bool:
+    """Whether some process reads the mailbox `stream`. False also for a moment after its only reader has died, or
+    while that one has too much in hand. Raises RedisOutage."""
+    return bool(await redis.exists(_reader_key(stream)))
+
+
 class Lease:
     """The lease `key`, which `holder` may hold. It expires `lasts_ms` after it was acquired or renewed."""
 
@@ -107,8 +118,7 @@ class ReaderLease(Lease):
     """The lease of the one consumer that reads the mailbox `stream` alone while it keeps up."""
 
     def __init__(self, stream: str, group: str, consumer: str) -> None:
-        # The key has this name in every release.
-        super().__init__(f"turn:{stream}", consumer, LEASE_MS)
+        super().__init__(_reader_key(stream), consumer, LEASE_MS)
         self._stream = stream
         self._group = group
         # A consumer that starts reads at once; the renewal with that read shows whether another holds the lease.

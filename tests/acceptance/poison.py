@@ -26,7 +26,7 @@ def foreign_to(mailbox: str) -> str:
 
 
 def undecodable(mailbox: str) -> dict[str, Fields]:
-    (own, *_) = [name for name, kind in TYPES.items() if kind.stream == mailbox]
+    (own, *_) = [name for name, kind in TYPES.items() if mailbox in kind.streams]
     return {
         "no message at all": {b"\xff\x00".decode("latin-1"): b"\xff\xfe"},
         "data that is no JSON": entry(own, "{"),

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from common.contracts.messages import MAILBOXES, PAYMENT_INTENTS
+from common.contracts.messages import MAILBOXES, PAYMENT_DEFERRED, PAYMENT_INTENTS
 from common.messaging.streams import dead_letters
 from common.messaging.unknown import unknown_messages
 from tests.acceptance.client import Json
@@ -140,4 +140,4 @@ async def test_valid_entries_of_a_batch_with_an_invalid_one_are_handled(battered
 
 
 def test_every_mailbox_has_invalid_messages() -> None:
-    assert {*INVALID, PAYMENT_INTENTS} == set(MAILBOXES)
+    assert {*INVALID, PAYMENT_INTENTS, PAYMENT_DEFERRED} == set(MAILBOXES)

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from booking.availability import Availability
 from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.event_handlers import EventHandlers
+from booking.fair_share import FairShare, Share
 from booking.handlers import BookingHandlers
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
@@ -47,6 +48,8 @@ from common.runtime.telemetry import Metrics
 TABLES = "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries, buyers"
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
+# Owners may ask of Stripe what they want.
+NO_LIMIT = Share(calls=0)
 M = TypeVar("M", bound=Message)
 
 
@@ -141,6 +144,7 @@ class Stage:
     event_handlers: EventHandlers
     query_handlers: QueryHandlers
     reconciler: BookingReconciler
+    share: FairShare
     unit: Callable[[], UnitOfWork]
     metrics: Metrics
     clock: Clock
@@ -153,13 +157,15 @@ class Stage:
         memory_max: int = 100,
         clock: Clock | None = None,
         buyers: BuyerPolicy = NO_LIMITS,
+        share: Share = NO_LIMIT,
     ) -> Stage:
         clock, metrics = clock or Clock(), Metrics()
         bus = Publisher(redis, source="/booking/test")
         store = Store(database, memory_max, metrics, buyers)
         availability = Availability(store, bus, redis, "test", 0, 0)
         queue = Queue(store, bus, redis, "test", 60_000)
-        unit = partial(UnitOfWork, store, availability, queue)
+        fair_share = FairShare(redis, share, lambda: clock().timestamp())
+        unit = partial(UnitOfWork, store, availability, queue, fair_share)
         return cls(
             database=database,
             redis=redis,
@@ -171,6 +177,7 @@ class Stage:
             event_handlers=EventHandlers(store, availability, clock),
             query_handlers=QueryHandlers(store, clock),
             reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
+            share=fair_share,
             unit=unit,
             metrics=metrics,
             clock=clock,
@@ -315,4 +322,4 @@ def of(envelopes: Sequence[Envelope], kind: type[M]) -> list[M]:
 
 def asked(envelopes: Sequence[Envelope]) -> list[str]:
     """The types of the messages to the payment actor."""
-    return [each.message.type for each in envelopes if each.stream in ("payment.intents", "payment.commands")]
+    return [each.message.type for each in envelopes if each.stream.startswith("payment.")]

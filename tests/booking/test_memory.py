@@ -64,6 +64,7 @@ OTHERS = {
     "disputes": "disputes = '[]'",
     "address": "address = 'other'",
     "counted": "counted = 0",
+    "deferred": "deferred = true",
 }
 EVENT_OTHERS = {
     "name": "name = 'Opera'",

@@ -200,6 +200,6 @@ _ALL: list[m.Message] = [
     m.StripeEventReceived(payload='{"id": "evt_1", "object": "event"}'),
     m.BookingChanged(owner="guest:1", booking=BOOKING),
     m.EventChanged(event=EVENT, operators=OPERATORS_EVENT),
-    m.QueueMoved(places=((0, AT, ID), (40, AT, OTHER)), total=41, interval_ms=1000),
+    m.QueueMoved(places=((0, AT, ID), (40, AT, OTHER)), deferred=((41, AT, ID),), total=42, interval_ms=1000),
 ]
 EXAMPLES: dict[type[m.Message], m.Message] = {type(each): each for each in _ALL}

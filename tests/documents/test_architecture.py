@@ -135,7 +135,7 @@ def test_the_mailboxes_are_written_and_read_by_those_that_the_page_names() -> No
     kinds = contracts.messages()
     used = uses({kind.__name__ for kind in kinds})
     for stream in MAILBOXES:
-        of = [(kind, used[kind.__name__]) for kind in kinds if kind.stream == stream]
+        of = [(kind, used[kind.__name__]) for kind in kinds if stream in kind.streams]
         makers = sorted({process for kind, each in of for process in processes(kind, each.makers)})
         readers = sorted({process for kind, each in of for process in processes(kind, each.handlers)})
         assert sorted(named[stream][0].replace("`", "").split(", ")) == makers

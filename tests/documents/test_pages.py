@@ -206,18 +206,21 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
     mock: Any = Mock()
     bookings = BookingHandlers(mock, mock, mock, mock, mock)
     lost = LostRows(Strays(mock, mock, mock, mock, mock, 1.0))
-    payments = PaymentHandlers(mock, mock, mock, lost, intent_calls_seconds=1, command_calls_seconds=1)
+    payments = PaymentHandlers(
+        mock, mock, mock, lost, intent_calls_seconds=1, command_calls_seconds=1, deferred_calls_seconds=1
+    )
     read: dict[str, Handlers] = {
         "booking.commands": {**bookings.commands, **EventHandlers(mock, mock, mock).commands},
         "booking.queries": QueryHandlers(mock, mock).queries,
         "booking.payments": bookings.payments,
         "payment.intents": payments.intents,
         "payment.commands": payments.commands,
+        "payment.deferred": payments.deferred,
         "payment.webhooks": payments.webhooks,
     }
     assert set(read) == set(MAILBOXES)
     for stream, handlers in read.items():
-        assert set(handlers) == {kind for kind in KINDS if kind.stream == stream}
+        assert set(handlers) == {kind for kind in KINDS if stream in kind.streams}
         for kind, handler in handlers.items():
             assert USED[kind.__name__].handlers == {_place(handler)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
@@ -18,7 +19,7 @@ from common.contracts.resources import Booking
 from gateway import queue_positions
 from gateway.bookings import BookingView
 from gateway.hub import HUB, owner_topic
-from gateway.queue_positions import QUEUE_POSITIONS, QueueSample
+from gateway.queue_positions import QUEUE_POSITIONS, Places, QueueSample
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, create_reply, keyed
 
@@ -42,14 +43,23 @@ def view(state: Booking) -> BookingView:
     return BookingView(as_json(state))
 
 
-def queue_message(keys: list[Key], interval_ms: int = 60_000) -> QueueMoved:
-    """The sample of a queue of these, as the booking actor publishes it."""
+def sampled(keys: list[Key], before: int = 0) -> Places:
+    """The sample of one part of the queue, of which these are, behind `before` others."""
     keys = sorted(keys)
     positions = sorted(
         {position for position in SAMPLED if position < len(keys)} | ({len(keys) - 1} if keys else set())
     )
-    sample = tuple((position, *keys[position]) for position in positions)
-    return QueueMoved(places=sample, total=len(keys), interval_ms=interval_ms)
+    return tuple((before + position, *keys[position]) for position in positions)
+
+
+def queue_message(keys: list[Key], interval_ms: int = 60_000, deferred: Sequence[Key] = ()) -> QueueMoved:
+    """The sample of a queue of these, as the booking actor publishes it."""
+    return QueueMoved(
+        places=sampled(keys),
+        deferred=sampled(list(deferred), len(keys)),
+        total=len(keys) + len(deferred),
+        interval_ms=interval_ms,
+    )
 
 
 def key(state: Booking) -> Key:
@@ -69,9 +79,9 @@ async def received(socket: ClientWebSocketResponse[Any]) -> dict[str, Any]:
     return message
 
 
-async def deliver(gateway: Client, keys: list[Key]) -> None:
+async def deliver(gateway: Client, keys: list[Key], deferred: Sequence[Key] = ()) -> None:
     """The gateway gets the sample, and has sent the positions to its sockets."""
-    gateway.app[QUEUE_POSITIONS].receive(queue_message(keys))
+    gateway.app[QUEUE_POSITIONS].receive(queue_message(keys, deferred=deferred))
     await gateway.app[QUEUE_POSITIONS].send()
 
 
@@ -113,6 +123,20 @@ async def test_a_position_never_rises_on_a_socket(gateway: Client, actor: Script
         position_message(mine, 7),
         position_message(mine, 3),
     ]
+
+
+async def test_a_deferred_booking_is_behind_all_others_and_its_position_may_rise(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
+    """Though it was made before them. What was sent stays true when more bookings come in front of it."""
+    socket = await connect(gateway)
+    mine = creating(1, deferred=True)
+    await actor.change("alice", mine)
+    await received(socket)
+    for count in (2, 9, 9, 3):
+        await deliver(gateway, others(count, 1000), [key(creating(0)), key(mine)])
+    assert [(await received(socket))["queue_position"] for _ in range(3)] == [3, 10, 4]
+    assert gateway.app[QUEUE_POSITIONS].position(view(mine)) == 4
 
 
 async def test_a_snapshot_has_the_position_and_later_positions_are_lower(
@@ -233,7 +257,7 @@ def test_a_sampled_position_is_exact_in_front_and_within_a_tenth_behind() -> Non
         for _ in range(random.choice((1, 1, 1, 30)))
     ]
     keys.sort()
-    sample = QueueSample(queue_message(keys))
+    sample = QueueSample(sampled(keys))
     for position, (created_at, id) in enumerate(keys):
         seen = sample.position(created_at, id)
         assert seen is not None
@@ -243,7 +267,7 @@ def test_a_sampled_position_is_exact_in_front_and_within_a_tenth_behind() -> Non
 def test_a_position_never_rises_while_the_queue_empties() -> None:
     keys = sorted(others(5000))
     at = 4000
-    seen = [QueueSample(queue_message(keys[gone:])).position(*keys[at]) for gone in range(0, at + 1, 50)]
+    seen = [QueueSample(sampled(keys[gone:])).position(*keys[at]) for gone in range(0, at + 1, 50)]
     known = [position for position in seen if position is not None]
     assert len(known) == len(seen)
     assert known[-1] == 0
@@ -252,7 +276,7 @@ def test_a_position_never_rises_while_the_queue_empties() -> None:
 
 def test_a_booking_outside_of_the_sample_has_no_position() -> None:
     keys = others(40, 100)
-    sample = QueueSample(queue_message(keys))
+    sample = QueueSample(sampled(keys))
     assert sample.position(*key(creating(1))) is None
     assert sample.position(*key(creating(9999))) is None
-    assert QueueSample(queue_message([])).position(*keys[0]) is None
+    assert QueueSample(sampled([])).position(*keys[0]) is None

@@ -27,7 +27,7 @@ from payment.sdk import open_client
 from payment.strays import Strays
 from payment.stripe_api import StripeApi, StripeMetrics
 from sandbox.app import build_app as build_sandbox
-from tests.payment.stage import KEY, TABLES, Clock, Stage
+from tests.payment.stage import KEY, TABLES, Clock, Stage, seconds_for_calls
 from tests.payment.wire import Wire
 from tests.sandbox.stand import without_webhooks
 from tests.servers import empty
@@ -114,9 +114,7 @@ def build_stage(
         database=database,
         bus=bus,
         store=store,
-        handlers=PaymentHandlers(
-            store, stripe, clock, lost, intent_calls_seconds=ASKING_S, command_calls_seconds=ASKING_S
-        ),
+        handlers=PaymentHandlers(store, stripe, clock, lost, **seconds_for_calls(ASKING_S)),
         stripe=stripe,
         reconciler=PaymentReconciler(store, bus, clock),
         clock=clock,

@@ -29,7 +29,7 @@ from common.messaging.streams import Entry
 from common.postgres.database import Database
 from common.runtime.health import Gate
 from common.runtime.telemetry import Metrics
-from payment import handlers
+from payment import intent_commands
 from payment.domain import is_due
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
@@ -99,8 +99,14 @@ class Booking:
         return RefundPayment(booking_id=self.id, refund_id=id or uuid4(), amount=amount)
 
 
+def seconds_for_calls(seconds: float) -> dict[str, float]:
+    """How long handlers wait for Stripe's answers."""
+    kinds = ("intent", "command", "deferred")
+    return {f"{kind}_calls_seconds": seconds for kind in kinds}
+
+
 def wanted(of: Booking, now: datetime) -> Payment:
-    return handlers.wanted(of.create, now)
+    return intent_commands.wanted(of.create, now)
 
 
 def booking(amount: int = 5000) -> Booking:

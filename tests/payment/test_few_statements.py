@@ -24,7 +24,7 @@ from payment.state import IntentSnapshot, Payment, Source
 from payment.strays import Strays
 from payment.stripe_objects import StripeEvent
 from tests.payment.conftest import ASKING_S, ORPHANS
-from tests.payment.stage import Booking, Stage, booking, wanted
+from tests.payment.stage import Booking, Stage, booking, seconds_for_calls, wanted
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -54,7 +54,7 @@ def other(stage: Stage) -> Stage:
 
 def _handlers(stage: Stage, store: Store) -> dict[str, Any]:
     lost = LostRows(Strays(store, stage.stripe, stage.clock, Metrics().orphans, ORPHANS, ASKING_S))
-    stripe_calls = {"intent_calls_seconds": ASKING_S, "command_calls_seconds": ASKING_S}
+    stripe_calls = seconds_for_calls(ASKING_S)
     return {"store": store, "handlers": PaymentHandlers(store, stage.stripe, stage.clock, lost, **stripe_calls)}
 
 

@@ -119,6 +119,46 @@ async def test_a_rush_of_refunds_leaves_intents_their_share(rate_limiters: list[
         token.cancel()
 
 
+@pytest.mark.parametrize("priority", [Priority.INTENTS, Priority.MONEY])
+async def test_deferred_calls_get_a_tenth_while_others_want_tokens(
+    rate_limiters: list[StripeRateLimiter], priority: Priority
+) -> None:
+    """However many deferred calls wait, in however many processes; and they do not starve."""
+    rush = [token for each in rate_limiters for token in take(each, Priority.DEFERRED, 200)]
+    await rush[30]
+    before = sum(token.done() for token in rush)
+    await asyncio.gather(*take(rate_limiters[0], priority, 100))
+    beside = sum(token.done() for token in rush) - before
+
+    assert 5 <= beside <= 25
+    for token in rush:
+        token.cancel()
+
+
+@pytest.mark.parametrize("other", list(Priority))
+async def test_deferred_calls_may_use_the_whole_rate_only_while_others_are_idle(
+    redis: Redis, other: Priority
+) -> None:
+    """Of a bucket that is full they get all they want, and a tenth while another priority waits."""
+    rate_limiter = StripeRateLimiter(redis, key=KEY, per_second=5000)
+    await redis.hset(KEY, f"waits:{other}", 10**15)
+    given, _ = await rate_limiter._request(Priority.DEFERRED, 400, ahead=0)
+
+    assert given == (400 if other is Priority.DEFERRED else 50)
+
+
+async def test_money_and_intents_share_what_deferred_calls_leave(rate_limiters: list[StripeRateLimiter]) -> None:
+    rush = [*take(rate_limiters[0], Priority.DEFERRED, 300), *take(rate_limiters[0], Priority.MONEY, 300)]
+    await rush[310]
+    money_before = sum(token.done() for token in rush[300:])
+    await asyncio.gather(*take(rate_limiters[1], Priority.INTENTS, 60))
+    money = sum(token.done() for token in rush[300:]) - money_before
+
+    assert 40 <= money <= 90
+    for token in rush:
+        token.cancel()
+
+
 async def test_retry_after_slows_the_whole_fleet(rate_limiters: list[StripeRateLimiter]) -> None:
     """No process gets a token before Stripe's time is over; a shorter pause does not cut a longer one."""
     await rate_limiters[0].slow_down(0.3)

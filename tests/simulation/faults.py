@@ -111,6 +111,8 @@ class Lure:
     begins_soon: int = 6
     # The weight of operators' changes to events, usually 1.
     edits: float = 1.0
+    # The share of schedules in which an owner books and cancels in a loop.
+    loops: float = 0.2
 
 
 @dataclass(frozen=True)

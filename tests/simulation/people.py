@@ -38,6 +38,8 @@ from tests.simulation.story import Story
 OWNERS = ("ann", "ben", "cas", "dee")
 # Two of them are guests of one address.
 ADDRESSES = {"ann": "an address", "ben": "an address"}
+# An owner that books and cancels in a loop: how often, how often at once, and how many bookings it keeps.
+LOOPING, LOOPS, ROUNDS, KEPT = "eve", 4, 4, 2
 # Stripe refuses this amount as too small. Only Stripe knows the limit in this currency, so booking accepts it.
 TOO_LITTLE, CONVERTED = 20, "sar"
 # Free, less than Stripe accepts, and two prices that it accepts.
@@ -89,7 +91,23 @@ class Show:
 
 
 class People:
-    def __init__(self, chance: random.Random, gates: Gates, story: Story, begins_soon: int) -> None:
+    def __init__(
+        self,
+        chance: random.Random,
+        gates: Gates,
+        story: Story,
+        begins_soon: int,
+        apart: random.Random,
+        loops: float,
+    ) -> None:
+        """`apart` draws what few schedules have: in this share of them, an owner that books in a loop."""
+        # How many loops are left, their event, and the bookings that they keep and that they made.
+        self.loops = LOOPS if apart.random() < loops else 0
+        self._arena = Show(
+            UUID(int=apart.getrandbits(128), version=4), [UUID(int=apart.getrandbits(128), version=4)]
+        )
+        self._kept: list[Wish] = []
+        self._looped = 0
         self._begins_soon = begins_soon
         self._chance = chance
         self._gates = gates
@@ -157,13 +175,47 @@ class People:
             )
             self._send(message, show.id, "operator")
 
+        if self.loops:
+            seats = NewTicketType(id=self._arena.types[0], name="Seats", unit_amount=1000, capacity=100)
+            message = CreateEvent(
+                event_id=self._arena.id,
+                name="Arena",
+                starts_at=EPOCH + LATER,
+                currency="eur",
+                on_sale=True,
+                max_per_booking=4,
+                cancel_until=None,
+                ticket_types=(seats,),
+            )
+            self._send(message, self._arena.id, "operator")
+
+    def loop(self) -> None:
+        """One owner books and cancels in a loop, some rounds at once."""
+        self.loops -= 1
+        for _ in range(ROUNDS):
+            self._looped += 1
+            request = CreateBooking(
+                booking_id=booking_id(LOOPING, f"key {self._looped}"),
+                owner=LOOPING,
+                event_id=self._arena.id,
+                items=(ItemRequest(quantity=1),),
+            )
+            wish = self.wishes[request.booking_id] = Wish(request)
+            self._story.name(request.booking_id, "B")
+            self._send(request, wish.id, LOOPING, wish)
+            self._kept.append(wish)
+            if len(self._kept) > KEPT:
+                old = self._kept.pop(0)
+                message = CancelBooking(booking_id=old.id, owner=LOOPING, reason=CancelReason.BY_CUSTOMER)
+                self._send(message, old.id, LOOPING, old)
+
     def _id(self) -> UUID:
         return UUID(int=self._chance.getrandbits(128), version=4)
 
     @property
     def eager(self) -> float:
         """How likely a new booking is: 1 at first, 0 when there are as many as this schedule may have."""
-        left = self._bookings_max - len(self.wishes)
+        left = self._bookings_max - len(self.wishes) + self._looped
         return left / self._bookings_max
 
     def seen(self, status: str) -> list[Wish]:
@@ -175,7 +227,7 @@ class People:
         show = self._chance.choice(self.shows)
         types = self._chance.sample(show.types, self._chance.randint(1, len(show.types)))
         request = CreateBooking(
-            booking_id=booking_id(owner, f"key {len(self.wishes)}"),
+            booking_id=booking_id(owner, f"key {len(self.wishes) - self._looped}"),
             owner=owner,
             event_id=show.id,
             items=tuple(ItemRequest(ticket_type_id=id, quantity=self._chance.randint(1, 2)) for id in types),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
@@ -15,6 +16,7 @@ from redis.asyncio import Redis
 
 from booking.availability import Availability
 from booking.event_handlers import EventHandlers
+from booking.fair_share import FairShare
 from booking.handlers import BookingHandlers
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
@@ -28,6 +30,7 @@ from common.contracts.messages import (
     BOOKING_PAYMENTS,
     BOOKING_QUERIES,
     PAYMENT_COMMANDS,
+    PAYMENT_DEFERRED,
     PAYMENT_INTENTS,
     PAYMENT_WEBHOOKS,
 )
@@ -67,6 +70,9 @@ BOOKING_SETTINGS = BookingSettings(
     seats_per_owner=8,
     holds_per_owner=4,
     holds_per_address=5,
+    # So little that an owner who books and cancels in a loop asks for more.
+    owner_stripe_calls=3,
+    owner_stripe_call_seconds=20.0,
 )
 PAYMENT_SETTINGS = PaymentSettings(
     payment_database_url="postgresql://simulated/payment",
@@ -151,7 +157,7 @@ class ActorProcess(Process, ABC):
 
     def types(self) -> list[str]:
         """All message types that its mailboxes may bring."""
-        return sorted(name for handlers, _ in self.reads().values() for kind in handlers for name in kind.types)
+        return sorted({name for handlers, _ in self.reads().values() for kind in handlers for name in kind.types})
 
     def put_back(self) -> None:
         """What its consumers do once a minute outside the simulation: put back unknown messages that they know."""
@@ -202,7 +208,10 @@ class BookingProcess(ActorProcess):
         self.repository = Store(world.lasting.booking, world.memory_max, metrics, BOOKING_SETTINGS.buyer_policy)
         self.availability = Availability(self.repository, self.bus, self.redis, name, 250, 250)
         queue = Queue(self.repository, self.bus, self.redis, name, 1000)
-        unit = partial(UnitOfWork, self.repository, self.availability, queue)
+        share = FairShare(self.redis, BOOKING_SETTINGS.share, world.monotonic)
+        share._read_until = math.inf  # all payment processes read the deferred mailbox
+        world.booking_processes += 1
+        unit = partial(UnitOfWork, self.repository, self.availability, queue, share)
         self._bookings = BookingHandlers(self.repository, unit, metrics, self.now, policy)
         self._event_handlers = EventHandlers(self.repository, self.availability, self.now)
         self._query_handlers = QueryHandlers(self.repository, self.now)
@@ -244,6 +253,7 @@ class PaymentProcess(ActorProcess):
             LostRows(strays),
             intent_calls_seconds=settings.intent_calls_seconds,
             command_calls_seconds=call_seconds,
+            deferred_calls_seconds=settings.deferred_calls_seconds,
         )
         self._reconciler = PaymentReconciler(self.repository, self.bus, self.now)
         batches = WebhookBatches(self._handlers.events.apply, self.bus, world.lasting.metrics, settings.batch_max)
@@ -269,6 +279,7 @@ class PaymentProcess(ActorProcess):
             PAYMENT_WEBHOOKS: (self._handlers.webhooks, None),
             PAYMENT_COMMANDS: (self._handlers.commands, slots),
             PAYMENT_INTENTS: (self._handlers.intents, slots),
+            PAYMENT_DEFERRED: (self._handlers.deferred, PAYMENT_SETTINGS.deferred_slots),
         }
 
     def catch_up(self) -> None:

@@ -5,6 +5,8 @@ The rules are those of `ops/audit`. At every moment, work that is only under way
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,10 +25,10 @@ from payment.disputes import DROPPED
 from payment.stripe_api import StripeApi
 from payment.stripe_objects import BOOKING_ID, REFUND_ID
 from tests.simulation.holds import Holds
-from tests.simulation.processes import NoQueue
+from tests.simulation.processes import BOOKING_SETTINGS, NoQueue
 from tests.simulation.world import World
 
-BOOKINGS = f"SELECT {BOOKING_COLUMNS}, reason, expires_at FROM bookings ORDER BY id"
+BOOKINGS = f"SELECT {BOOKING_COLUMNS}, reason, expires_at, owner, deferred FROM bookings ORDER BY id"
 PAYMENTS = f"SELECT {PAYMENT_COLUMNS} FROM payments ORDER BY booking_id"
 REFUNDS = """
 SELECT booking_id::text, id::text, amount, status, stripe_refund_id, drive_after, pending_reason FROM refunds
@@ -65,6 +67,8 @@ class Row:
 
     facts: Booking
     reason: str | None
+    owner: str
+    deferred: bool
 
 
 class Promises:
@@ -124,10 +128,12 @@ class Promises:
         for record in await raw.fetch(BOOKINGS):
             columns = dict(record)
             reason, expires_at = columns.pop("reason"), columns.pop("expires_at")
+            owner, deferred = columns.pop("owner"), columns.pop("deferred")
             columns.pop("items")
-            row = Row(Booking(items_amount=columns["amount"], **columns), reason)
+            row = Row(Booking(items_amount=columns["amount"], **columns), reason, owner, deferred)
             self.rows[row.facts.id] = row
             self._check_hold(before.get(row.facts.id), row.facts, expires_at)
+        self._check_fair()
         for id, old in before.items():
             new = self.rows.get(id)
             if new is None or new.facts.version < old.facts.version:
@@ -144,6 +150,21 @@ class Promises:
         for record in await raw.fetch(BUYERS.format(part="true")):
             for finding in judge_buyer(Buyer(**record)):
                 self._world.story.violate("10 a share for each", f"{finding.id}: {finding.text}")
+
+    def _check_fair(self) -> None:
+        """Each process asks for no more than an owner's share before others' intents: so few calls others wait for.
+        And who asks for little is not deferred."""
+        world, share = self._world, BOOKING_SETTINGS.share
+        begun = world.clock.monotonic() - share.seconds
+        recent = Counter(row.owner for id, row in self.rows.items() if world.redis.asked.get(id, -math.inf) > begun)
+        most = world.booking_processes * (share.calls + 1)
+        for owner, calls in recent.items():
+            if calls > most:
+                world.story.violate("10 fair at Stripe", f"{owner} got {calls} calls, more than {most}")
+        owners = Counter(row.owner for row in self.rows.values())
+        for id, row in self.rows.items():
+            if row.deferred and owners[row.owner] == 1 and not self.lost:
+                world.story.violate("10 fair at Stripe", f"{id} is deferred, and all that {row.owner} asked for")
 
     def _check_hold(self, before: Row | None, now: Booking, expires_at: datetime | None) -> None:
         """A hold that has just ended has lasted until its `expires_at`."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Self, cast
 
-from common.contracts.messages import NOTIFICATIONS
+from common.contracts.messages import NOTIFICATIONS, PAYMENT_INTENTS
 from common.messaging import lease as leases
 from common.messaging.envelope import Envelope, decode
 from common.messaging.redis import Argument, Command
@@ -69,6 +69,8 @@ class SimulatedRedis:
         self.dead: list[tuple[str, Fields, str]] = []
         # Unknown messages, by mailbox.
         self.unknown: dict[str, list[Fields]] = {}
+        # When booking first asked for the intent of a booking, beside what is deferred.
+        self.asked: dict[str, float] = {}
         # Ids of messages that Redis forgot before they were acknowledged.
         self.forgotten: set[bytes] = set()
 
@@ -80,6 +82,8 @@ class SimulatedRedis:
         if stream == NOTIFICATIONS or stream.startswith(("replies:", "inbox:")):
             self._received(decode(stream, Entry(b"0-0", encoded)).envelope)
             return
+        if stream == PAYMENT_INTENTS and encoded[b"source"].startswith(b"/booking"):
+            self.asked.setdefault(encoded[b"subject"].decode(), self._clock.monotonic())
         line = f"{encoded[b'type'].decode()} {encoded[b'subject'].decode()} -> {stream}"
         if self._gates.happens(Fault.ENTRY_LOST):
             self._story.note(f"{line}: forgotten")

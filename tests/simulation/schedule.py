@@ -115,6 +115,7 @@ class Schedule:
         webhooks = bool(self._postman.waiting) and Fault.STRIPE_OUTAGE not in self.world.gates.outages
         return [
             (8.0 * people.eager, people.book),
+            (6.0 * bool(people.loops), people.loop),
             (0.6 * has_wishes, people.book_again),
             (0.4 * has_wishes, people.cancel),
             (0.5 * has_wishes, people.get_booking),

@@ -63,9 +63,18 @@ class World:
         self.memory_max = random.Random(f"memory {seed}").choice((0, 3, 1000, 1000))
         self.profile = Profile.draw(self.chance, random.Random(f"lagging {seed}"), lure)
         self.gates = Gates(loop, self.chance, self.profile, self.story, coverage)
-        self.people = People(self.chance, self.gates, self.story, self.profile.begins_soon)
+        self.people = People(
+            self.chance,
+            self.gates,
+            self.story,
+            self.profile.begins_soon,
+            random.Random(f"loops {seed}"),
+            lure.loops,
+        )
         self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.receive)
         self.people.redis = self.redis
+        # How many booking processes were started so far.
+        self.booking_processes = 0
         lag = Switches(event_lag_seconds=self.profile.lag_s, event_lag_share=self.profile.lag_share)
         self.stripe = Stripe(self.gates, self.clock, self.story, lag)
         for fault, strikes in (

@@ -13,6 +13,7 @@ BOOKING_QUERIES = "booking.queries"
 BOOKING_PAYMENTS = "booking.payments"
 PAYMENT_INTENTS = "payment.intents"
 PAYMENT_COMMANDS = "payment.commands"
+PAYMENT_DEFERRED = "payment.deferred"
 PAYMENT_WEBHOOKS = "payment.webhooks"
 NOTIFICATIONS = "notifications"
 
@@ -22,6 +23,7 @@ MAILBOXES = (
     BOOKING_PAYMENTS,
     PAYMENT_INTENTS,
     PAYMENT_COMMANDS,
+    PAYMENT_DEFERRED,
     PAYMENT_WEBHOOKS,
 )
 
@@ -30,19 +32,27 @@ TYPES: dict[str, type[Message]] = {}
 
 class Message(Resource):
     """One contract. `types` are its CloudEvents types (most have one); `stream` is where it is published ("" for
-    replies). A `deferrable` message may leave later, with others: nobody waits for it, and losing it only delays
-    something."""
+    replies), `streams` all where it may be. A `deferrable` message may leave later, with others: nobody waits for
+    it, and losing it only delays something."""
 
     types: ClassVar[tuple[str, ...]] = ()
     stream: ClassVar[str]
+    streams: ClassVar[tuple[str, ...]]
     deferrable: ClassVar[bool]
 
     def __init_subclass__(
-        cls, *, type: str | tuple[str, ...] = (), stream: str = "", deferrable: bool = False, **kwargs: Any
+        cls,
+        *,
+        type: str | tuple[str, ...] = (),
+        stream: str = "",
+        also: str = "",
+        deferrable: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
         cls.deferrable = deferrable
         cls.stream = stream or getattr(cls, "stream", "")
+        cls.streams = (cls.stream, also) if also else (cls.stream,)
         if type:
             cls.types = (type,) if isinstance(type, str) else type
             TYPES.update(dict.fromkeys(cls.types, cls))

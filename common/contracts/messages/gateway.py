@@ -43,12 +43,14 @@ class EventChanged(Message, type="event.changed", stream=NOTIFICATIONS):
 
 class QueueMoved(Message, type="queue.moved", stream=NOTIFICATIONS):
     """The queue of bookings that wait for their intents, in the order of their requests: queue position, created_at
-    and id of some of them. It has all of the first ones, fewer and fewer of those behind, and the last one.
+    and id of some of them. It has all of the first ones, fewer and fewer of those behind, and the last one. The
+    same of those that are `deferred`, which are behind all others.
 
     `interval_ms`: how often this is published while any booking waits.
     """
 
     places: tuple[tuple[int, datetime, UUID], ...]
+    deferred: tuple[tuple[int, datetime, UUID], ...] = ()
     total: int
     interval_ms: int
 

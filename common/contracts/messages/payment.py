@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
-from common.contracts.messages.base import PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_WEBHOOKS, Message, OfBooking
+from common.contracts.messages.base import (
+    PAYMENT_COMMANDS,
+    PAYMENT_DEFERRED,
+    PAYMENT_INTENTS,
+    PAYMENT_WEBHOOKS,
+    Message,
+    OfBooking,
+)
 from common.contracts.resources import Amount, Currency
 from common.contracts.statuses import PaymentMethods
 
 
-class CreatePaymentIntent(OfBooking, type="payment.create_intent", stream=PAYMENT_INTENTS):
+class CreatePaymentIntent(OfBooking, type="payment.create_intent", stream=PAYMENT_INTENTS, also=PAYMENT_DEFERRED):
     """An intent is wanted. The payment that is saved first keeps these values: every repetition has the same."""
 
     event_id: UUID
@@ -29,7 +36,7 @@ class PaymentCommand(OfBooking, stream=PAYMENT_COMMANDS):
     booking_currency: str | None = None
 
 
-class CancelPaymentIntent(PaymentCommand, type="payment.cancel_intent"):
+class CancelPaymentIntent(PaymentCommand, type="payment.cancel_intent", also=PAYMENT_DEFERRED):
     """The intent must bring no more money."""
 
 
