@@ -21,8 +21,9 @@ from uuid import UUID
 from redis.asyncio import Redis
 
 from booking.rules import Decision
-from booking.state import Booking, FollowUp, Reason
+from booking.state import Booking, FollowUp
 from common.contracts.messages import PAYMENT_DEFERRED
+from common.contracts.statuses import Reason
 from common.messaging.lease import has_reader
 from common.messaging.streams import lengths
 from common.runtime.background import repeat

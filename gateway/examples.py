@@ -83,6 +83,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "items": [{"ticket_type_id": STALLS_ID, "quantity": 2}],
         "expected_amount": 9000,
     },
+    "NewGuest": {"proof": "03AFcWeA5dy7"},
     "NewPaymentIntent": {"booking_id": BOOKING_ID},
     "NewEvent": {
         "name": "Opening night",

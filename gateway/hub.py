@@ -194,7 +194,7 @@ class Hub:
 def _check(open: int, most: int, limit: str) -> None:
     if most and open >= most:
         raise TooManyRequests(
-            "Too many sockets are open: close another first", retry_after=FULL_SECONDS, limit=limit
+            "Too many sockets are open: close another first", retry_after=FULL_SECONDS, limited_by=limit
         )
 
 

@@ -118,7 +118,7 @@ class Limiter:
                 await wait_at_most(self._stopping, refusal.pause_s)
             finally:
                 self._paused -= 1
-        raise TooManyRequests(retry_after=refusal.retry_after, limit=limit)
+        raise TooManyRequests(retry_after=refusal.retry_after, limited_by=limit)
 
     async def complaint(self) -> str | None:
         """What an operator has to act on, for readiness."""

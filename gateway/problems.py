@@ -34,7 +34,7 @@ MEMBERS: Mapping[type[HoldfastError], tuple[str, ...]] = {
     errors.BookingPaused: ("retry_after",),
     errors.PreconditionFailed: ("etag",),
     errors.NothingToPay: ("booking_status", "payment_status", "closing"),
-    errors.TooManyRequests: ("retry_after",),
+    errors.TooManyRequests: ("retry_after", "limited_by"),
     errors.Unavailable: ("retry_after",),
     errors.Timeout: ("queue_position",),
 }
@@ -61,6 +61,9 @@ class Members(Resource):
     """The further members of all codes."""
 
     errors: tuple[FieldError, ...] | None = _member("errors", "Every value that is not valid")
+    limited_by: str | None = _member(
+        "limited_by", "Which limit: `address`, `subject`, `guests`, `sockets_per_subject` or `sockets_per_address`"
+    )
     limit: int | None = _member("limit", "What an amount may be at most, must be at least, or be a multiple of")
     sales_start: datetime | None = _member("sales_start", "When the sale starts")
     sales_end: datetime | None = _member("sales_end", "When the sale ended")
@@ -94,6 +97,7 @@ class Problem(Members):
 _EXAMPLES: Mapping[str, Any] = {
     "errors": [{"loc": ["body", "event_id"], "msg": "Field required", "type": "missing"}],
     "limit": 50,
+    "limited_by": "address",
     "sales_start": "2030-03-01T09:00:00Z",
     "sales_end": "2030-05-01T19:30:00Z",
     "amount": 9900,

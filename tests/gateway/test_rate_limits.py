@@ -10,6 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from common.contracts.messages import CreateBooking, ListBookings
 from common.messaging.redis import connect
+from common.runtime.health import HEALTH
 from common.runtime.server import ADMITS
 from common.runtime.telemetry import METRICS
 from gateway.addresses import ADDRESS_KEY, KEY_SECONDS, AddressHashes, client_address, network
@@ -25,6 +26,7 @@ from tests.gateway.stage import (
     bearer,
     booking,
     create_reply,
+    keyed,
 )
 
 EMPTY: dict[str, Any] = {"items": [], "next": None}
@@ -79,7 +81,7 @@ async def test_every_request_counts_for_its_address(
     assert (await gateway.request(method, path, headers=headers | of("1.1.1.1"))).status != 429
     response = await gateway.request(method, path, headers=headers | of("1.1.1.1"))
     problem = await response.json()
-    assert (response.status, problem["code"], problem["limit"]) == (429, "too_many_requests", "address")
+    assert (response.status, problem["code"], problem["limited_by"]) == (429, "too_many_requests", "address")
     assert 15 <= int(response.headers["Retry-After"]) <= 20
     assert problem["retry_after"] == int(response.headers["Retry-After"])
     assert (await gateway.request(method, path, headers=headers | of("2.2.2.2"))).status != 429
@@ -117,7 +119,7 @@ async def test_a_subject_has_a_limit_of_its_own(start: Gateway, actor: ScriptedB
     gateway = await start(rate_limit_per_subject=0.05)
     assert (await gateway.get("/bookings", headers=bearer())).status == 200
     response = await gateway.post("/bookings", json=BOOK, headers=bearer())
-    assert (response.status, (await response.json())["limit"]) == (429, "subject")
+    assert (response.status, (await response.json())["limited_by"]) == (429, "subject")
     assert (await gateway.get("/bookings", headers=bearer("bob"))).status == 200
     assert (await gateway.get("/bookings")).status == 401
 
@@ -142,7 +144,7 @@ async def test_messages_of_a_socket_count_as_requests_do(start: Gateway, limit: 
     async with gateway.ws_connect("/ws", headers=bearer()) as socket:
         await socket.send_json(UNSUBSCRIBE)
         answer = await socket.receive_json(timeout=10)
-        assert (answer["type"], answer["code"], answer["limit"]) == ("error", "too_many_requests", named)
+        assert (answer["type"], answer["code"], answer["limited_by"]) == ("error", "too_many_requests", named)
         assert answer["retry_after"] >= 1
     assert (await gateway.get("/bookings", headers=bearer())).status == 429
 
@@ -152,7 +154,7 @@ async def test_new_guests_of_one_address_have_a_limit(start: Gateway) -> None:
     statuses = [(await gateway.post("/auth/guest", headers=of("1.1.1.1"))).status for _ in range(4)]
     assert statuses == [201, 201, 201, 429]
     response = await gateway.post("/auth/guest", headers=of("1.1.1.1"))
-    assert (await response.json())["limit"] == "guests"
+    assert (await response.json())["limited_by"] == "guests"
     assert int(response.headers["Retry-After"]) > 1
     assert (await gateway.post("/auth/guest", headers=of("2.2.2.2"))).status == 201
     assert (await gateway.get("/nothing", headers=of("1.1.1.1"))).status == 404
@@ -205,17 +207,17 @@ async def test_a_proxy_that_nobody_trusts_is_noticed(start: Gateway) -> None:
     """All clients would share its limit."""
     gateway = await start(rate_limit_per_address=0.05)
     for address in ("1.1.1.1", "2.2.2.2"):
-        assert "notices" not in await (await gateway.get("/health/ready")).json()
+        assert "proxies" not in (await gateway.app[HEALTH].examine())[1]
         await gateway.get("/nothing", headers=of(address))
-    ready = await gateway.get("/health/ready")
-    assert ready.status == 200
-    assert "TRUSTED_PROXIES" in (await ready.json())["notices"]["proxies"]
+    problems, notices = await gateway.app[HEALTH].examine()
+    assert not problems
+    assert "TRUSTED_PROXIES" in notices["proxies"]
 
 
 async def test_clients_without_a_proxy_are_no_notice(start: Gateway) -> None:
     gateway = await start(rate_limit_per_address=0.05)
     assert [(await gateway.get("/nothing")).status for _ in range(2)] == [404, 429]
-    assert "notices" not in await (await gateway.get("/health/ready")).json()
+    assert (await gateway.app[HEALTH].examine())[1] == {}
 
 
 # --- addresses --------------------------------------------------------------------------------------------
@@ -263,7 +265,7 @@ async def test_a_guests_booking_has_the_keyed_hash_of_its_network(start: Gateway
         (gateways[0], "customer", "192.0.2.1"),
     ]
     for gateway, subject, address in sent:
-        response = await gateway.post("/bookings", json=BOOK, headers=bearer(subject) | of(address))
+        response = await gateway.post("/bookings", json=BOOK, headers=keyed(subject) | of(address))
         assert response.status == 201
     found = [command.address for command in actor.messages(CreateBooking)]
     assert found[0] == found[1] != found[2]
