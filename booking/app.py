@@ -24,6 +24,7 @@ from common.contracts.messages import (
     BOOKING_PAYMENTS,
     BOOKING_QUERIES,
     PAYMENT_COMMANDS,
+    PAYMENT_DEFERRED,
     PAYMENT_INTENTS,
 )
 from common.messaging.consumer import Subscription
@@ -44,6 +45,7 @@ from common.wiring import (
 )
 
 READS = (BOOKING_PAYMENTS, BOOKING_COMMANDS, BOOKING_QUERIES)
+ADDS = (PAYMENT_INTENTS, PAYMENT_COMMANDS, PAYMENT_DEFERRED)
 RECONCILER = web.AppKey("reconciler", BookingReconciler)
 
 
@@ -52,7 +54,9 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
     app = new_app()
     app.cleanup_ctx.extend(
         (
-            redis_context("booking", settings, reads=READS, adds=(PAYMENT_INTENTS, PAYMENT_COMMANDS)),
+            redis_context(
+                "booking", settings, reads=READS, adds=(PAYMENT_INTENTS, PAYMENT_COMMANDS, PAYMENT_DEFERRED)
+            ),
             database_context("booking", settings, settings.booking_database_url, settings.database_pool_size),
             clock_context(settings, own_clock),
             booking_context(settings),

@@ -126,5 +126,5 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "failed": 0,
         "finished": False,
     },
-    "HealthState": {"status": "ok"},
+    "HealthState": {"status": "ready"},
 }

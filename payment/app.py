@@ -44,7 +44,7 @@ from payment.stripe_api import StripeApi, StripeMetrics
 from payment.webhook import WEBHOOK, Webhook, receive
 from payment.webhook_batches import WebhookBatches
 
-READS = (PAYMENT_WEBHOOKS, PAYMENT_COMMANDS, PAYMENT_INTENTS)
+READS = (PAYMENT_WEBHOOKS, PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_DEFERRED)
 STORE = web.AppKey("store", Store)
 STRIPE = web.AppKey("stripe", StripeApi)
 

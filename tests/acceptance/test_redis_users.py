@@ -84,7 +84,7 @@ async def test_a_purchase_and_a_refund_need_no_more(guarded: Holdfast) -> None:
         await live.until(booking["id"], "confirmed")
     operator = guarded.client(operator=True)
     refund = f"/admin/bookings/{booking['id']}/refund"
-    (await operator.request("POST", refund, json={}, headers={"Idempotency-Key": "all of it"})).ok(202)
+    (await operator.request("POST", refund, json={}, headers={"Idempotency-Key": "all-of-it"})).ok(202)
 
     async def refunded() -> str:
         return str((await client.booking(booking["id"]))["payment"]["status"])
