@@ -96,7 +96,8 @@ class Creation:
             sales = await rows.events.lock_sales(sorted({each.message.event_id for each in deliveries}))
             self._store.events.keep(sales)
             unit.take(await rows.bookings.load([each.message.booking_id for each in deliveries]))
-            taken = await rows.buyers.lock(keys_of(each.message for each in deliveries))
+            sold = [each.message for each in deliveries if each.message.event_id in sales]
+            taken = await rows.buyers.lock(keys_of(sold))
             seats, buyers = _seats(sales), Buyers(self._store.buyers, taken)
             results = [
                 (each, self._one(unit, each, sales.get(each.message.event_id), seats, buyers, now))

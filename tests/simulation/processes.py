@@ -67,8 +67,8 @@ from tests.simulation.world import World
 BOOKING_SETTINGS = BookingSettings(
     booking_database_url="postgresql://simulated/booking",
     _env_file=None,
-    seats_per_owner=8,
-    holds_per_owner=4,
+    seats_per_owner=16,
+    holds_per_owner=8,
     holds_per_address=5,
     # So little that an owner who books and cancels in a loop asks for more.
     owner_stripe_calls=3,
