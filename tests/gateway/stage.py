@@ -171,7 +171,13 @@ async def acting(redis_url: str) -> AsyncIterator[ScriptedBooking]:
 @asynccontextmanager
 async def serving(redis_url: str, *, ahead_s: float = 0.0, **overrides: Any) -> AsyncIterator[Client]:
     """A gateway that listens, and a client of it. The gateway's own clock is `ahead_s` seconds ahead."""
-    values = {"redis_url": redis_url, "auth_jwt_secret": SECRET, "block_ms": 20, **overrides}
+    values = {
+        "redis_url": redis_url,
+        "auth_jwt_secret": SECRET,
+        "block_ms": 20,
+        "event_catalogue_max": 0,
+        **overrides,
+    }
     app = build_app(load(GatewaySettings, **values), lambda: time.time() + ahead_s)
     async with TestClient(TestServer(app)) as client:
         async with asyncio.timeout(10):
