@@ -71,6 +71,7 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     hub = app[HUB] = Hub(settings, app[METRICS].registry, registry, app[CLOCK].timestamp)
     queue = app[QUEUE_POSITIONS] = QueuePositions(hub)
     catalogue = app[CATALOGUE] = CatalogueReader(registry, calls, gate, app[CLOCK], settings)
+    catalogue.show_in(app[METRICS].registry)
     dispatcher = Dispatcher(hub, waiters, queue, catalogue)
 
     def on_missed(topics: Collection[str] | None) -> None:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import structlog
 from aiohttp import web
+from prometheus_client import CollectorRegistry, Gauge
 
 from common.contracts.errors import EventNotFound, HoldfastError, Unavailable
 from common.contracts.messages import EVENTS_TOPIC, GetEvent, ListEvents, Message
@@ -76,6 +77,15 @@ class CatalogueReader:
         self._loaded = self._too_many = False
         self._wake = asyncio.Event()
         self.read_now = SingleFlight(self._read_apart)
+
+    def show_in(self, metrics: CollectorRegistry) -> None:
+        """Show operators what it holds, and whether it is used."""
+        Gauge("holdfast_event_catalogue_events", "Events in the catalogue", registry=metrics).set_function(
+            lambda: len(self.catalogue)
+        )
+        Gauge("holdfast_event_catalogue_current", "1 while it answers, else 0", registry=metrics).set_function(
+            lambda: self.current
+        )
 
     def _empty(self) -> Catalogue:
         return Catalogue(self._settings.events_max_age_seconds)

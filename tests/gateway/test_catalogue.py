@@ -12,6 +12,7 @@ import pytest
 from common.contracts.errors import EventNotFound
 from common.contracts.messages import CreateEvent, EventChanged, GetEvent, ListEvents
 from common.contracts.resources import Event
+from common.runtime.telemetry import METRICS
 from gateway.catalogue_reader import CATALOGUE, PAGE
 from tests.common.stage import until
 from tests.gateway.conftest import Gateway
@@ -88,6 +89,8 @@ async def test_no_request_reaches_the_actor(start: Gateway, actor: ScriptedBooki
         response = await gateway.get(f"/events/{EVENT_ID}")
         assert (response.status, await response.json()) == (200, as_json(event()))
     assert asked(actor) == 0
+    shown = gateway.app[METRICS].registry.get_sample_value
+    assert (shown("holdfast_event_catalogue_events"), shown("holdfast_event_catalogue_current")) == (2, 1)
 
 
 async def test_a_notification_changes_what_is_answered(start: Gateway, actor: ScriptedBooking) -> None:
