@@ -39,9 +39,8 @@ class SharedAnswer:
 
     async def to(self, request: web.Request) -> web.StreamResponse:
         """The answer to this request: 200, or 304 if the client has it already (If-None-Match)."""
-        status = 200
-        if hdrs.IF_NONE_MATCH in request.headers and self._known(request):
-            status = NOT_MODIFIED
+        headers = request.headers
+        status = NOT_MODIFIED if hdrs.IF_NONE_MATCH in headers and self._known(request) else 200
         ordinary = (
             request.version != HttpVersion11
             or request.method != hdrs.METH_GET
@@ -51,7 +50,7 @@ class SharedAnswer:
         )
         if ordinary:
             return self._response(status)
-        origin = allowed_origin(request) if hdrs.ORIGIN in request.headers else None
+        origin = allowed_origin(request) if hdrs.ORIGIN in headers else None
         if (sent := self._sent.get((status, origin))) is None:
             response = self._response(status)
             await finish(request, response)
@@ -94,9 +93,9 @@ class _Sent(web.Response):
         if (now := int(time.time())) != self._second:
             self._bytes = self._first + formatdate(now, usegmt=True).encode() + self._rest
             self._second = now
-        if request.transport is None:
+        if (transport := request.transport) is None:
             raise ConnectionResetError
-        request.transport.write(self._bytes)
+        transport.write(self._bytes)
         await request.writer.drain()  # a client that does not read gets no further answers
         return None
 
