@@ -52,7 +52,8 @@ class Slice:
 async def run(seconds: float, steps: Steps) -> Findings:
     steps.begin("starting the stack", 0.2)
     async with AsyncExitStack() as stack:
-        stage = await stack.enter_async_context(stages.running())
+        # As it is delivered: at this level every request is logged, but for answers from memory.
+        stage = await stack.enter_async_context(stages.running(LOG_LEVEL="info"))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-bench-")))
         events = await stage.events(EVENTS, 100, "Evening")
         paths = {ONE: ("/events/{id}", f"/events/{events[0]['id']}"), PAGE: ("/events", "/events")}

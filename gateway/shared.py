@@ -11,6 +11,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 from common.runtime.health import HEALTH
+from common.runtime.web import QuietResponse
 from gateway.headers import allowed_origin, finish
 from gateway.requests import TAG
 
@@ -69,7 +70,7 @@ class SharedAnswer:
         return web.Response(body=self.body, status=status, content_type="application/json", headers=headers)
 
 
-class _Sent(web.Response):
+class _Sent(QuietResponse):
     """A response whose head and body are sent by one write, for any number of requests over HTTP/1.1.
 
     aiohttp would put the head together again for each. It keeps nothing of a request, so that one object can be

@@ -13,9 +13,9 @@ import structlog
 _level = logging.NOTSET
 
 
-def logs_info() -> bool:
-    """Whether lines of level info are logged: what is logged for each request then need not be put together."""
-    return _level <= logging.INFO
+def logs(level: int) -> bool:
+    """Whether lines of this level are logged. If not, what each request logs need not be put together."""
+    return _level <= level
 
 
 def _json(_: Any, __: str, event: structlog.typing.EventDict) -> bytes:

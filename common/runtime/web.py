@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from logging import DEBUG, INFO
 from typing import Any
 
 import orjson
@@ -18,7 +19,7 @@ from common.contracts.errors import HoldfastError
 from common.contracts.ids import new_traceparent
 from common.runtime import health, telemetry
 from common.runtime.health import HEALTH, Health
-from common.runtime.logs import logs_info
+from common.runtime.logs import logs
 from common.runtime.outages import Outage
 from common.runtime.supervisor import SUPERVISOR, Supervisor
 from common.runtime.telemetry import METRICS, Metrics
@@ -62,6 +63,11 @@ def problem(error: HoldfastError, headers: dict[str, str] | None = None) -> web.
     if error.status == 408:
         response.force_close()  # the rest of the body would be read as the next request
     return response
+
+
+class QuietResponse(web.Response):
+    """An answer from memory that reached nobody else and is given very often. Its log line would cost as much as
+    itself: it is counted like every other, and logged at level debug only."""
 
 
 def refuse_encodings(request: web.Request) -> None:
@@ -119,8 +125,10 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "unknown"
     request.app[METRICS].requests.count(request.method, route, response.status, elapsed)
-    if logs_info() and route not in QUIET:
-        log.info(
+    quiet = isinstance(response, QuietResponse)
+    if logs(DEBUG if quiet else INFO) and route not in QUIET:
+        log.log(
+            DEBUG if quiet else INFO,
             "request",
             method=request.method,
             route=route,

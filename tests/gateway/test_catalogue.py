@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.contracts.errors import EventNotFound
 from common.contracts.messages import CreateEvent, EventChanged, GetEvent, ListEvents
@@ -256,3 +257,16 @@ async def test_browsers_of_other_origins_may_read_it_if_they_are_allowed(
             assert response.headers.get("Access-Control-Allow-Origin") == allowed
             assert response.headers["Vary"] == "Origin"
         assert (await gateway.get("/events")).headers["Vary"] == "Origin"
+
+
+async def test_answers_from_memory_are_counted_and_not_logged(start: Gateway, actor: ScriptedBooking) -> None:
+    """A line for each would cost as much as the answer. A request that asked the actor has one."""
+    async with kept(start, actor) as gateway:
+        with capture_logs() as lines:
+            for path in ("/events", f"/events/{EVENT_ID}", f"/events/{OTHER_ID}"):
+                await gateway.get(path)
+        logged = [(line["route"], line["log_level"]) for line in lines if line["event"] == "request"]
+        assert logged == [("/events", "debug"), ("/events/{id}", "debug"), ("/events/{id}", "info")]
+        count = gateway.app[METRICS].registry.get_sample_value
+        labels = {"method": "GET", "route": "/events/{id}", "status": "200"}
+        assert count("holdfast_http_requests_total", labels) == 1
