@@ -28,7 +28,7 @@ from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
 from common.runtime.outages import Outage
 from common.runtime.single_flight import SingleFlight
-from common.runtime.supervisor import wait_at_most
+from common.runtime.supervisor import raise_if_cancelled, wait_at_most
 from gateway.bookings import Json
 from gateway.catalogue import Catalogue
 from gateway.event_queries import microseconds
@@ -139,11 +139,12 @@ class CatalogueReader:
         self._registry.add(EVENTS_TOPIC)
         backoff = Backoff()
         while True:
+            raise_if_cancelled()
             self._wake.clear()
             try:
                 pause = await self._read()
                 backoff.reset()
-            except (HoldfastError, Outage, ValueError) as error:
+            except (HoldfastError, Outage, KeyError, TypeError, ValueError) as error:  # also for a strange reply
                 log.debug("events not read", error=type(error).__name__)
                 pause = backoff.next()
             await wait_at_most(self._wake, pause)

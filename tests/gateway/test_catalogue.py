@@ -158,6 +158,15 @@ async def test_beside_a_release_that_does_not_publish_all_changes_the_actor_is_a
     assert asked(actor) == 3
 
 
+async def test_a_strange_reply_harms_nothing(start: Gateway, actor: ScriptedBooking) -> None:
+    """The reader tries again until it can read the events."""
+    actor.on(ListEvents, {"items": [{"name": 1}], "next": None, "published": True})
+    gateway = await start(event_catalogue_max=10)
+    await actor.wait_for(ListEvents, 2)
+    Database(actor, event())
+    assert await names(await current(gateway)) == ["Concert"]
+
+
 async def test_too_many_events_are_not_kept(start: Gateway, actor: ScriptedBooking) -> None:
     database = Database(actor, *(event(UUID(int=number)) for number in range(1, 5)))
     gateway = await start(event_catalogue_max=3, event_catalogue_read_seconds=0.02)
