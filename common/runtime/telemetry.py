@@ -66,8 +66,8 @@ class _Registry(CollectorRegistry):
 
 
 class RequestMetrics(Collector):
-    """HTTP requests, counted and timed in plain numbers: the library's own metrics take locks, and cost three times as
-    much."""
+    """HTTP requests, counted and timed in plain numbers: the library's own metrics take locks, and cost three times
+    as much."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str, int]] = Counter()
