@@ -40,6 +40,10 @@ SOCKET = (
     "uvloop's transport, the frame reader and one task. A tenth of a KB is noise of the allocator: resident "
     "memory of a gateway with 10,000 is compared with that of one without"
 )
+EVERY_GET = (
+    "aiohttp's parser, router and task for each request, which the bare server has as well; beside them the "
+    "metrics, the log and the limits of every request"
+)
 FAN_OUT = "`send(2)` for each socket, one after the other in one process; more gateways share them"
 SLICES = "two or three hundredths are noise of slices that last seconds: run it again with TIMES=2"
 RUSH = (
@@ -66,6 +70,7 @@ BOUNDS = {
     "an idle authenticated socket": SOCKET,
     "notifications delivered": FAN_OUT,
     "XADD to socket": FAN_OUT,
+    "CPU of GET /events": EVERY_GET,
     "CPU of a booking with 1,000,000 finished": SLICES,
     "CPU of a booking with": SPREAD_THIN,
     "`make up`": MACHINE,

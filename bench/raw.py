@@ -87,9 +87,9 @@ async def running(folder: Path, session: aiohttp.ClientSession) -> AsyncIterator
 
 
 @asynccontextmanager
-async def process(name: str, module: str, folder: Path) -> AsyncIterator[ActorProcess]:
-    """`python -m module`, which serves on PORT, as a child process."""
-    environment = {"PATH": os.environ.get("PATH", os.defpath)}
+async def process(name: str, module: str, folder: Path, **settings: str) -> AsyncIterator[ActorProcess]:
+    """`python -m module`, which serves on PORT, as a child process with these environment variables."""
+    environment = {"PATH": os.environ.get("PATH", os.defpath), **settings}
     child = ActorProcess(name, module, free_port(), folder / f"{name}.log", environment, READY)
     try:
         await child.start()

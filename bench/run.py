@@ -11,6 +11,7 @@ from typing import Protocol
 from bench import (
     backlog,
     compare,
+    events,
     growth,
     journey,
     latency,
@@ -50,6 +51,7 @@ PHASES: dict[str, Phase] = {
     "drain": backlog,
     "latency": latency,
     "sockets": sockets,
+    "events": events,
     "growth": growth,
     "start": start,
     "rush": rush,

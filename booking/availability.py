@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from booking.presenters import event_changed
 from booking.repository import Store
+from common.contracts.messages import EVENTS_TOPIC
 from common.messaging.lease import Lease
 from common.messaging.publisher import Publisher
 from common.messaging.registry import listeners
@@ -19,6 +20,8 @@ from common.runtime.health import Gate
 
 # The progress of a cancellation is counted over all the event's bookings: published this many times less often.
 COUNTED_TIMES = 4
+# An event that only catalogues of gateways listen for, and no socket, is published this many times less often.
+CATALOGUE_TIMES = 4
 # The lease to publish an event lasts this many pauses: more than one, so that its holder renews it in time.
 LEASE_PAUSES = 2
 
@@ -27,8 +30,9 @@ class Availability:
     """Reads changed events and publishes them, each event from one process of the fleet at a time.
 
     A change that no gateway listens for is dropped: a gateway registers before it asks for its snapshot, so that
-    the snapshot has the change. An event that another process publishes waits until that process' lease has
-    expired. So what is published is at least as new as the change, and EventChanged carries a version that grows
+    the snapshot has the change. Gateways with a catalogue listen for all events; what no socket follows is
+    published more seldom. An event that another process publishes waits until that process' lease has expired. So
+    what is published is at least as new as the change, and EventChanged carries a version that grows
     with each change: of several notifications the receiver keeps the newest.
     """
 
@@ -45,6 +49,8 @@ class Availability:
         self._most_ms = max(interval_ms, most_ms)
         self._touched: set[UUID] = set()
         self._changed = asyncio.Event()
+        # When events that only catalogues listen for may be published again, in the loop's time.
+        self._catalogues_at = 0.0
 
     def touched(self, event_ids: Iterable[UUID]) -> None:
         """Mark these events as changed. Call it after the commit."""
@@ -68,28 +74,52 @@ class Availability:
         touched, self._touched = self._touched, set()
         pause_ms, ours = self._interval_ms, set[UUID]()
         try:
-            topics = {f"event:{id}": id for id in touched}
-            listened = {topics[topic]: number for topic, number in (await listeners(self._redis, topics)).items()}
-            if listened:
-                pause_ms = min(self._interval_ms * max(listened.values()), self._most_ms)
-                ours = await self._take(listened, pause_ms)
-            if ours and await self._publish(ours, pause_ms * COUNTED_TIMES):
+            followed, catalogues = await self._listeners(touched)
+            if followed:
+                pause_ms = self._pause_ms(max(followed.values()))
+                ours = await self._take(followed, pause_ms)
+            if catalogues and self._now() >= self._catalogues_at:
+                ours |= await self._take_for_catalogues(touched - followed.keys(), catalogues)
+            if ours and await self._publish(ours, followed, pause_ms * COUNTED_TIMES):
                 pause_ms *= COUNTED_TIMES
         except BaseException:
             self.touched(touched)
             raise
-        self.touched(listened.keys() - ours)
+        self.touched((touched if catalogues else followed.keys()) - ours)
         return pause_ms / 1000
 
-    async def _publish(self, event_ids: Collection[UUID], counted_pause_ms: int) -> bool:
-        """Publish these events; returns whether some of them are cancelled."""
+    async def _listeners(self, touched: Collection[UUID]) -> tuple[dict[UUID, int], int]:
+        """How many gateways listen for each of these events, where any does, and how many for all events."""
+        topics = {f"event:{id}": id for id in touched}
+        counts = await listeners(self._redis, [*topics, EVENTS_TOPIC] if topics else [])
+        return {id: counts[topic] for topic, id in topics.items() if topic in counts}, counts.get(EVENTS_TOPIC, 0)
+
+    def _pause_ms(self, gateways: int, times: int = 1) -> int:
+        return min(self._interval_ms * gateways * times, self._most_ms)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _take_for_catalogues(self, event_ids: Collection[UUID], gateways: int) -> set[UUID]:
+        """Those of the events, which no socket follows, that this process gets the lease for."""
+        pause_ms = self._pause_ms(gateways, CATALOGUE_TIMES)
+        ours = await self._take(event_ids, pause_ms) if event_ids else set[UUID]()
+        if ours:
+            self._catalogues_at = self._now() + pause_ms / 1000
+        return ours
+
+    async def _publish(
+        self, event_ids: Collection[UUID], followed: Collection[UUID], counted_pause_ms: int
+    ) -> bool:
+        """Publish these events, cancelled ones with their progress if a socket may follow them; returns whether
+        there are any of those."""
         async with self._store.reading() as rows:
             found = await rows.events.find(event_ids)
-            cancelled = {id for id, event in found.items() if event.called_off_at is not None}
-            progress = await rows.cancellations.progress(cancelled)
-        await self._take(cancelled, counted_pause_ms)
+            counted = {id for id, event in found.items() if event.called_off_at is not None and id in followed}
+            progress = await rows.cancellations.progress(counted)
+        await self._take(counted, counted_pause_ms)
         await self._publisher.publish([event_changed(event, progress.get(id)) for id, event in found.items()])
-        return bool(cancelled)
+        return bool(counted)
 
     async def _take(self, event_ids: Collection[UUID], pause_ms: int) -> set[UUID]:
         """Take or renew these events' leases for publishing once in `pause_ms`; returns the events that it got."""

@@ -69,15 +69,19 @@ def for_operators(seen: resources.Booking, booking: Booking) -> resources.Bookin
     return seen.redacted().with_payment(**{name: getattr(booking, name) for name in FOR_OPERATORS})
 
 
+def version_of(event: Event) -> int:
+    """The version that clients see: it also counts the ticket types' changes."""
+    return event.version + sum(each.version for each in event.ticket_types.values())
+
+
 def shown_event(event: Event) -> resources.Event:
-    """The event with its free seats. Its version also counts its ticket types' changes: of two snapshots the one
-    with the higher version is the newer one."""
+    """The event with its free seats. Of two snapshots the one with the higher version is the newer one."""
     values: dict[str, Any] = {name: getattr(event, name) for name in TERMS}
     values |= {
         "currency_exponent": exponent_of(event.currency),
         "sales_end": event.sales_end_at,
         "ticket_types": tuple({**each._asdict(), "available": each.free} for each in event.ticket_types.values()),
-        "version": event.version + sum(each.version for each in event.ticket_types.values()),
+        "version": version_of(event),
         "terms_version": event.version,
     }
     return resources.Event.model_validate(values)

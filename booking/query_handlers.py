@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from booking.booking_rows import Position
-from booking.presenters import for_operators, operators_event, shown, shown_event
+from booking.presenters import for_operators, operators_event, shown, shown_event, version_of
 from booking.queue import with_positions
 from booking.repository import Store
 from booking.state import Booking, Event
@@ -93,8 +93,9 @@ class QueryHandlers:
             message: ListEvents = delivery.message
             async with self._store.reading() as rows:
                 found = await rows.events.page(_behind(message, self._clock()), message.limit + 1)
-            show: Callable[[Event], Resource] = operators_event if message.operator else shown_event
-            replies.append((delivery, _page(found, message.limit, "starts_at", show)))
+            page = _page(found, message.limit, "starts_at", _shown_in_list(message))
+            # Gateways may keep a catalogue: processes of this release publish each change of an event for it.
+            replies.append((delivery, {**page, "published": True}))
         return answers(replies)
 
     async def _load(self, deliveries: Sequence[Delivery]) -> dict[UUID, Booking]:
@@ -116,6 +117,20 @@ def _behind(message: ListEvents, now: datetime) -> Position:
         starts_from = now - OPERATORS_BEGIN_EARLIER if message.operator else now
     earliest = None if starts_from is None else (starts_from, FIRST_ID)
     return max(position for position in (message.after, earliest) if position is not None)
+
+
+class EventVersion(Resource):
+    """Enough for a gateway to see which events of its catalogue have changed."""
+
+    id: UUID
+    starts_at: datetime
+    version: int
+
+
+def _shown_in_list(message: ListEvents) -> Callable[[Event], Resource]:
+    if message.versions_only:
+        return lambda event: EventVersion(id=event.id, starts_at=event.starts_at, version=version_of(event))
+    return operators_event if message.operator else shown_event
 
 
 def _for_asker(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -131,7 +132,8 @@ def topics(kind: type[Message]) -> list[str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(vars(kind)["topics"])))
     answered = next(node.value for node in ast.walk(tree) if isinstance(node, ast.Return))
     assert isinstance(answered, ast.Tuple)
-    return [_topic(each) for each in answered.elts]
+    constants = vars(sys.modules[kind.__module__])
+    return [constants[each.id] if isinstance(each, ast.Name) else _topic(each) for each in answered.elts]
 
 
 def _topic(node: ast.expr) -> str:

@@ -28,8 +28,10 @@ from common.wiring import CLOCK, PUBLISHER, REDIS, clock_context, redis_context
 from gateway import asyncapi, openapi
 from gateway.addresses import ADDRESS_HASHES, AddressHashes
 from gateway.auth import AUTHENTICATOR, Authenticator, KeySet
+from gateway.catalogue_reader import CATALOGUE, CatalogueReader
 from gateway.dispatcher import Dispatcher
 from gateway.docs import DOCUMENTS
+from gateway.event_views import EVENT_SLOTS, EVENT_SLOTS_MAX
 from gateway.guests import proofs
 from gateway.headers import finish, preflight
 from gateway.hub import HUB, Hub
@@ -105,11 +107,14 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     shedder = app[LOAD_SHEDDER] = LoadShedder(bus, gate, health.gate("mailboxes"), calls.awaited, settings)
     hub = app[HUB] = Hub(settings, app[METRICS].registry, registry, app[CLOCK].timestamp)
     queue = app[QUEUE_POSITIONS] = QueuePositions(hub)
-    dispatcher = Dispatcher(hub, waiters, queue)
+    catalogue = app[CATALOGUE] = CatalogueReader(registry, calls, gate, app[CLOCK], settings)
+    catalogue.show_in(app[METRICS].registry)
+    dispatcher = Dispatcher(hub, waiters, queue, catalogue)
 
     def on_missed(topics: Collection[str] | None) -> None:
         hub.renew(topics)
         waiters.refetch(topics)
+        catalogue.on_missed(topics)
 
     listener = Listener(redis, settings.instance, registry, calls, dispatcher, on_missed)
     tasks = [
@@ -117,6 +122,7 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         app[SUPERVISOR].spawn("mailbox lengths", shedder.run()),
         app[SUPERVISOR].spawn("queue", queue.run()),
         app[SUPERVISOR].spawn("sockets", hub.watch()),
+        app[SUPERVISOR].spawn("event catalogue", catalogue.run()),
     ]
     await wait_at_most(gate.opened, LISTENING_SECONDS)
     yield
@@ -144,6 +150,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     Gauge(
         "holdfast_booking_slots_waiting", "POST /bookings that wait for a slot", registry=app[METRICS].registry
     ).set_function(lambda: slots.waiting)
+    app[EVENT_SLOTS] = RequestSlots(EVENT_SLOTS_MAX, settings.answer_seconds)
     app[SNAPSHOT_SLOTS] = SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     limiter = app[LIMITER] = Limiter(settings, app[METRICS].registry)
     app[ADMITS] = limiter.admits

@@ -9,6 +9,7 @@ import structlog
 
 from common.contracts.messages import BookingChanged, EventChanged, Message, QueueMoved
 from gateway.bookings import BookingView, Json, redacted
+from gateway.catalogue_reader import CatalogueReader
 from gateway.hub import Hub, booking_topic, event_topic, owner_topic
 from gateway.queue_positions import QueuePositions
 from gateway.waiters import Waiters
@@ -21,7 +22,8 @@ class Dispatcher:
     """Called with each notification, in the order in which they came. Decodes it once, and encodes it again only
     where a socket listens to its topic."""
 
-    def __init__(self, hub: Hub, waiters: Waiters, queue: QueuePositions) -> None:
+    def __init__(self, hub: Hub, waiters: Waiters, queue: QueuePositions, catalogue: CatalogueReader) -> None:
+        self._catalogue = catalogue
         self._hub = hub
         self._waiters = waiters
         self._queue = queue
@@ -51,6 +53,7 @@ class Dispatcher:
             self._hub.broadcast(key, state_frame("booking", "booking", json, key, view.version))
 
     def _event_changed(self, event: Json, operators: Json | None = None, **_: Any) -> None:
+        self._catalogue.receive(event)
         # A booking actor of an older release does not send what operators see.
         for seen, by_operators in ((event, False), (operators or event, True)):
             topic = event_topic(event["id"], operators=by_operators)

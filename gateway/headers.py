@@ -8,7 +8,7 @@ from common.runtime.web import Handler
 from gateway.settings import SETTINGS
 
 ALLOWED_METHODS = "GET, HEAD, POST, PATCH, OPTIONS"
-ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, Prefer, traceparent"
+ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer, traceparent"
 EXPOSED_HEADERS = "ETag, Location, Preference-Applied, Retry-After"
 # Browsers repeat a preflight after this many seconds: https://fetch.spec.whatwg.org/#http-access-control-max-age.
 PREFLIGHT_SECONDS = "600"

@@ -38,6 +38,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "is another, the request is refused and changes nothing. https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1",
         "schema": {"type": "string", "pattern": IF_MATCH},
     },
+    "If-None-Match": {
+        "description": "The `ETag` of an answer that the client has: if that is still right, the answer is 304 and "
+        "has no body. https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2",
+        "schema": {"type": "string"},
+    },
     "Prefer": {
         "description": "`wait=N`: wait up to N seconds for the booking to become payable; `respond-async`: don't "
         "wait. https://www.rfc-editor.org/rfc/rfc7240",
@@ -50,7 +55,9 @@ IDS = {
     "assets": ("The name of a file", {"type": "string"}),
 }
 ETAG = {
-    "description": "Of an event's terms (`terms_version`), without how many seats are left; or of a booking",
+    "description": "Of a booking; or of an event's terms (`terms_version`), without how many seats are left. "
+    "`GET /events` and `GET /events/{id}` have one of their own that changes with each change of the answer; that "
+    "of `GET /events/{id}` is good for `If-Match` as well, and counts there for the terms alone",
     "schema": {"type": "string"},
 }
 LOCATION = {"description": "Where to read it", "schema": {"type": "string"}}
@@ -58,6 +65,7 @@ STATUS_TEXTS = {
     101: "The socket is open",
     200: "OK",
     201: "Created",
+    304: "The client has it already",
     202: "Accepted; the result comes later, over the WebSocket or by reading again",
     503: "Not ready",
 }

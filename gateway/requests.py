@@ -28,8 +28,9 @@ IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 # RFC 9110, section 8.8.3: a tag, and a list of tags. Bytes over 0x7F arrive decoded, as any characters.
 TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"')
 TAGS = re.compile(rf"[, \t]*(?:{TAG.pattern}(?:[, \t]+|$))+")
-# The tags that this interface gives out: any other tag matches no version.
-OWN_TAG = re.compile(r'"(0|[1-9]\d{0,9})"')
+# The tags that this interface gives out: any other tag matches no version. GET /events/{id} adds a digest of its
+# answer to the version (see shared.py), which is not compared: a change of free seats is no change of the terms.
+OWN_TAG = re.compile(r'"(0|[1-9]\d{0,9})(?:-[0-9a-f]{16})?"')
 WAIT = re.compile(r"wait=(\d{1,9})")
 CURSOR_MAX = 256  # characters: ours have about 100
 

@@ -15,7 +15,7 @@ from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT
 from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Transition
 from common.runtime import health
 from common.runtime.web import Handler
-from gateway import about, docs, guests, requests, schemas, session, views, waiters
+from gateway import about, docs, event_queries, event_views, guests, requests, schemas, session, views, waiters
 from gateway.auth import AUTHENTICATOR, IDENTITY
 from gateway.bookings import ERRORS_BY_REASON
 from gateway.limiter import LIMITER
@@ -75,12 +75,14 @@ GUESTS = Route(
 
 ROUTES = (
     Route(
-        "GET", "/events", views.list_events, "List events by their start", "events",
-        mailboxes=READS, query=requests.EventsQuery, answers={200: schemas.page_of(Event)},
+        "GET", "/events", event_views.list_events, "List and search events", "events", etag=True,
+        query=event_queries.EventsQuery, headers=("If-None-Match",),
+        answers={200: schemas.page_of(Event), 304: None}, errors=(errors.Unavailable, errors.Timeout),
     ),
     Route(
-        "GET", "/events/{id}", views.get_event, "Read an event and how many seats are left", "events",
-        mailboxes=READS, etag=True, answers={200: Event}, errors=_EVENT,
+        "GET", "/events/{id}", event_views.get_event, "Read an event and how many seats are left", "events",
+        etag=True, headers=("If-None-Match",), answers={200: Event, 304: None},
+        errors=(*_EVENT, errors.Unavailable, errors.Timeout),
     ),
     Route(
         "POST", "/bookings", waiters.create_booking, "Book seats", "bookings", Access.BEARER,

@@ -73,6 +73,12 @@ class GatewaySettings(ActorSettings):
     trusted_proxies: int = Field(default=0, ge=0, le=10)
     cors_origins: CommaSeparated = ()
 
+    # Events that are answered from memory (0: none, the booking actor is asked), how often their versions are read
+    # to see whether a notification was lost, and how long clients may cache an answer.
+    event_catalogue_max: int = Field(default=10_000, ge=0, le=1_000_000)
+    event_catalogue_read_seconds: float = Field(default=5, gt=0, le=300)
+    events_max_age_seconds: int = Field(default=1, ge=0, le=300)
+
     wait_seconds: float = Field(default=5, ge=0)
     wait_max_seconds: float = Field(default=30, ge=0, le=300)
     # Without a reply in this time CreateBooking is published once more, as Redis may have lost it.

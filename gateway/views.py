@@ -31,6 +31,7 @@ from common.contracts.statuses import CancelReason
 from common.runtime.web import json_response, read_body
 from gateway.auth import IDENTITY, Identity
 from gateway.bookings import BookingView, Json, of_kind, redacted
+from gateway.catalogue_reader import CATALOGUE
 from gateway.requests import (
     AdminBookingsQuery,
     BookingsQuery,
@@ -82,23 +83,20 @@ def keyed_id(by: OperatorRequest, purpose: str) -> UUID:
 # --- events -----------------------------------------------------------------------------------------------
 
 
-async def list_events(request: web.Request, *, operator: bool = False) -> web.Response:
+async def admin_list_events(request: web.Request) -> web.Response:
     wanted = query(request, EventsQuery)
-    message = ListEvents(after=wanted.cursor, limit=wanted.limit, operator=operator, starts_from=wanted.starts_from)
+    message = ListEvents(after=wanted.cursor, limit=wanted.limit, operator=True, starts_from=wanted.starts_from)
     return page(await call(request, message, "events"))
 
 
-async def admin_list_events(request: web.Request) -> web.Response:
-    return await list_events(request, operator=True)
-
-
-async def get_event(request: web.Request, *, operator: bool = False) -> web.Response:
-    event_id = path_id(request)
-    return _event(await call(request, GetEvent(event_id=event_id, operator=operator), event_id))
-
-
 async def admin_get_event(request: web.Request) -> web.Response:
-    return await get_event(request, operator=True)
+    event_id = path_id(request)
+    return _event(await call(request, GetEvent(event_id=event_id, operator=True), event_id))
+
+
+def _changed_event(request: web.Request, answer: Json, status: int = 200, **headers: str) -> web.Response:
+    request.app[CATALOGUE].note(answer)
+    return _event(answer, status, **headers)
 
 
 def _event(answer: Json, status: int = 200, **headers: str) -> web.Response:
@@ -122,7 +120,7 @@ async def create_event(request: web.Request) -> web.Response:
         event_id=event_id, ticket_types=ticket_types, request=by, **body.model_dump(exclude={"ticket_types"})
     )
     answer = await call(request, message, event_id)
-    return _event(answer, 201, Location=f"/events/{answer['id']}")
+    return _changed_event(request, answer, 201, Location=f"/events/{answer['id']}")
 
 
 async def update_event(request: web.Request) -> web.Response:
@@ -143,7 +141,7 @@ async def update_event(request: web.Request) -> web.Response:
         request=by,
         if_match=if_match(request),
     )
-    return _event(await call(request, message, event_id))
+    return _changed_event(request, await call(request, message, event_id))
 
 
 async def cancel_event(request: web.Request) -> web.Response:
@@ -151,7 +149,7 @@ async def cancel_event(request: web.Request) -> web.Response:
     message = CancelEvent(
         event_id=event_id, request=operator_request(request, event_id), if_match=if_match(request)
     )
-    return _event(await call(request, message, event_id), 202)
+    return _changed_event(request, await call(request, message, event_id), 202)
 
 
 async def retry_refunds(request: web.Request) -> web.Response:

@@ -10,6 +10,13 @@ from typing import Any
 import orjson
 import structlog
 
+_level = logging.NOTSET
+
+
+def logs(level: int) -> bool:
+    """Whether lines of this level are logged. If not, what each request logs need not be put together."""
+    return _level <= level
+
 
 def _json(_: Any, __: str, event: structlog.typing.EventDict) -> bytes:
     return orjson.dumps(event, default=str)
@@ -17,8 +24,9 @@ def _json(_: Any, __: str, event: structlog.typing.EventDict) -> bytes:
 
 def configure(level: str, format: str, process: str, instance: str) -> None:
     """Set up logging for the process; `format` is auto, console or json."""
+    global _level
     console = format == "console" or (format == "auto" and sys.stderr.isatty())
-    number = getattr(logging, level.upper())
+    number = _level = getattr(logging, level.upper())
     rendered: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, _json]
     logger: Callable[..., structlog.typing.WrappedLogger] = structlog.BytesLoggerFactory(sys.stderr.buffer)
     if console:

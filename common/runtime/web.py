@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from logging import DEBUG, INFO
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from common.contracts.errors import HoldfastError
 from common.contracts.ids import new_traceparent
 from common.runtime import health
 from common.runtime.health import HEALTH, Health
+from common.runtime.logs import logs
 from common.runtime.outages import Outage
 from common.runtime.supervisor import SUPERVISOR, Supervisor
 from common.runtime.telemetry import METRICS, Metrics
@@ -63,9 +65,16 @@ def problem(error: HoldfastError, headers: dict[str, str] | None = None) -> web.
     return response
 
 
+class QuietResponse(web.Response):
+    """An answer from memory that reached nobody else and is given very often. Its log line would cost as much as
+    itself: it is counted like every other, and logged at level debug only."""
+
+
 def refuse_encodings(request: web.Request) -> None:
     """Raises UnsupportedMediaType for an encoded body: decompressed, it could be a thousand times as large."""
-    for header in request.headers.getall("Content-Encoding", ()):
+    if hdrs.CONTENT_ENCODING not in request.headers:
+        return
+    for header in request.headers.getall(hdrs.CONTENT_ENCODING):
         if any(coding.strip().lower() not in ("", "identity") for coding in header.split(",")):
             raise errors.UnsupportedMediaType("The body must come without a Content-Encoding, or with identity")
 
@@ -94,8 +103,8 @@ def translate(error: web.HTTPException) -> web.Response:
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer, count and log one request; every error leaves as a problem document."""
     started = time.perf_counter()
-    traceparent = request.headers.get("traceparent", "")
-    request[TRACEPARENT] = traceparent if _TRACEPARENT.fullmatch(traceparent) else new_traceparent()
+    sent = request.headers.get("traceparent")
+    request[TRACEPARENT] = sent if sent and _TRACEPARENT.fullmatch(sent) else new_traceparent()
     failure: dict[str, Any] = {}
     try:
         refuse_encodings(request)
@@ -115,10 +124,11 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     elapsed = time.perf_counter() - started
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "unknown"
-    request.app[METRICS].requests.labels(request.method, route, response.status).inc()
-    request.app[METRICS].request_seconds.labels(route).observe(elapsed)
-    if request.path not in QUIET:
-        log.info(
+    request.app[METRICS].requests.count(request.method, route, response.status, elapsed)
+    quiet = isinstance(response, QuietResponse)
+    if logs(DEBUG if quiet else INFO) and route not in QUIET:
+        log.log(
+            DEBUG if quiet else INFO,
             "request",
             method=request.method,
             route=route,

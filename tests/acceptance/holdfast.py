@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from common.contracts.resources import Event
 from gateway.settings import CLIENT_LIMITS
 from ops.actor import ActorProcess
 from ops.layout import Ports, Scale
@@ -98,7 +99,9 @@ class Holdfast:
         return (await self.client(operator=True).request("POST", "/admin/events", json=body)).ok(201)
 
     async def event_now(self, event: Json) -> Json:
-        return (await self.anybody.request("GET", f"/events/{event['id']}")).ok()
+        """The event as clients see it, and as it is now: the gateway's catalogue may be a moment older."""
+        answer = await self.client(operator=True).request("GET", f"/admin/events/{event['id']}")
+        return Event.model_validate(answer.ok()).model_dump(mode="json")
 
     async def readiness(self) -> dict[str, int]:
         """The status of each process' own /health/ready; 0 when it does not answer."""

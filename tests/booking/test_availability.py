@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import count
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
 from booking.availability import Availability
+from booking.cancellation_rows import CancellationRows, EventCancellation
 from booking.repository import Store
-from common.contracts.messages import EventChanged, GetEvent
+from common.contracts.messages import CancelEvent, EventChanged, GetEvent
 from common.messaging.publisher import Publisher
 from common.runtime.outages import RedisOutage
 from tests.booking.stage import Stage
@@ -129,6 +132,53 @@ async def test_a_gateway_of_the_release_before_gets_it_too(stage: Stage) -> None
     show = await stage.show(10)
     await stage.bus.publish(await stage.give(GetEvent(event_id=show.id)))
     lone = process(stage, LONG_MS)
+    lone.touched([show.id])
+    await lone.run_once()
+    assert await seats_published(stage) == [10]
+
+
+async def listen_for_all(stage: Stage, gateways: int = 1) -> None:
+    """From now on `gateways` gateways keep a catalogue of all events."""
+    for gateway in range(gateways):
+        await stage.redis.set(f"listening:{gateway}", "here")
+        await cast(Any, stage.redis.sadd("listeners:events", gateway))
+
+
+async def test_an_event_that_only_catalogues_listen_for_is_published_more_seldom(stage: Stage) -> None:
+    """And keeps no other event waiting: the pause between two runs is that of the events that sockets follow."""
+    alone, followed = await stage.show(10), await stage.show(20)
+    await listen_for_all(stage)
+    await stage.listen(followed)
+    lone = process(stage, SHORT_MS)
+    lone.touched([alone.id, followed.id])
+    assert await lone.run_once() == SHORT_MS / 1000
+    assert sorted(await seats_published(stage)) == [10, 20]
+    await stage.book(alone.order(3))
+    lone.touched([alone.id, followed.id])
+    assert await lone.run_once() == SHORT_MS / 1000
+    assert sorted(await seats_published(stage)) == [10, 20, 20]  # too soon for the one
+
+    async def published() -> bool:
+        await lone.run_once()
+        return sorted(await seats_published(stage)) == [7, 10, 20, 20]
+
+    await until(published)
+
+
+async def test_a_cancelled_event_that_only_catalogues_listen_for_is_published_without_counting(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its progress is counted over all its bookings, and nobody would see it."""
+    show = await stage.show(10)
+    await stage.call(CancelEvent(event_id=show.id))
+    await listen_for_all(stage)
+
+    async def counts(_: CancellationRows, ids: Iterable[UUID]) -> dict[UUID, EventCancellation]:
+        assert not set(ids)
+        return {}
+
+    monkeypatch.setattr(CancellationRows, "progress", counts)
+    lone = process(stage, SHORT_MS)
     lone.touched([show.id])
     await lone.run_once()
     assert await seats_published(stage) == [10]

@@ -162,6 +162,18 @@ async def test_events_are_listed_by_start_page_by_page(stage: Stage) -> None:
     assert listed == [id for _, id in by_start]
 
 
+async def test_a_gateway_reads_the_versions_of_all_events(stage: Stage) -> None:
+    """They are those of the events themselves, and say that this release publishes each change."""
+    show = await stage.show(10, 5)
+    await stage.book(show.order(3))
+    brief, whole = await stage.call(ListEvents(limit=200, versions_only=True), ListEvents(limit=200))
+    names = ("id", "starts_at", "version")
+    assert brief.result["items"] == [{name: each[name] for name in names} for each in whole.result["items"]]
+    assert [reply.result["published"] for reply in (brief, whole)] == [True, True]
+    (event,) = await stage.call(GetEvent(event_id=show.id))
+    assert event.result["version"] == brief.result["items"][0]["version"]
+
+
 async def test_event_says_how_many_seats_are_left(stage: Stage) -> None:
     show = await stage.show(10, 5)
     await stage.book(show.order(3))

@@ -184,7 +184,7 @@ _ALL: list[m.Message] = [
         created_before=AT,
     ),
     m.GetHistory(booking_id=ID, owner="guest:1"),
-    m.ListEvents(after=(AT, OTHER), limit=20, operator=True, starts_from=AT),
+    m.ListEvents(after=(AT, OTHER), limit=20, operator=True, starts_from=AT, versions_only=True),
     m.GetEvent(event_id=OTHER, operator=True),
     m.PaymentReport(booking_id=ID, payment=PaymentState(**REPORT)),
     m.CreatePaymentIntent(

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from common.contracts.errors import HoldfastError
 from common.contracts.messages import GetBooking, GetEvent, ListEvents
-from gateway import views
+from gateway import event_views, views
+from gateway.catalogue_reader import CatalogueReader
 from ops.redis import RedisServer
 from tests.acceptance.client import Client
 from tests.fuzz.answers import PROBLEM_JSON, check
@@ -41,7 +42,12 @@ async def test_faults_of_the_gateway_are_found(redis_server: RedisServer, monkey
             raise Teapot
         return as_json(foreign) if isinstance(message, GetBooking) else {"items": [], "next": None}
 
-    monkeypatch.setattr(views, "call", faulty)
+    async def no_events(*_: object) -> Any:
+        return {"items": [], "next": None}
+
+    for module in (views, event_views):
+        monkeypatch.setattr(module, "call", faulty)
+    monkeypatch.setattr(CatalogueReader, "_call", no_events)  # for searches
     async with serving(redis_server.url) as gateway:
         url = str(gateway.make_url("")).rstrip("/")
         openapi = await (await gateway.get("/openapi.json")).json()

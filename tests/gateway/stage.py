@@ -175,10 +175,17 @@ async def acting(redis_url: str) -> AsyncIterator[ScriptedBooking]:
 
 @asynccontextmanager
 async def serving(redis_url: str, *, ahead_s: float = 0.0, **overrides: Any) -> AsyncIterator[Client]:
-    """A gateway that listens, and a client of it, without limits unless `overrides` has them. The gateway's own
-    clock is `ahead_s` seconds ahead."""
+    """A gateway that listens, and a client of it, without limits and catalogue unless `overrides` has them.
+    The gateway's own clock is `ahead_s` seconds ahead."""
     limits = {name.lower(): 0 for name in CLIENT_LIMITS}
-    values = {"redis_url": redis_url, "auth_jwt_secret": SECRET, "block_ms": 20, **limits, **overrides}
+    values = {
+        "redis_url": redis_url,
+        "auth_jwt_secret": SECRET,
+        "block_ms": 20,
+        "event_catalogue_max": 0,
+        **limits,
+        **overrides,
+    }
     app = build_app(load(GatewaySettings, **values), lambda: time.time() + ahead_s)
     async with TestClient(TestServer(app)) as client:
         async with asyncio.timeout(10):

@@ -186,12 +186,15 @@ class GetHistory(GetBooking, type="booking.history"):
 
 class ListEvents(Message, type="event.list", stream=BOOKING_QUERIES):
     """Ordered by start, then id. `after` is the last one of the page before. `starts_from`: none that starts
-    earlier; when both are None, events that have not started. `operator`: the reply has OperatorsEvents."""
+    earlier; when both are None, events that have not started. `operator`: the reply has OperatorsEvents.
+    `versions_only`: of each event the reply has only `id`, `starts_at` and `version`; from a booking actor of the
+    release before, the events themselves."""
 
     after: tuple[datetime, UUID] | None = None
     limit: int = Field(ge=1, le=200)
     operator: bool = False
     starts_from: AwareDatetime | None = None
+    versions_only: bool = False
 
 
 class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):

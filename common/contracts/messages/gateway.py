@@ -11,6 +11,9 @@ from pydantic import Field
 from common.contracts.messages.base import NOTIFICATIONS, Message
 from common.contracts.resources import Booking, Event, OperatorsEvent
 
+# The topic of all events' changes: gateways keep their catalogue current by it.
+EVENTS_TOPIC = "events"
+
 
 class Reply(Message, type="reply"):
     """The reply to a call: either `result` or an error's code, detail and extra."""
@@ -38,7 +41,7 @@ class EventChanged(Message, type="event.changed", stream=NOTIFICATIONS):
     operators: OperatorsEvent | None = None
 
     def topics(self) -> tuple[str, ...]:
-        return (f"event:{self.event.id}",)
+        return f"event:{self.event.id}", EVENTS_TOPIC
 
 
 class QueueMoved(Message, type="queue.moved", stream=NOTIFICATIONS):
