@@ -90,7 +90,7 @@ class EventsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    limit: int = Field(default=50, ge=1, le=200)
+    limit: int = Field(default=50, ge=1, le=200, description="How many events the page has at most")
     sort: Sort = Field(
         default="starts_at",
         description="`starts_at`: the earliest first; `-starts_at`: the latest first; `name`: by name, without "
@@ -98,8 +98,8 @@ class EventsQuery(BaseModel):
     )
     cursor: Annotated[
         tuple[Any, UUID] | None,
-        WithJsonSchema({"type": "string", "description": "`next_cursor` of the page before, in the same order"}),
-    ] = None
+        WithJsonSchema({"type": "string"}),
+    ] = Field(default=None, description="`next_cursor` of the page before, in the same order")
     starts_from: Time | None = Field(
         default=None,
         alias="from",
