@@ -247,12 +247,13 @@ def moved(old: Payment, new: Payment, now: datetime) -> Payment:
 
 
 def _visible(payment: Payment) -> tuple[object, ...]:
-    return (*_FACTS(payment), *[refund.visible for refund in payment.refunds])
+    disputes = [dispute.shown for dispute in payment.disputes]  # without the time of the snapshot
+    return (*_FACTS(payment), disputes, *[refund.visible for refund in payment.refunds])
 
 
 _FACTS = attrgetter(
     "status", "intent_id", "client_secret", "currency", "amount_captured", "amount_refunded", "last_error",
-    "failed_attempts", "last_attempt_at", "disputes",
+    "failed_attempts", "last_attempt_at",
 )  # fmt: skip
 
 

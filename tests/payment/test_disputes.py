@@ -110,6 +110,14 @@ async def test_a_sync_applies_all_disputes(stage: Stage) -> None:
     assert await stage.do(of.sync) == [report]
 
 
+async def test_a_newer_snapshot_that_shows_the_same_is_no_change(stage: Stage) -> None:
+    """Whichever second it is of: else each check of a disputed payment would be reported."""
+    of, _ = await disputed_twice(stage)
+    (report,) = await stage.do(of.sync)
+    await stage.rows("UPDATE disputes SET seen_at = seen_at - interval '5 s'")
+    assert await stage.do(of.sync) == [report]
+
+
 async def test_each_change_of_a_dispute_is_reported(stage: Stage) -> None:
     """Also a change of one dispute that does not change whether the payment is disputed."""
     of = booking()
