@@ -25,8 +25,8 @@ from common.postgres.sql import as_json, assignments, columns, recordset, revisi
 
 # Columns that have an older name than their field; and by column, its field.
 OLDER = {"retry_at": "settle_after", "retry_count": "settle_attempts"}
-FIELDS = {OLDER.get(field, field): field for field in columns(Booking, "revision")}
-BOOKING_COLUMNS = dict(zip(FIELDS, columns(Booking, "revision").values(), strict=True))
+BOOKING_COLUMNS = columns(Booking, "revision", older=OLDER)
+FIELDS = dict(zip(BOOKING_COLUMNS, columns(Booking, "revision"), strict=True))
 # The columns that are written for a new booking; the others get their defaults.
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",

@@ -69,8 +69,8 @@ def _key(kind: str, of: str) -> str:
 def recounted(pause: str, after: str) -> str:
     """Parts of a statement: they count anew the bookings of `written` whose `counted` has changed, after the rows
     of `after` have been locked. A seat sold to late money counts, whatever the limit. `pause`: for how many seconds
-    the owner of a hold that was left to expire may not book; after each further one twice as long, until one is
-    paid."""
+    the owner of a hold that was left to expire may not book (a payment that failed is no reason to let it wait);
+    after each further one twice as long, until one is paid."""
     return f"""recounted AS (
     SELECT key, (array_agg(event_id))[1] AS event_id, sum(seats) AS seats, sum(holds) AS holds,
         sum(lapsed) AS lapsed, bool_or(paid) AS paid, max(updated_at) AS at

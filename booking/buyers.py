@@ -12,10 +12,9 @@ from math import ceil
 from typing import NamedTuple
 from uuid import UUID
 
-from booking.state import CONFIRMED, FAILED, PENDING, Booking, Event
+from booking.state import CONFIRMED, PENDING, Booking, Event
 from common.contracts import errors
 from common.contracts.messages import CreateBooking
-from common.contracts.statuses import Reason
 
 # What stands for "no limit" in a row, so that it can be compared like any limit.
 UNLIMITED = 2**31 - 1
@@ -97,11 +96,6 @@ def counts_as(booking: Booking) -> int | None:
     return PAID if booking.status is CONFIRMED else NOT_COUNTED
 
 
-def was_left_to_expire(booking: Booking) -> bool:
-    """Whether the hold ended without any attempt to pay. A payment that failed is no reason to let a buyer wait."""
-    return booking.reason == Reason.HOLD_EXPIRED and not booking.attempts
-
-
 class Buyers:
     """What the buyers of a batch have taken, and what its bookings add to that one after the other."""
 
@@ -146,7 +140,7 @@ class Buyers:
 
     def _bounds(self, booking: Booking, event: Event) -> Iterable[BuyerBound]:
         """What this booking adds to its buyers' rows; nothing if it is not counted."""
-        if booking.counted is None or booking.status is FAILED:
+        if booking.counted is None:
             return
         policy, at = self._policy, booking.created_at
         seats = sum([item.quantity for item in booking.items])

@@ -91,10 +91,8 @@ class FairShare:
     def keys(self, booking: Booking) -> Iterator[tuple[str, float]]:
         """Whose calls those of `booking` are, each with the multiple of an owner's share that it has."""
         yield f"owner {booking.owner}", 1
-        # A column of the buyers' limits; bookings from before it have no address.
-        address = booking.address
-        if address is not None and self._share.per_address:
-            yield f"address {address}", self._share.per_address
+        if booking.address is not None and self._share.per_address:
+            yield f"address {booking.address}", self._share.per_address
 
     def left(self, key: str, times: float) -> float:
         """How many calls are left of the share."""

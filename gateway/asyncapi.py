@@ -51,7 +51,7 @@ SENDS: Mapping[str, tuple[str, type[BaseModel]]] = {
         BookingMessage,
     ),
     "event_changed": ("An event that was subscribed to has changed", EventMessage),
-    "queue_moved": ("The place of a waiting booking in the queue in front of Stripe has fallen", QueueMessage),
+    "queue_moved": ("The queue position of a waiting booking in front of Stripe has fallen", QueueMessage),
 }
 
 

@@ -13,7 +13,7 @@ from gateway.event_queries import (
     LATEST_FIRST,
     ORDERED_CHARACTERS,
     EventsQuery,
-    Place,
+    ListPosition,
     cursor_behind,
     folded,
     microseconds,
@@ -48,10 +48,10 @@ class CatalogueEvent:
     def on_sale(self, now: int) -> bool:
         return self.sold and self.sales_start <= now < self.sales_end
 
-    def place(self, sort: str) -> Place:
+    def position(self, sort: str) -> ListPosition:
         if sort == BY_NAME:
-            return Place(self.name[:ORDERED_CHARACTERS], self.id)
-        return Place(-self.starts if sort == LATEST_FIRST else self.starts, self.id)
+            return ListPosition(self.name[:ORDERED_CHARACTERS], self.id)
+        return ListPosition(-self.starts if sort == LATEST_FIRST else self.starts, self.id)
 
     @property
     def terms(self) -> tuple[Any, ...]:
@@ -67,7 +67,7 @@ class Catalogue:
         self._max_age_s = max_age_s
         self._events: dict[str, CatalogueEvent] = {}
         # The places of all events by order, and all times at which pages change; made when they are needed.
-        self._orders: dict[str, list[Place]] = {}
+        self._orders: dict[str, list[ListPosition]] = {}
         self._times: list[int] | None = None
         # Pages by the request's target, their bytes, and until when they are valid.
         self._pages: dict[str, SharedAnswer] = {}
@@ -152,12 +152,12 @@ class Catalogue:
         return page_of(shown, following, self._max_age_s)
 
     def _matching(self, query: EventsQuery, now: int) -> Iterator[CatalogueEvent]:
-        place, sought = query.place, query.sought
+        position, sought = query.position, query.sought
         earliest, latest = _bounds(query, now)
         order = self._order(query.sort)
-        at = 0 if place is None else bisect_right(order, place)
+        at = 0 if position is None else bisect_right(order, position)
         if query.sort == EARLIEST_FIRST:
-            at = max(at, bisect_left(order, Place(earliest, "")))
+            at = max(at, bisect_left(order, ListPosition(earliest, "")))
         for number in range(at, len(order)):
             event = self._events[order[number].id]
             if not earliest <= event.starts < latest:
@@ -167,9 +167,9 @@ class Catalogue:
             if sought in event.name and query.on_sale in (None, event.on_sale(now)):
                 yield event
 
-    def _order(self, sort: str) -> list[Place]:
+    def _order(self, sort: str) -> list[ListPosition]:
         if (known := self._orders.get(sort)) is None:
-            known = self._orders[sort] = sorted(event.place(sort) for event in self._events.values())
+            known = self._orders[sort] = sorted(event.position(sort) for event in self._events.values())
         return known
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
-import orjson
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -22,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from common.contracts.resources import NAME_MAX
+from gateway.requests import decode_cursor, encode_cursor
 from gateway.values import Id, Time
 
 Sort = Literal["starts_at", "-starts_at", "name"]
@@ -48,9 +47,9 @@ def microseconds(time: datetime) -> int:
     return (time - EPOCH) // MICROSECOND
 
 
-class Place(NamedTuple):
-    """A place in the order of a list: what it is ordered by, and the id for events that are equal in that. Events
-    that are added or removed do not move it."""
+class ListPosition(NamedTuple):
+    """Where a page begins in the order of a list: what it is ordered by, and the id for events that are equal in
+    that. Events that are added or removed do not move it."""
 
     key: int | str
     id: str
@@ -66,17 +65,13 @@ _CURSORS: dict[str, TypeAdapter[Any]] = {
 
 def _decoded(cursor: str, sort: str) -> tuple[Any, UUID]:
     """What `cursor` says: a time or the beginning of a name, and an id. Raises ValueError."""
-    if len(cursor) > CURSOR_MAX:
-        raise ValueError
-    raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    *_, key, id = _CURSORS[sort].validate_json(raw)
+    *_, key, id = decode_cursor(cursor, _CURSORS[sort], CURSOR_MAX)
     return key, id
 
 
 def cursor_behind(sort: str, key: str, id: str) -> str:
     """The cursor of what follows; `key`: the start (RFC 3339) or the folded beginning of the name."""
-    position = [key, id] if sort == EARLIEST_FIRST else [sort, key, id]
-    return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
+    return encode_cursor([key, id] if sort == EARLIEST_FIRST else [sort, key, id])
 
 
 def _true_or_false(value: Any) -> Any:
@@ -146,12 +141,12 @@ class EventsQuery(BaseModel):
         return (self.sort, self.starts_before, self.q, self.on_sale) == (EARLIEST_FIRST, None, None, None)
 
     @property
-    def place(self) -> Place | None:
-        """The place after which the page begins."""
+    def position(self) -> ListPosition | None:
+        """The position after which the page begins."""
         if self.cursor is None:
             return None
         key, id = self.cursor
         if self.sort == BY_NAME:
-            return Place(key, str(id))
+            return ListPosition(key, str(id))
         at = microseconds(key)
-        return Place(-at if self.sort == LATEST_FIRST else at, str(id))
+        return ListPosition(-at if self.sort == LATEST_FIRST else at, str(id))

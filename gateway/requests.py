@@ -35,6 +35,7 @@ WAIT = re.compile(r"wait=(\d{1,9})")
 CURSOR_MAX = 256  # characters: ours have about 100
 
 M = TypeVar("M", bound=BaseModel)
+P = TypeVar("P")
 
 
 def invalid(error: ValidationError, where: str) -> HoldfastError:
@@ -85,19 +86,23 @@ def encode_cursor(position: list[Any]) -> str:
 _POSITION: TypeAdapter[tuple[datetime, UUID]] = TypeAdapter(tuple[Time, Id])
 
 
-def _decode_cursor(cursor: str) -> tuple[datetime, UUID]:
+def decode_cursor(cursor: str, kind: TypeAdapter[P], characters_max: int = CURSOR_MAX) -> P:
+    """The position that `encode_cursor` has made a cursor of. Raises ValueError."""
+    if len(cursor) > characters_max:
+        raise ValueError
+    return kind.validate_json(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+
+
+def _position(cursor: str) -> tuple[datetime, UUID]:
     try:
-        if len(cursor) > CURSOR_MAX:
-            raise ValueError
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return _POSITION.validate_json(raw)
+        return decode_cursor(cursor, _POSITION)
     except ValueError:
         raise ValueError("not a cursor of this interface") from None
 
 
 Cursor = Annotated[
     tuple[datetime, UUID],
-    BeforeValidator(_decode_cursor),
+    BeforeValidator(_position),
     WithJsonSchema({"type": "string"}),
 ]
 
@@ -109,7 +114,7 @@ class PageQuery(BaseModel):
     cursor: Cursor | None = Field(default=None, description="`next_cursor` of the page before")
 
 
-class EventsQuery(PageQuery):
+class AdminEventsQuery(PageQuery):
     starts_from: Time | None = Field(
         default=None,
         alias="from",

@@ -121,7 +121,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/admin/events", views.admin_list_events, "List events with their held and sold seats", "admin",
-        Access.OPERATOR, mailboxes=READS, query=requests.EventsQuery,
+        Access.OPERATOR, mailboxes=READS, query=requests.AdminEventsQuery,
         answers={200: schemas.page_of(OperatorsEvent)},
     ),
     Route(

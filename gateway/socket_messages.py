@@ -72,7 +72,7 @@ class SnapshotMessage(Resource):
 
 
 class QueueMessage(Resource):
-    """The place in the queue in front of Stripe of a booking of the owner's that waits for its intent."""
+    """The queue position in front of Stripe of a booking of the owner's that waits for its intent."""
 
     type: Literal["queue"]
     booking_id: UUID = Field(description="The booking")

@@ -34,8 +34,8 @@ from gateway.bookings import BookingView, Json, of_kind, redacted
 from gateway.catalogue_reader import CATALOGUE
 from gateway.requests import (
     AdminBookingsQuery,
+    AdminEventsQuery,
     BookingsQuery,
-    EventsQuery,
     encode_cursor,
     idempotency_key,
     if_match,
@@ -84,7 +84,7 @@ def keyed_id(by: OperatorRequest, purpose: str) -> UUID:
 
 
 async def admin_list_events(request: web.Request) -> web.Response:
-    wanted = query(request, EventsQuery)
+    wanted = query(request, AdminEventsQuery)
     message = ListEvents(after=wanted.cursor, limit=wanted.limit, operator=True, starts_from=wanted.starts_from)
     return page(await call(request, message, "events"))
 

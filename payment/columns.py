@@ -20,7 +20,7 @@ _FIELDS = {column: field for field, column in _COLUMNS.items()}
 
 def columns(row: type, *without: str) -> dict[str, str]:
     """Column and type of each field of `row`, in their order, except `without`."""
-    return {_COLUMNS.get(field, field): kind for field, kind in sql.columns(row, *without).items()}
+    return sql.columns(row, *without, older=_COLUMNS)
 
 
 def fields(columns: Iterable[str]) -> tuple[str, ...]:

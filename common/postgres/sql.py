@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 from uuid import UUID
 
@@ -15,10 +15,15 @@ from common.contracts.resources import plain
 # The first that matches: a bool is also an int, and a StrEnum also a str. An int is a bigint in Postgres.
 _KINDS = {UUID: "uuid", bool: "bool", int: "bigint", str: "varchar", datetime: "timestamptz"}
 
+# No column has an older name than its field.
+NONE_OLDER: Mapping[str, str] = MappingProxyType({})
 
-def columns(row: type, *without: str) -> dict[str, str]:
-    """Column and type of each field of `row`, in their order, except `without`. A column has its field's name."""
-    return {name: _kind(hint) for name, hint in get_type_hints(row).items() if name not in without}
+
+def columns(row: type, *without: str, older: Mapping[str, str] = NONE_OLDER) -> dict[str, str]:
+    """Column and type of each field of `row`, in their order, except `without`. A column has its field's name, or
+    the one that `older` says."""
+    hints = get_type_hints(row).items()
+    return {older.get(name, name): _kind(hint) for name, hint in hints if name not in without}
 
 
 def _kind(hint: Any) -> str:
