@@ -46,7 +46,7 @@ def added(number: int) -> str:
         SELECT {_key("owner", "new.owner")} AS key, {SEATS} AS seats, created_at
         FROM new JOIN written USING (id) WHERE counted IS NOT NULL AND status <> 'failed'
         UNION ALL
-        SELECT {_key("address", "new.address")}, 0, created_at
+        SELECT {_key("address", "new.address")}, {SEATS}, created_at
         FROM new JOIN written USING (id) WHERE counted IS NOT NULL AND status <> 'failed' AND address IS NOT NULL
     ) each GROUP BY key
 ), buyers_counted AS (
@@ -80,7 +80,7 @@ def recounted(pause: str, after: str) -> str:
             ((status, reason, attempts) = ('cancelled', 'hold_expired', 0) IS TRUE)::int AS lapsed
         FROM written WHERE counted <> counted_before
         UNION ALL
-        SELECT {_key("address", "address")}, event_id, updated_at, false, 0, {_HOLDS}, 0
+        SELECT {_key("address", "address")}, event_id, updated_at, false, {SEATS} * ({_HOLDS}), {_HOLDS}, 0
         FROM written WHERE counted <> counted_before AND address IS NOT NULL
     ) each WHERE (SELECT count(*) FROM {after}) >= 0 GROUP BY key
 ), buyers_counted AS (
@@ -112,17 +112,20 @@ LOAD = "SELECT key, seats, holds, paused_until FROM buyers WHERE key = ANY($1::v
 # Addresses are forgotten: bookings from before $1 no longer have one, nor count for one. Pending ones keep theirs.
 FORGET_ADDRESSES = f"""
 WITH old AS (
-    SELECT id, {_key("address", "address")} AS key, (counted = {OPEN_HOLD})::int AS hold FROM bookings
+    SELECT id, {_key("address", "address")} AS key, (counted = {OPEN_HOLD})::int AS hold, {SEATS} AS seats
+    FROM bookings
     WHERE address IS NOT NULL AND created_at < $1 AND status <> 'pending'
     ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 ), forgotten AS (
     UPDATE bookings b SET address = NULL FROM old WHERE b.id = old.id
 ), less AS (
-    SELECT b.key, holds_less FROM buyers b
-    JOIN (SELECT key, coalesce(sum(hold), 0) AS holds_less FROM old GROUP BY key) o ON o.key = b.key
-    ORDER BY b.key FOR NO KEY UPDATE OF b
+    SELECT b.key, holds_less, seats_less FROM buyers b JOIN (
+        SELECT key, coalesce(sum(hold), 0) AS holds_less, coalesce(sum(hold * seats), 0) AS seats_less
+        FROM old GROUP BY key
+    ) o ON o.key = b.key ORDER BY b.key FOR NO KEY UPDATE OF b
 ), counted AS (
-    UPDATE buyers b SET holds = b.holds - less.holds_less FROM less WHERE b.key = less.key RETURNING b.key
+    UPDATE buyers b SET holds = b.holds - less.holds_less, seats = b.seats - less.seats_less
+    FROM less WHERE b.key = less.key RETURNING b.key
 ) SELECT (SELECT count(*) FROM old) AS forgotten, (SELECT array_agg(key) FROM counted) AS keys
 """
 DELETE = "DELETE FROM buyers WHERE key = ANY($1::varchar[]) AND holds = 0"

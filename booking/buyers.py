@@ -28,17 +28,23 @@ NOT_COUNTED, OPEN_HOLD, PAID = 0, 1, 2
 
 class BuyerPolicy(NamedTuple):
     """What one buyer may have of one event: `seats` of an owner, open and sold together, if the event itself sets
-    no `max_per_owner`; open holds of an owner, and of the guests of one address together. 0: no limit. After a hold
-    that was left to expire its owner may not book for `pause`, after each further one for twice as long."""
+    no `max_per_owner`; open holds of an owner; open holds, and the seats of these, of the guests of one address. 0:
+    no limit. After a hold that was left to expire its owner may not book for `pause`, after each further one for
+    twice as long."""
 
     seats: int = 0
     owner_holds: int = 0
     address_holds: int = 0
+    address_seats: int = 0
     pause: timedelta = timedelta()
 
     def counts(self, event: Event) -> bool:
         """Whether bookings of `event` are counted."""
-        return bool(event.max_per_owner or self.seats or self.owner_holds or self.address_holds)
+        return bool(event.max_per_owner or self.seats or self.owner_holds or self.counts_addresses)
+
+    @property
+    def counts_addresses(self) -> bool:
+        return bool(self.address_holds or self.address_seats)
 
 
 class Taken(NamedTuple):
@@ -51,7 +57,7 @@ class Taken(NamedTuple):
 
 class BuyerBound(NamedTuple):
     """What new bookings add to the row of a buyer, and what it may not exceed then. `address`: the buyer is the
-    guests of an address, of whom only holds are counted. `at`: when the bookings are made."""
+    guests of an address, of whom only open holds and their seats are counted. `at`: when the bookings are made."""
 
     key: str
     event_id: UUID
@@ -109,7 +115,7 @@ class Buyers:
         """`address` and `counted` of a new booking for `request`."""
         if not self._policy.counts(event):
             return None, None
-        return request.address if self._policy.address_holds else None, OPEN_HOLD
+        return request.address if self._policy.counts_addresses else None, OPEN_HOLD
 
     @property
     def bounds(self) -> list[BuyerBound]:
@@ -127,9 +133,9 @@ class Buyers:
             if taken.paused_until is not None and now < taken.paused_until:
                 wait = ceil((taken.paused_until - now).total_seconds())
                 return errors.BookingPaused(retry_after=wait)
-            if seats > bound.seats_max:
+            if seats > bound.seats_max and not bound.address:
                 return errors.OwnerLimitReached(max_per_owner=bound.seats_max)
-            if holds > bound.holds_max:
+            if seats > bound.seats_max or holds > bound.holds_max:
                 return errors.TooManyHolds(retry_after=HOLDS_RETRY_SECONDS)
         return None
 
@@ -148,5 +154,10 @@ class Buyers:
         holds_max = policy.owner_holds or UNLIMITED
         yield BuyerBound(owner_key(event.id, booking.owner), event.id, False, at, seats, 1, seats_max, holds_max)
         if booking.address is not None:
+            # One guest alone may have as many seats as an owner.
+            most = policy.address_seats or UNLIMITED
+            seats_max = most if seats_max == UNLIMITED else max(most, seats_max)
             holds_max = policy.address_holds or UNLIMITED
-            yield BuyerBound(address_key(event.id, booking.address), event.id, True, at, 0, 1, UNLIMITED, holds_max)
+            yield BuyerBound(
+                address_key(event.id, booking.address), event.id, True, at, seats, 1, seats_max, holds_max
+            )

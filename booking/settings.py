@@ -32,10 +32,12 @@ class BookingSettings(ActorSettings):
     hold_extension_seconds: int = Field(default=600, ge=0, le=86_400)
     grace_seconds: int = Field(default=300, ge=1, le=86_400)
     # How many seats of an event one owner may have, where the event sets no max_per_owner, and how many of its
-    # bookings may wait to be paid: of an owner, and of the guests of one address together. 0: no limit.
+    # bookings may wait to be paid: of an owner, and of the guests of one address together; and how many seats these
+    # guests' bookings may have meanwhile. 0: no limit.
     seats_per_owner: int = Field(default=20, ge=0, le=1_000_000)
     holds_per_owner: int = Field(default=5, ge=0, le=1_000_000)
     holds_per_address: int = Field(default=50, ge=0, le=1_000_000)
+    seats_per_address: int = Field(default=100, ge=0, le=1_000_000)
     # For how long an owner may not book after a hold that was left to expire; twice as long after each further one.
     hold_pause_seconds: int = Field(default=30, ge=0, le=3600)
     # After how many days addresses of guests are forgotten.
@@ -62,6 +64,7 @@ class BookingSettings(ActorSettings):
             seats=self.seats_per_owner,
             owner_holds=self.holds_per_owner,
             address_holds=self.holds_per_address,
+            address_seats=self.seats_per_address,
             pause=timedelta(seconds=self.hold_pause_seconds),
         )
 

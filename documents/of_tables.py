@@ -89,7 +89,7 @@ COLUMNS = {
     "is of the release before, or there were no limits",
     "booking.buyers.key": "The event's id, `owner` or `address`, and the subject or the hash of the address",
     "booking.buyers.event_id": "Its event",
-    "booking.buyers.seats": "The seats of its pending and confirmed bookings; of an address always 0",
+    "booking.buyers.seats": "The seats of its pending and confirmed bookings; of an address those of its `holds`",
     "booking.buyers.holds": "Its pending bookings, and confirmed ones without a price",
     "booking.buyers.seats_max": "The limit of `seats` by which its last booking was made",
     "booking.buyers.holds_max": "The limit of `holds` by which its last booking was made",

@@ -36,6 +36,7 @@ SETTINGS = {
     "SEATS_PER_OWNER": "",
     "HOLDS_PER_OWNER": "",
     "HOLDS_PER_ADDRESS": "",
+    "SEATS_PER_ADDRESS": "",
     "HOLD_PAUSE_SECONDS": "",
     "STRIPE_REQUESTS_PER_SECOND": "100",
     **dict.fromkeys(CLIENT_LIMITS, ""),

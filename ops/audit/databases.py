@@ -66,16 +66,19 @@ FULL JOIN (
 """
 # Each buyer with what its bookings are counted as. A booking without `counted` is none of theirs.
 BUYERS = """
+WITH booked AS (
+    SELECT *, (SELECT sum((item->>'quantity')::int) FROM jsonb_array_elements(items) AS item) AS seats
+    FROM bookings WHERE counted IS NOT NULL AND {part}
+)
 SELECT coalesce(b.key, c.key) AS key, coalesce(b.seats, 0) AS seats, coalesce(b.holds, 0) AS holds,
     coalesce(c.seats, 0)::bigint AS booked_seats, coalesce(c.holds, 0)::bigint AS booked_holds
 FROM (SELECT * FROM buyers WHERE {part}) b
 FULL JOIN (
     SELECT key, sum(seats) AS seats, sum(hold) AS holds FROM (
-        SELECT event_id || ':owner:' || owner AS key, (counted = 1)::int AS hold, CASE WHEN counted > 0
-            THEN (SELECT sum((item->>'quantity')::int) FROM jsonb_array_elements(items) AS item) ELSE 0 END AS seats
-        FROM bookings WHERE counted IS NOT NULL AND {part}
-        UNION ALL SELECT event_id || ':address:' || address, (counted = 1)::int, 0
-        FROM bookings WHERE counted IS NOT NULL AND address IS NOT NULL AND {part}
+        SELECT event_id || ':owner:' || owner AS key, (counted = 1)::int AS hold,
+            (counted > 0)::int * seats AS seats FROM booked
+        UNION ALL SELECT event_id || ':address:' || address, (counted = 1)::int, (counted = 1)::int * seats
+        FROM booked WHERE address IS NOT NULL
     ) each GROUP BY key
 ) c ON c.key = b.key
 """

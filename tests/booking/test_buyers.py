@@ -25,7 +25,7 @@ from tests.booking.stage import TABLES, TERMS, Show, Stage, delivery, of, report
 from tests.servers import empty
 
 PAUSE = timedelta(seconds=30)
-POLICY = BuyerPolicy(seats=6, owner_holds=2, address_holds=3, pause=PAUSE)
+POLICY = BuyerPolicy(seats=6, owner_holds=2, address_holds=3, address_seats=8, pause=PAUSE)
 DECLINED = PaymentError(code="card_declined")
 OVER = TERMS.hold + timedelta(seconds=5)
 
@@ -100,6 +100,23 @@ async def test_guests_of_one_address_share_its_holds(stage: Stage) -> None:
     assert found == [None, None, None, "too_many_holds"]
     elsewhere = [guest(show, "guest_5", "a2"), guest(other, "guest_6"), show.order(owner="a customer with a name")]
     assert await errors(stage, *elsewhere) == [None, None, None]
+
+
+async def test_guests_of_one_address_share_the_seats_of_its_holds_until_they_pay(stage: Stage) -> None:
+    """An address has few holds, but each may have as many seats as the event allows in a booking."""
+    show = await stage.show(100)
+    paid, _ = await stage.book(guest(show, "guest_1", quantity=4), guest(show, "guest_2", quantity=4))
+    assert await errors(stage, guest(show, "guest_3")) == ["too_many_holds"]
+    await stage.apply(report(paid, IntentStatus.SUCCEEDED, 2))
+    (row,) = await stage.rows("SELECT seats, holds FROM buyers WHERE key LIKE '%:address:a1'")
+    assert tuple(row) == (4, 1)
+    assert await errors(stage, guest(show, "guest_3", quantity=4)) == [None]
+
+
+async def test_an_address_may_have_what_the_event_allows_one_owner(stage: Stage) -> None:
+    show = await stage.show(100, max_per_owner=10)
+    assert await errors(stage, guest(show, "guest_1", quantity=10)) == [None]
+    assert await errors(stage, guest(show, "guest_2")) == ["too_many_holds"]
 
 
 async def test_free_seats_stay_open_holds(stage: Stage) -> None:

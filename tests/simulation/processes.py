@@ -70,6 +70,7 @@ BOOKING_SETTINGS = BookingSettings(
     seats_per_owner=16,
     holds_per_owner=8,
     holds_per_address=5,
+    seats_per_address=16,
     # So little that an owner who books and cancels in a loop asks for more.
     owner_stripe_calls=3,
     owner_stripe_call_seconds=20.0,
