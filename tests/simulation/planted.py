@@ -377,35 +377,6 @@ HARMLESS: dict[str, Callable[[], None]] = {the_machine_is_slow.__name__: the_mac
 # the simulation that found both in the product.
 RARE = frozenset({"refund_made_good_by_an_earlier_one", "refunds_before_the_payment"})
 
-# A seed that shows the mistake, played first. When schedules have changed since, another seed may show it instead.
-SHOWN_BY = {
-    "acknowledge_before_commit": 3,
-    "notifications_published_once": 5,
-    "release_twice": 3,
-    "refund_key_changes": 9,
-    "amount_not_compared": 6,
-    "currency_not_compared": 31,
-    "refunds_not_retried": 3,
-    "webhooks_in_a_cache": 3,
-    "cursor_in_our_own_time": 15,
-    "cursor_passes_over_what_is_not_listed_yet": 60,
-    "disputes_in_one_field": 5,
-    "unknown_types_are_dead_lettered": 11,
-    "begun_events_are_sold": 6,
-    "an_equal_decline_gives_no_time": 5,
-    "a_decline_moves_the_last_moment": 1,
-    "acts_by_its_own_clock": 5,
-    "a_refusal_is_final": 22,
-    "all_that_is_left_is_an_amount": 14,
-    "same_key_after_a_refusal": 2,
-    "a_waiting_refund_stays": 2,
-    "orphan_money_dropped": 36,
-    "revision_not_checked": 1,
-    "terms_token_not_checked": 6,
-    "events_move_what_was_remembered": 21,
-    "shares_without_end": 9,
-}
-
 # Without its lure a mistake shows in few schedules; with it, in one of the first.
 LURES: dict[str, Lure] = {
     "shares_without_end": Lure(loops=1.0),

@@ -8,12 +8,12 @@ import pytest
 
 from ops.postgres import Postgres
 from tests.simulation.faults import Fault, Point
-from tests.simulation.planted import PLANTED, RARE, SHOWN_BY
+from tests.simulation.planted import PLANTED, RARE
 from tests.simulation.regressions import REGRESSIONS
 from tests.simulation.run import Result, Results, Runner, make_databases
+from tests.simulation.seeds import COVERING, SHOWN_BY
 
-# Together they reach every fault, point and end.
-SEEDS = sorted({3, 5, 9, 11, 21, *REGRESSIONS})
+SEEDS = sorted({*COVERING, *REGRESSIONS})
 # How many seeds are tried, until one shows the mistake.
 PLANTED_SEEDS_MAX = 150
 # With the third one a standby takes over from a database. With the last one Stripe is unavailable for a while, and
