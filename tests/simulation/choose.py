@@ -28,6 +28,10 @@ async def results(urls: list[tuple[str, str]], planted: str, seeds: Iterable[int
     return found
 
 
+async def failures(urls: list[tuple[str, str]], planted: str, seeds: Iterable[int]) -> list[Result]:
+    return [each for each in await results(urls, planted, seeds) if each.violations]
+
+
 def covering(played: Iterable[Result]) -> list[int]:
     """Few seeds that reach, in little time, every fault, point and end that all of these reach."""
     reached = {
@@ -67,13 +71,12 @@ async def choose(seeds: int, workers: int) -> None:
         console.print(f"every fault, point and end: {cover}")
         shown_by = {}
         for mistake in [each for each in PLANTED if each not in RARE]:
-            failed = [each for each in await results(urls, mistake, range(1, seeds + 1)) if each.violations]
-            if failed:
-                soonest = min(failed, key=lambda each: each.seconds)
-                shown_by[mistake] = soonest.seed
-                console.print(f"{mistake}: {soonest.seed}, after {soonest.seconds:.1f} s")
-            else:
-                console.print(f"{mistake}: by none of {seeds} seeds")
+            first = 1
+            while not (failed := await failures(urls, mistake, range(first, first + seeds))):
+                first += seeds
+            soonest = min(failed, key=lambda each: each.seconds)
+            shown_by[mistake] = soonest.seed
+            console.print(f"{mistake}: {soonest.seed}, after {soonest.seconds:.1f} s")
     SEEDS_FILE.write_text(text(cover, shown_by))
 
 
