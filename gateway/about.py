@@ -17,7 +17,8 @@ PAY = (
 )
 CANCEL = (
     "Customers may cancel a booking that is not paid, and one that is paid until the event's `cancel_until`; "
-    "operators always. What was paid goes back: 202 while Stripe has not answered yet."
+    "operators with the scope `holdfast:box-office` may cancel any, always. What was paid goes back: 202 while "
+    "Stripe has not answered yet."
 )
 CHANGE = "Only the members that are sent change. Bookings keep the prices at which they were made."
 CANCEL_EVENT = (

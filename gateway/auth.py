@@ -18,13 +18,13 @@ import orjson
 import structlog
 from aiohttp import web
 
-from common.contracts.errors import Unauthorized, Unavailable
+from common.contracts.errors import Forbidden, Unauthorized, Unavailable
 from common.contracts.ids import uuid7
+from common.contracts.scopes import Scope, allowed_by
 from common.runtime.single_flight import SingleFlight
 from gateway.schemas import GuestToken
 from gateway.settings import GatewaySettings
 
-OPERATOR_SCOPE = "holdfast:operator"
 SUBJECT_MAX = 255  # as in OpenID Connect: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
 GUEST = "guest_"
 # An identity provider's clock may differ from ours by this much: more than servers that synchronise theirs differ.
@@ -45,10 +45,10 @@ _HS256.prepare_key = cache(_HS256.prepare_key)  # type: ignore[method-assign]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The subject that a token stands for, and what it may do. `expires_at` is in Unix seconds."""
+    """The subject that a token stands for, and what it may do beyond its own. `expires_at` is in Unix seconds."""
 
     subject: str
-    operator: bool
+    scopes: frozenset[Scope]
     expires_at: float
 
     @property
@@ -57,9 +57,19 @@ class Identity:
         return self.subject.startswith(GUEST)
 
     @property
+    def operator(self) -> bool:
+        """Whether it has any scope of ours. Each of them allows to read all that operators see."""
+        return bool(self.scopes)
+
+    @property
     def owner(self) -> str | None:
         """The owner whose bookings this subject may see: itself; None for an operator, who may see all."""
         return None if self.operator else self.subject
+
+    def require(self, scope: Scope) -> None:
+        """Raises Forbidden, which names `scope`, unless the token allows it."""
+        if scope not in self.scopes:
+            raise Forbidden(f"The token lacks the scope {scope}", scope=scope.value)
 
 
 IDENTITY = web.RequestKey("identity", Identity)
@@ -209,7 +219,7 @@ def _identity(claims: dict[str, Any]) -> Identity:
     scope = claims.get("scope")
     # Scopes are separated by spaces alone: https://www.rfc-editor.org/rfc/rfc6749#section-3.3.
     scopes = scope.split(" ") if isinstance(scope, str) else ()
-    return Identity(subject, OPERATOR_SCOPE in scopes, _seconds(claims["exp"]))
+    return Identity(subject, allowed_by(scopes), _seconds(claims["exp"]))
 
 
 def shared_secret(settings: GatewaySettings) -> str:

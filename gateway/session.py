@@ -108,8 +108,8 @@ class Session:
 
     async def _renew(self, token: str) -> None:
         identity = await self._app[AUTHENTICATOR].identify(token)
-        if (identity.subject, identity.operator) != (self._identity.subject, self._identity.operator):
-            raise Forbidden("The new token must have the same subject and scope: open another socket for it")
+        if (identity.subject, identity.scopes) != (self._identity.subject, self._identity.scopes):
+            raise Forbidden("The new token must have the same subject and scopes: open another socket for it")
         self._identify(identity)
 
     # --- its subscriptions --------------------------------------------------------------------------------

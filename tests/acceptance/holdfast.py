@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from common.contracts.resources import Event
+from common.contracts.scopes import OPERATOR
 from gateway.settings import CLIENT_LIMITS
 from ops.actor import ActorProcess
 from ops.layout import Ports, Scale
@@ -80,7 +81,8 @@ class Holdfast:
         secret = self.stack.jwt_secret
         assert secret is not None
         subject = subject or f"client-{next(_numbers)}"
-        token = make_token(secret, self.stack.settings, subject, operator=operator, **more)
+        scopes = [OPERATOR] if operator else []  # which gateways of the release before know, too
+        token = make_token(secret, self.stack.settings, subject, scopes=scopes, **more)
         return Client(self.session, self.url, token)
 
     async def event(self, *ticket_types: tuple[int, int], **more: Any) -> Json:
