@@ -244,7 +244,7 @@ class Revocation(Model):
     """Tokens that are refused: one by its id, or those that a subject had when they were revoked."""
 
     id = fields.UUIDField(primary_key=True, db_default=SqlDefault("gen_random_uuid()"))
-    # By which claim the tokens are known, `jti` or `sub`, and its value.
+    # By which claim the tokens are known: `jti` or `sub`.
     claim = fields.CharField(max_length=3)
     value = fields.CharField(max_length=255)
     revoked_at = fields.DatetimeField()

@@ -29,3 +29,7 @@ REFUND = (
     "Gives back `amount`, or all that is left, once for each Idempotency-Key: 202 while Stripe has not answered "
     "yet. A booking whose money went back entirely is cancelled."
 )
+REVOKE = (
+    "The tokens are refused with 401 from now on, and their open sockets are closed with 4401; other gateways "
+    "follow within moments. Revoking again is no error: of a subject it also revokes the tokens issued since."
+)

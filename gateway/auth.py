@@ -24,8 +24,8 @@ from common.contracts.scopes import Scope, allowed_by
 from common.runtime.single_flight import SingleFlight
 from gateway.schemas import GuestToken
 from gateway.settings import GatewaySettings
+from gateway.values import SUBJECT_MAX
 
-SUBJECT_MAX = 255  # as in OpenID Connect: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
 GUEST = "guest_"
 # An identity provider's clock may differ from ours by this much: more than servers that synchronise theirs differ.
 LEEWAY_S = 5
@@ -50,6 +50,9 @@ class Identity:
     subject: str
     scopes: frozenset[Scope]
     expires_at: float
+    # By which its revocation is known: the token's id, if it has one, and when it was issued, if it says so.
+    token_id: str | None = None
+    issued_at: float = -math.inf
 
     @property
     def guest(self) -> bool:
@@ -137,8 +140,16 @@ class KeySet:
 class Authenticator:
     """Reads identities from bearer tokens."""
 
-    def __init__(self, settings: GatewaySettings, clock: Callable[[], float], keys: KeySet | None = None) -> None:
-        """`clock` returns the time, in Unix seconds. Without `keys` tokens are signed with the shared secret."""
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        clock: Callable[[], float],
+        check: Callable[[Identity], None],
+        keys: KeySet | None = None,
+    ) -> None:
+        """`clock` returns the time, in Unix seconds. `check` raises the error that refuses a token that is valid,
+        or may be. Without `keys` tokens are signed with the shared secret."""
+        self.check = check
         self._settings = settings
         self._keys = keys
         self._clock = clock
@@ -152,7 +163,13 @@ class Authenticator:
         return await self.identify(token.strip())
 
     async def identify(self, token: str) -> Identity:
-        """Raises Unauthorized for a token that is not valid now; Outage while the time is not known."""
+        """Raises Unauthorized for a token that is not valid now, or revoked; Unavailable while that is not known;
+        Outage while the time is not known."""
+        identity = await self._verified(token)
+        self.check(identity)
+        return identity
+
+    async def _verified(self, token: str) -> Identity:
         now = self._clock()
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._known.get(digest)
@@ -219,7 +236,8 @@ def _identity(claims: dict[str, Any]) -> Identity:
     scope = claims.get("scope")
     # Scopes are separated by spaces alone: https://www.rfc-editor.org/rfc/rfc6749#section-3.3.
     scopes = scope.split(" ") if isinstance(scope, str) else ()
-    return Identity(subject, allowed_by(scopes), _seconds(claims["exp"]))
+    issued_at = _seconds(claims["iat"]) if "iat" in claims else -math.inf
+    return Identity(subject, allowed_by(scopes), _seconds(claims["exp"]), claims.get("jti"), issued_at)
 
 
 def shared_secret(settings: GatewaySettings) -> str:

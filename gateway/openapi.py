@@ -241,8 +241,9 @@ def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
     nature: tuple[tuple[bool, tuple[type[HoldfastError], ...]], ...] = (
         (True, (errors.UnsupportedMediaType,)),  # any request may come with a Content-Encoding
         (route.path not in FREE, (errors.TooManyRequests,)),
-        (route.access is not Access.ANYONE or live, (errors.Unauthorized,)),
-        (live, (errors.MalformedRequest, errors.Unavailable)),
+        # Unavailable: whether the token is good is not known now.
+        (route.access is not Access.ANYONE or live, (errors.Unauthorized, errors.Unavailable)),
+        (live, (errors.MalformedRequest,)),
         (isinstance(route.access, Scope), (errors.Forbidden,)),
         ("{" in route.path, (errors.NotFound,)),
         (has_body, (errors.MalformedRequest, errors.RequestTimeout, errors.PayloadTooLarge)),

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Transition
+from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Revocation, Transition
 from common.contracts.scopes import Scope
 from common.runtime import health
 from common.runtime.web import Handler
@@ -167,6 +167,15 @@ ROUTES = (
         headers=("Idempotency-Key", "If-Match"), key_required=True, etag=True,
         answers={200: Booking, 202: Booking}, about=about.REFUND,
         errors=(errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
+    ),
+    Route(
+        "POST", "/admin/tokens/revoke", views.revoke_tokens, "Revoke tokens", "admin", Scope.ADMIN,
+        mailboxes=WRITES, body=schemas.NewRevocation, headers=("Idempotency-Key",), answers={200: Revocation},
+        about=about.REVOKE,
+    ),
+    Route(
+        "GET", "/admin/tokens/revoked", views.list_revocations, "List revoked tokens, the last revoked first",
+        "admin", Scope.READ, mailboxes=READS, query=requests.PageQuery, answers={200: schemas.page_of(Revocation)},
     ),
     # The view authenticates, as the token may also come in the first message.
     Route("GET", "/ws", session.websocket, "Live changes over a WebSocket", "live", answers={101: None}),

@@ -42,6 +42,8 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
     "retry_refunds": (FINANCE, "holdfast:finance"),
     "admin_list_bookings": (READ, "holdfast:read"),
     "refund_booking": (FINANCE, "holdfast:finance"),
+    "revoke_tokens": (ADMIN, "holdfast:admin"),
+    "list_revocations": (READ, "holdfast:read"),
     # To customers, and to those who may not read it either, the booking does not exist.
     "cancel_booking": (BOX_OFFICE | (ALL - READ), "holdfast:box-office"),
 }
