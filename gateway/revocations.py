@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
-import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -25,8 +24,6 @@ from gateway.bookings import Json
 from gateway.hub import Hub
 from gateway.reads import PAGE, PAGE_PAUSE_SECONDS, pages, read_again
 from gateway.settings import GatewaySettings
-
-log = structlog.get_logger()
 
 
 class RevokedTokens:
