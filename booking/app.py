@@ -17,6 +17,7 @@ from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
 from booking.repository import Store
+from booking.revocation_handlers import RevocationHandlers
 from booking.settings import BookingSettings
 from booking.unit_of_work import UnitOfWork
 from common.contracts.messages import (
@@ -82,11 +83,11 @@ def booking_context(settings: BookingSettings) -> Context:
         kept = timedelta(days=settings.operator_key_days), timedelta(days=settings.address_days)
         reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, *kept)
         bookings = BookingHandlers(store, unit, metrics, now, policy)
-        events = EventHandlers(store, availability, now)
+        events, tokens = EventHandlers(store, availability, now), RevocationHandlers(store, now)
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
-            Subscription(BOOKING_COMMANDS, {**bookings.commands, **events.commands}),
-            Subscription(BOOKING_QUERIES, QueryHandlers(store, now).queries),
+            Subscription(BOOKING_COMMANDS, {**bookings.commands, **events.commands, **tokens.commands}),
+            Subscription(BOOKING_QUERIES, {**QueryHandlers(store, now).queries, **tokens.queries}),
         )
         shutdown_s = settings.shutdown_seconds
         async with (

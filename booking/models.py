@@ -240,6 +240,29 @@ class BookingTransition(Model):
         unique_together = (("booking_id", "version"),)
 
 
+class Revocation(Model):
+    """Tokens that are refused: one by its id, or those that a subject had when they were revoked."""
+
+    id = fields.UUIDField(primary_key=True, db_default=SqlDefault("gen_random_uuid()"))
+    # By which claim the tokens are known: `jti` or `sub`.
+    claim = fields.CharField(max_length=3)
+    value = fields.CharField(max_length=255)
+    revoked_at = fields.DatetimeField()
+    # When the tokens end by themselves; some time after that the row is deleted.
+    expires_at = fields.DatetimeField()
+    # The subject of the operator who asked for it last.
+    by = fields.CharField(max_length=255, null=True)
+
+    class Meta:
+        table = "revoked_tokens"
+        unique_together = (("claim", "value"),)
+        indexes = (
+            Index(fields=["revoked_at", "id"], name="revoked_tokens_by_time"),
+            Index(fields=["expires_at"], name="revoked_tokens_by_end"),
+        )
+        constraints = (CheckConstraint(name="revoked_tokens_claim", check="claim IN ('jti', 'sub')"),)
+
+
 class OperatorRequest(Model):
     """What an operator asked for and was answered, written with what was done.
 

@@ -73,7 +73,7 @@ class QueryHandlers:
                     replies.append((delivery, NotFound()))
                 else:
                     history = await rows.bookings.history(booking.id)
-                    replies.append((delivery, _page(history, len(history), "at", lambda each: each)))
+                    replies.append((delivery, page_of(history, len(history), "at", lambda each: each)))
         return answers(replies)
 
     async def list_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
@@ -84,7 +84,7 @@ class QueryHandlers:
                 found = await rows.bookings.page(message)
             positioned = await with_positions(self._store, [shown(each) for each in found[: message.limit]])
             show = partial(_for_asker, message, positioned=positioned)
-            replies.append((delivery, _page(found, message.limit, "created_at", show)))
+            replies.append((delivery, page_of(found, message.limit, "created_at", show)))
         return answers(replies)
 
     async def list_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
@@ -93,7 +93,7 @@ class QueryHandlers:
             message: ListEvents = delivery.message
             async with self._store.reading() as rows:
                 found = await rows.events.page(_behind(message, self._clock()), message.limit + 1)
-            page = _page(found, message.limit, "starts_at", _shown_in_list(message))
+            page = page_of(found, message.limit, "starts_at", _shown_in_list(message))
             # Gateways may keep a catalogue: processes of this release publish each change of an event for it.
             replies.append((delivery, {**page, "published": True}))
         return answers(replies)
@@ -141,7 +141,7 @@ def _for_asker(
     return for_operators(positioned[booking.id], booking) if operator else positioned[booking.id]
 
 
-def _page(found: Sequence[Any], limit: int, at: str, show: Callable[[Any], Resource]) -> dict[str, Any]:
+def page_of(found: Sequence[Any], limit: int, at: str, show: Callable[[Any], Resource]) -> dict[str, Any]:
     """At most `limit` of these as they are shown and, if more follow, the position of the last: its time and id."""
     page = found[:limit]
     following = [getattr(page[-1], at).isoformat(), str(page[-1].id)] if len(found) > limit else None

@@ -114,6 +114,10 @@ COLUMNS = {
     "booking.operator_requests.content_hash": "SHA-256 of the request's body: another content under the same "
     "key is refused",
     "booking.operator_requests.answered_at": "When; the row is deleted after `OPERATOR_KEY_DAYS`",
+    "booking.revoked_tokens.id": "Made by the database",
+    "booking.revoked_tokens.value": "The token's id, or the subject",
+    "booking.revoked_tokens.revoked_at": "When that was last asked for. Of a subject the tokens are refused that "
+    "were issued until then",
     "payment.payments.booking_id": "The booking, by its id in the database `booking`",
     "payment.payments.event_id": "Its event, which is in the intent's metadata",
     "payment.payments.status": "Stripe's status of the intent; `creating` before there is one, `rejected` "

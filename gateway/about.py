@@ -17,7 +17,8 @@ PAY = (
 )
 CANCEL = (
     "Customers may cancel a booking that is not paid, and one that is paid until the event's `cancel_until`; "
-    "operators always. What was paid goes back: 202 while Stripe has not answered yet."
+    "operators with the scope `holdfast:box-office` may cancel any, always. What was paid goes back: 202 while "
+    "Stripe has not answered yet."
 )
 CHANGE = "Only the members that are sent change. Bookings keep the prices at which they were made."
 CANCEL_EVENT = (
@@ -27,4 +28,8 @@ CANCEL_EVENT = (
 REFUND = (
     "Gives back `amount`, or all that is left, once for each Idempotency-Key: 202 while Stripe has not answered "
     "yet. A booking whose money went back entirely is cancelled."
+)
+REVOKE = (
+    "The tokens are refused with 401 from now on, and their open sockets are closed with 4401; other gateways "
+    "follow within moments. Revoking again is no error: of a subject it also revokes the tokens issued since."
 )

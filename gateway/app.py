@@ -45,14 +45,16 @@ from gateway.limits import (
     SubjectSlots,
 )
 from gateway.queue_positions import QUEUE_POSITIONS, QueuePositions
+from gateway.revocations import REVOCATIONS, REVOKED, RevocationReader, RevokedTokens
 from gateway.routes import GUESTS, PROCESS, ROUTES, guarded
 from gateway.settings import SETTINGS, GatewaySettings
 from gateway.waiters import CALLS, WAITERS, Waiters
 
 # How many snapshots the sockets of one subject may read at once: a tenth of what all may (WS_SNAPSHOTS_MAX).
 SNAPSHOTS_EACH = 10
-# The process accepts connections once it receives replies. While Redis is unavailable, it accepts them after this
-# time all the same: clients are answered with Retry-After, and /health/ready names the reason.
+# The process accepts connections once it receives replies, and knows which tokens are revoked. While Redis or the
+# booking actor is unavailable, it accepts them after this time for each all the same: clients are answered with
+# Retry-After, and /health/ready names the reason.
 LISTENING_SECONDS = 1.0
 
 
@@ -60,7 +62,7 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     async with aiohttp.ClientSession() as session:
         keys = KeySet(session, settings) if settings.auth_jwks_url is not None else None
-        app[AUTHENTICATOR] = Authenticator(settings, app[CLOCK].timestamp, keys)
+        app[AUTHENTICATOR] = Authenticator(settings, app[CLOCK].timestamp, app[REVOKED].check, keys)
         yield
 
 
@@ -109,12 +111,17 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     queue = app[QUEUE_POSITIONS] = QueuePositions(hub)
     catalogue = app[CATALOGUE] = CatalogueReader(registry, calls, gate, app[CLOCK], settings)
     catalogue.show_in(app[METRICS].registry)
-    dispatcher = Dispatcher(hub, waiters, queue, catalogue)
+    revocations = app[REVOCATIONS] = RevocationReader(
+        app[REVOKED], registry, calls, gate, hub, app[CLOCK], settings
+    )
+    revocations.show_in(app[METRICS].registry)
+    dispatcher = Dispatcher(hub, waiters, queue, catalogue, revocations)
 
     def on_missed(topics: Collection[str] | None) -> None:
         hub.renew(topics)
         waiters.refetch(topics)
         catalogue.on_missed(topics)
+        revocations.on_missed(topics)
 
     listener = Listener(redis, settings.instance, registry, calls, dispatcher, on_missed)
     tasks = [
@@ -123,8 +130,10 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         app[SUPERVISOR].spawn("queue", queue.run()),
         app[SUPERVISOR].spawn("sockets", hub.watch()),
         app[SUPERVISOR].spawn("event catalogue", catalogue.run()),
+        app[SUPERVISOR].spawn("revocations", revocations.run()),
     ]
-    await wait_at_most(gate.opened, LISTENING_SECONDS)
+    for needed in (gate, app[REVOKED].known):
+        await wait_at_most(needed.opened, LISTENING_SECONDS)
     yield
     for task in tasks:
         await cancel(task)
@@ -160,6 +169,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
         "asyncapi": cache(lambda: orjson.dumps(asyncapi.document())),
     }
     app[DOCUMENTS] = documents
+    app[REVOKED] = RevokedTokens(app[HEALTH].gate("revocations"))
     app.cleanup_ctx.extend(
         (
             redis_context("gateway", settings, adds=(BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS)),

@@ -18,14 +18,14 @@ import orjson
 import structlog
 from aiohttp import web
 
-from common.contracts.errors import Unauthorized, Unavailable
+from common.contracts.errors import Forbidden, Unauthorized, Unavailable
 from common.contracts.ids import uuid7
+from common.contracts.scopes import Scope, allowed_by
 from common.runtime.single_flight import SingleFlight
 from gateway.schemas import GuestToken
 from gateway.settings import GatewaySettings
+from gateway.values import SUBJECT_MAX
 
-OPERATOR_SCOPE = "holdfast:operator"
-SUBJECT_MAX = 255  # as in OpenID Connect: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
 GUEST = "guest_"
 # An identity provider's clock may differ from ours by this much: more than servers that synchronise theirs differ.
 LEEWAY_S = 5
@@ -45,11 +45,14 @@ _HS256.prepare_key = cache(_HS256.prepare_key)  # type: ignore[method-assign]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The subject that a token stands for, and what it may do. `expires_at` is in Unix seconds."""
+    """The subject that a token stands for, and what it may do beyond its own. `expires_at` is in Unix seconds."""
 
     subject: str
-    operator: bool
+    scopes: frozenset[Scope]
     expires_at: float
+    # By which its revocation is known: the token's id, if it has one, and when it was issued, if it says so.
+    token_id: str | None = None
+    issued_at: float = -math.inf
 
     @property
     def guest(self) -> bool:
@@ -57,9 +60,19 @@ class Identity:
         return self.subject.startswith(GUEST)
 
     @property
+    def operator(self) -> bool:
+        """Whether it has any scope of ours. Each of them allows to read all that operators see."""
+        return bool(self.scopes)
+
+    @property
     def owner(self) -> str | None:
         """The owner whose bookings this subject may see: itself; None for an operator, who may see all."""
         return None if self.operator else self.subject
+
+    def require(self, scope: Scope) -> None:
+        """Raises Forbidden, which names `scope`, unless the token allows it."""
+        if scope not in self.scopes:
+            raise Forbidden(f"The token lacks the scope {scope}", scope=scope.value)
 
 
 IDENTITY = web.RequestKey("identity", Identity)
@@ -127,8 +140,16 @@ class KeySet:
 class Authenticator:
     """Reads identities from bearer tokens."""
 
-    def __init__(self, settings: GatewaySettings, clock: Callable[[], float], keys: KeySet | None = None) -> None:
-        """`clock` returns the time, in Unix seconds. Without `keys` tokens are signed with the shared secret."""
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        clock: Callable[[], float],
+        check: Callable[[Identity], None],
+        keys: KeySet | None = None,
+    ) -> None:
+        """`clock` returns the time, in Unix seconds. `check` raises the error that refuses a token that is valid,
+        or may be. Without `keys` tokens are signed with the shared secret."""
+        self.check = check
         self._settings = settings
         self._keys = keys
         self._clock = clock
@@ -142,7 +163,13 @@ class Authenticator:
         return await self.identify(token.strip())
 
     async def identify(self, token: str) -> Identity:
-        """Raises Unauthorized for a token that is not valid now; Outage while the time is not known."""
+        """Raises Unauthorized for a token that is not valid now, or revoked; Unavailable while that is not known;
+        Outage while the time is not known."""
+        identity = await self._verified(token)
+        self.check(identity)
+        return identity
+
+    async def _verified(self, token: str) -> Identity:
         now = self._clock()
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._known.get(digest)
@@ -209,7 +236,8 @@ def _identity(claims: dict[str, Any]) -> Identity:
     scope = claims.get("scope")
     # Scopes are separated by spaces alone: https://www.rfc-editor.org/rfc/rfc6749#section-3.3.
     scopes = scope.split(" ") if isinstance(scope, str) else ()
-    return Identity(subject, OPERATOR_SCOPE in scopes, _seconds(claims["exp"]))
+    issued_at = _seconds(claims["iat"]) if "iat" in claims else -math.inf
+    return Identity(subject, allowed_by(scopes), _seconds(claims["exp"]), claims.get("jti"), issued_at)
 
 
 def shared_secret(settings: GatewaySettings) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,31 +19,25 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge
 
-from common.contracts.errors import EventNotFound, HoldfastError, Unavailable
+from common.contracts.errors import EventNotFound, Unavailable
 from common.contracts.messages import EVENTS_TOPIC, GetEvent, ListEvents, Message
 from common.contracts.resources import Event
 from common.messaging.calls import Calls
 from common.messaging.registry import Registry
-from common.runtime.backoff import Backoff
 from common.runtime.health import Gate
-from common.runtime.outages import Outage
 from common.runtime.single_flight import SingleFlight
-from common.runtime.supervisor import raise_if_cancelled, wait_at_most
 from gateway.bookings import Json
 from gateway.catalogue import Catalogue
 from gateway.event_queries import microseconds
+from gateway.reads import PAGE, PAGE_PAUSE_SECONDS, pages, read_again
 from gateway.settings import GatewaySettings
 
 # Events that started longer ago are not in the catalogue: hardly anybody looks at them, and they only become more.
 PAST = timedelta(days=30)
-# The most that one message lists.
-PAGE = 200
 # Changed events that are read at the same time.
 READ_AT_ONCE = 20
 # The catalogue is not used when it was confirmed this many intervals ago.
 CONFIRMED_INTERVALS = 3
-# Each page of a read delays the next read by this many seconds, so that many events do not mean many queries.
-PAGE_PAUSE_SECONDS = 0.5
 
 log = structlog.get_logger()
 
@@ -75,7 +69,7 @@ class CatalogueReader:
         self._confirmed_until = 0.0
         # Whether the catalogue has all events, if perhaps not all changes; whether they are too many.
         self._loaded = self._too_many = False
-        self._wake = asyncio.Event()
+        self._sooner = asyncio.Event()
         self.read_now = SingleFlight(self._read_apart)
 
     def show_in(self, metrics: CollectorRegistry) -> None:
@@ -128,7 +122,7 @@ class CatalogueReader:
 
     def _distrust(self) -> None:
         self._confirmed_until = 0.0
-        self._wake.set()
+        self._sooner.set()
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -137,27 +131,17 @@ class CatalogueReader:
         if not self._settings.event_catalogue_max:
             return
         self._registry.add(EVENTS_TOPIC)
-        backoff = Backoff()
-        while True:
-            raise_if_cancelled()
-            self._wake.clear()
-            try:
-                pause = await self._read()
-                backoff.reset()
-            except (HoldfastError, Outage, KeyError, TypeError, ValueError) as error:  # also for a strange reply
-                log.debug("events not read", error=type(error).__name__)
-                pause = backoff.next()
-            await wait_at_most(self._wake, pause)
+        await read_again("events", self._read, self._sooner)
 
     async def _read(self) -> float:
         """Make the catalogue as the database is; returns after how many seconds to read again."""
         await self._listening.opened.wait()
         misses, earliest, seconds = self._misses, self.earliest(), self._settings.event_catalogue_read_seconds
         self._changed.clear()
-        known, found, published, pages = self.catalogue.versions(), dict[str, Json](), True, 0
-        async for answer in self._pages(earliest, versions_only=self._loaded):
+        known, found, published, count = self.catalogue.versions(), dict[str, Json](), True, 0
+        async for answer in pages(self._list, self._page(earliest, versions_only=self._loaded)):
             found |= {each["id"]: each for each in answer["items"]}
-            published, pages = published and answer.get("published", False), pages + 1
+            published, count = published and answer.get("published", False), count + 1
             if len(found) > self._settings.event_catalogue_max:
                 self._give_up(len(found))
                 return seconds * CONFIRMED_INTERVALS
@@ -170,7 +154,7 @@ class CatalogueReader:
         self._loaded, self._too_many = True, False
         if misses != self._misses:
             return 0.0
-        pause = max(seconds, pages * PAGE_PAUSE_SECONDS)
+        pause = max(seconds, count * PAGE_PAUSE_SECONDS)
         # A booking process of the release before publishes only what a socket follows: it is asked.
         if self._listening.reason is None and published:
             self._confirmed_until = time.monotonic() + CONFIRMED_INTERVALS * pause
@@ -191,15 +175,12 @@ class CatalogueReader:
         self._loaded, self._too_many, self._confirmed_until = False, True, 0.0
         self.catalogue = self._empty()
 
-    async def _pages(self, earliest: datetime, *, versions_only: bool) -> AsyncIterator[Json]:
-        after = None
-        while True:
-            message = ListEvents(after=after, limit=PAGE, starts_from=earliest, versions_only=versions_only)
-            answer = await self._call(message, "events")
-            yield answer
-            if (following := answer.get("next")) is None:
-                return
-            after = following
+    def _page(self, earliest: datetime, *, versions_only: bool) -> Callable[[Any], Message]:
+        return lambda after: ListEvents(after=after, limit=PAGE, starts_from=earliest, versions_only=versions_only)
+
+    async def _list(self, message: Message) -> Json:
+        answer: Json = await self._call(message, "events")
+        return answer
 
     async def _read_events(self, ids: list[UUID]) -> list[Json]:
         found: list[Json] = []
@@ -222,7 +203,7 @@ class CatalogueReader:
         """A catalogue of all events as they are now, for a search while the own one cannot be used. Raises the
         errors of a call, Outage, and Unavailable if there are too many."""
         catalogue = self._empty()
-        async for answer in self._pages(self.earliest(), versions_only=False):
+        async for answer in pages(self._list, self._page(self.earliest(), versions_only=False)):
             for each in answer["items"]:
                 catalogue.put(Event.model_validate(each))
             if len(catalogue) > self._settings.event_catalogue_max:

@@ -7,11 +7,12 @@ from typing import Any
 import orjson
 import structlog
 
-from common.contracts.messages import BookingChanged, EventChanged, Message, QueueMoved
+from common.contracts.messages import BookingChanged, EventChanged, Message, QueueMoved, TokensRevoked
 from gateway.bookings import BookingView, Json, redacted
 from gateway.catalogue_reader import CatalogueReader
 from gateway.hub import Hub, booking_topic, event_topic, owner_topic
 from gateway.queue_positions import QueuePositions
+from gateway.revocations import RevocationReader
 from gateway.waiters import Waiters
 from gateway.websocket import state_frame
 
@@ -22,8 +23,16 @@ class Dispatcher:
     """Called with each notification, in the order in which they came. Decodes it once, and encodes it again only
     where a socket listens to its topic."""
 
-    def __init__(self, hub: Hub, waiters: Waiters, queue: QueuePositions, catalogue: CatalogueReader) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        waiters: Waiters,
+        queue: QueuePositions,
+        catalogue: CatalogueReader,
+        revocations: RevocationReader,
+    ) -> None:
         self._catalogue = catalogue
+        self._revocations = revocations
         self._hub = hub
         self._waiters = waiters
         self._queue = queue
@@ -37,6 +46,8 @@ class Dispatcher:
                 self._event_changed(**orjson.loads(data))
             elif kind is QueueMoved:
                 self._queue.receive(QueueMoved.of_json(data))
+            elif kind is TokensRevoked:
+                self._revocations.receive([TokensRevoked.of_json(data).revocation])
         except (KeyError, TypeError, ValueError) as error:
             # The error's text is not logged, as it may quote the data.
             log.warning("undecodable", message=kind.__name__, error=type(error).__name__)

@@ -8,6 +8,7 @@ from typing import Any
 EVENT_ID = "018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f12"
 STALLS_ID = "018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f13"
 BOOKING_ID = "2f1c8f0e-6a57-5d2b-8f43-9a1b2c3d4e5f"
+JTI = "018f2b6e-3b00-7c3d-9e21-5b7c8d9e0f15"
 SECRET = "pi_3OaBcD_secret_eFgH"  # noqa: S105  # made up
 
 TICKET_TYPE = {"id": STALLS_ID, "name": "Stalls", "unit_amount": 4500, "capacity": 500, "available": 312}
@@ -75,6 +76,13 @@ TRANSITION = {
     "cause_id": "018f2b6e-2a00-7c3d-9e21-5b7c8d9e0f12",
     "at": "2030-03-01T09:02:10Z",
 }
+REVOCATION = {
+    "jti": JTI,
+    "subject": None,
+    "revoked_at": "2030-03-01T10:00:00Z",
+    "expires_at": "2030-03-02T09:00:00Z",
+    "by": "ann@example.com",
+}
 
 # By the name of the model.
 EXAMPLES: Mapping[str, dict[str, Any]] = {
@@ -93,6 +101,9 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     },
     "EventPatch": {"on_sale": False, "ticket_types": [{"id": STALLS_ID, "capacity": 520}]},
     "NewRefund": {"amount": 4500},
+    "NewRevocation": {"jti": JTI, "expires_at": "2030-03-02T09:00:00Z"},
+    "Revocation": REVOCATION,
+    "RevocationPage": {"items": [REVOCATION], "next_cursor": None},
     "Event": EVENT,
     "EventPage": {"items": [EVENT], "next_cursor": None},
     "OperatorsEvent": OPERATORS_EVENT,

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from common.contracts.errors import TooManyRequests
 from common.messaging.registry import Registry
+from gateway.auth import Identity
 from gateway.settings import GatewaySettings
 from gateway.websocket import CLOSE_SECONDS, Close, Frame, Socket
 
@@ -162,10 +163,16 @@ class Hub:
         while True:
             await asyncio.sleep(min(CHECK_SECONDS, ping_s / 2))
             for socket in tuple(self._sockets):
-                if socket.expires_at is not None and socket.expires_at <= self._clock():
+                if socket.identity is not None and socket.identity.expires_at <= self._clock():
                     self.close(socket, Close.UNAUTHORIZED, "The token has expired")
                 else:
                     socket.check_silence(ping_s)
+
+    def close_revoked(self, revoked: Callable[[Identity], bool]) -> None:
+        """Close the sockets whose token is revoked."""
+        for socket in tuple(self._sockets):
+            if socket.identity is not None and revoked(socket.identity):
+                self.close(socket, Close.UNAUTHORIZED, "The token was revoked")
 
     def renew(self, missed: Collection[str] | None = None) -> None:
         """Close the sockets of the topics published as `missed`, or all: they may have missed notifications, and

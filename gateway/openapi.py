@@ -9,6 +9,7 @@ from pydantic.json_schema import JsonSchemaMode
 
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
+from common.contracts.scopes import Scope
 from common.runtime.web import PROBLEM_JSON
 from gateway.component_schemas import REF, component_schemas, without_null
 from gateway.examples import EXAMPLES
@@ -77,7 +78,9 @@ TAGS = {
     "tokens": "Who asks: customers' tokens come from an identity provider, or are those of guests.",
     "events": "What is sold. Anyone may read it.",
     "bookings": "A customer's seats, from the request to the payment and its end.",
-    "admin": "What operators do: the token needs the scope `holdfast:operator`.",
+    "admin": "What operators do. Each operation names the scope that the token's `scope` must have, or one that "
+    "includes it: " + "; ".join(f"`{scope}`, to {scope.meaning}" for scope in Scope) + ". `holdfast:operator`, the "
+    "former name of `holdfast:admin`, means the same.",
     "live": "Changes as they happen.",
     "operations": "For people and programs that run Holdfast, and this document itself.",
 }
@@ -152,8 +155,8 @@ def _operation(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
     if route.tag == "live":
         closes = "\n".join(f"- {int(code)}: {code.meaning}" for code in Close)
         operation["description"] = ABOUT_WEBSOCKET + closes
-    elif route.about:
-        operation["description"] = route.about
+    elif about := _about(route):
+        operation["description"] = about
     if parameters := _parameters(route):
         operation["parameters"] = parameters
     if route.body is not None:
@@ -161,12 +164,22 @@ def _operation(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
             "required": route.body_required,
             "content": {JSON: {"schema": refs[(route.body, "validation")], **_shown(route.body)}},
         }
-    operation["security"] = [{"bearer": []}] if route.access is not Access.ANYONE else []
-    if route.tag == "live":
-        operation["security"] = [{"bearer": []}, {}]  # the token may also come in the first message
-    if route.access is Access.OPERATOR:
-        operation["x-scope"] = "holdfast:operator"
+    operation["security"] = _security(route)
     return operation
+
+
+def _about(route: Route) -> str:
+    needed = f"The token needs the scope `{route.access}`." if isinstance(route.access, Scope) else ""
+    return " ".join(filter(None, (route.about, needed)))
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    """Beside the scheme the scope that is needed: https://spec.openapis.org/oas/v3.1.0#security-requirement-object"""
+    if route.tag == "live":
+        return [{"bearer": []}, {}]  # the token may also come in the first message
+    if route.access is Access.ANYONE:
+        return []
+    return [{"bearer": [route.access.value] if isinstance(route.access, Scope) else []}]
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -228,9 +241,10 @@ def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
     nature: tuple[tuple[bool, tuple[type[HoldfastError], ...]], ...] = (
         (True, (errors.UnsupportedMediaType,)),  # any request may come with a Content-Encoding
         (route.path not in FREE, (errors.TooManyRequests,)),
-        (route.access is not Access.ANYONE or live, (errors.Unauthorized,)),
-        (live, (errors.MalformedRequest, errors.Unavailable)),
-        (route.access is Access.OPERATOR, (errors.Forbidden,)),
+        # Unavailable: whether the token is good is not known now.
+        (route.access is not Access.ANYONE or live, (errors.Unauthorized, errors.Unavailable)),
+        (live, (errors.MalformedRequest,)),
+        (isinstance(route.access, Scope), (errors.Forbidden,)),
         ("{" in route.path, (errors.NotFound,)),
         (has_body, (errors.MalformedRequest, errors.RequestTimeout, errors.PayloadTooLarge)),
         ("Idempotency-Key" in route.headers, (errors.IdempotencyKeyReused,)),

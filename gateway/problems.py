@@ -23,6 +23,7 @@ _ENDED = (
 MEMBERS: Mapping[type[HoldfastError], tuple[str, ...]] = {
     **dict.fromkeys(_ENDED, ("booking_id", "reason")),
     errors.InvalidRequest: ("errors",),
+    errors.Forbidden: ("scope",),
     errors.AmountOverLimit: ("limit",),
     errors.AmountUnderLimit: ("limit",),
     errors.AmountOffStep: ("limit",),
@@ -64,6 +65,7 @@ class Members(Resource):
     limited_by: str | None = _member(
         "limited_by", "Which limit: `address`, `subject`, `guests`, `sockets_per_subject` or `sockets_per_address`"
     )
+    scope: str | None = _member("scope", "The scope that the token lacks, where one would do")
     limit: int | None = _member("limit", "What an amount may be at most, must be at least, or be a multiple of")
     sales_start: datetime | None = _member("sales_start", "When the sale starts")
     sales_end: datetime | None = _member("sales_end", "When the sale ended")
@@ -96,6 +98,7 @@ class Problem(Members):
 # A value of each member, for examples.
 _EXAMPLES: Mapping[str, Any] = {
     "errors": [{"loc": ["body", "event_id"], "msg": "Field required", "type": "missing"}],
+    "scope": "holdfast:finance",
     "limit": 50,
     "limited_by": "address",
     "sales_start": "2030-03-01T09:00:00Z",

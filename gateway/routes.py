@@ -10,9 +10,10 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from common.contracts import errors
-from common.contracts.errors import Forbidden, HoldfastError
+from common.contracts.errors import HoldfastError
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Transition
+from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Revocation, Transition
+from common.contracts.scopes import Scope
 from common.runtime import health
 from common.runtime.web import Handler
 from gateway import about, docs, event_queries, event_views, guests, requests, schemas, session, views, waiters
@@ -29,20 +30,21 @@ SELLS = (BOOKING_COMMANDS, PAYMENT_INTENTS)
 
 
 class Access(StrEnum):
+    """What a request needs that needs no scope: nothing, or a token, by which its subject reaches its own."""
+
     ANYONE = "anyone"
     BEARER = "bearer"
-    OPERATOR = "operator"
 
 
 @dataclass(frozen=True)
 class Route:
     """One method of one path.
 
-    `answers`: the body of each status that is no error: a model, one of several, media types, or nothing.
-    `mailboxes`: those that a request adds to; when one is over its limit, the request is refused. `key_required`:
-    it costs money or seats, and is refused without an Idempotency-Key. `etag`: answers have an ETag. `about`: what
-    OpenAPI says beside the summary. `errors`: those that do not follow from the other fields (see `_problems` of
-    openapi.py).
+    `access`: what the request needs; a scope: a token that allows it. `answers`: the body of each status that is no
+    error: a model, one of several, media types, or nothing. `mailboxes`: those that a request adds to; when one is
+    over its limit, the request is refused. `key_required`: it costs money or seats, and is refused without an
+    Idempotency-Key. `etag`: answers have an ETag. `about`: what OpenAPI says beside the summary. `errors`: those
+    that do not follow from the other fields (see `_problems` of openapi.py).
     """
 
     method: str
@@ -50,7 +52,7 @@ class Route:
     view: Handler
     summary: str
     tag: str
-    access: Access = Access.ANYONE
+    access: Access | Scope = Access.ANYONE
     about: str = ""
     mailboxes: tuple[str, ...] = ()
     body: type[BaseModel] | None = None
@@ -111,7 +113,8 @@ ROUTES = (
     Route(
         "POST", "/bookings/{id}/cancel", views.cancel_booking, "Cancel a booking", "bookings", Access.BEARER,
         mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True,
-        answers={200: Booking, 202: Booking}, about=about.CANCEL, errors=(errors.CancellationClosed,),
+        answers={200: Booking, 202: Booking}, about=about.CANCEL,
+        errors=(errors.CancellationClosed, errors.Forbidden),
     ),
     Route(
         "POST", "/payment/create-intent", waiters.create_payment_intent, "Get what Stripe.js needs to pay",
@@ -121,21 +124,21 @@ ROUTES = (
     ),
     Route(
         "GET", "/admin/events", views.admin_list_events, "List events with their held and sold seats", "admin",
-        Access.OPERATOR, mailboxes=READS, query=requests.AdminEventsQuery,
+        Scope.READ, mailboxes=READS, query=requests.AdminEventsQuery,
         answers={200: schemas.page_of(OperatorsEvent)},
     ),
     Route(
         "GET", "/admin/events/{id}", views.admin_get_event,
         "Read an event with its held and sold seats, and the progress of its cancellation", "admin",
-        Access.OPERATOR, mailboxes=READS, etag=True, answers={200: OperatorsEvent}, errors=_EVENT,
+        Scope.READ, mailboxes=READS, etag=True, answers={200: OperatorsEvent}, errors=_EVENT,
     ),
     Route(
-        "POST", "/admin/events", views.create_event, "Create an event", "admin", Access.OPERATOR,
+        "POST", "/admin/events", views.create_event, "Create an event", "admin", Scope.ADMIN,
         mailboxes=WRITES, body=schemas.NewEvent, headers=("Idempotency-Key",), etag=True, answers={201: Event},
         errors=(errors.Conflict,),
     ),
     Route(
-        "PATCH", "/admin/events/{id}", views.update_event, "Change an event", "admin", Access.OPERATOR,
+        "PATCH", "/admin/events/{id}", views.update_event, "Change an event", "admin", Scope.ADMIN,
         mailboxes=WRITES, body=schemas.EventPatch, headers=("Idempotency-Key", "If-Match"), etag=True,
         answers={200: Event}, about=about.CHANGE,
         errors=(
@@ -144,26 +147,35 @@ ROUTES = (
         ),
     ),
     Route(
-        "POST", "/admin/events/{id}/cancel", views.cancel_event, "Cancel an event", "admin", Access.OPERATOR,
+        "POST", "/admin/events/{id}/cancel", views.cancel_event, "Cancel an event", "admin", Scope.ADMIN,
         mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True, answers={202: Event}, errors=_EVENT,
         about=about.CANCEL_EVENT,
     ),
     Route(
         "POST", "/admin/events/{id}/refunds/retry", views.retry_refunds, "Retry all failed refunds of an event",
-        "admin", Access.OPERATOR, mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"),
+        "admin", Scope.FINANCE, mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"),
         answers={202: RefundRetry}, errors=_EVENT,
     ),
     Route(
         "GET", "/admin/bookings", views.admin_list_bookings, "List the bookings of all owners", "admin",
-        Access.OPERATOR, mailboxes=READS, query=requests.AdminBookingsQuery,
+        Scope.READ, mailboxes=READS, query=requests.AdminBookingsQuery,
         answers={200: schemas.page_of(Booking)},
     ),
     Route(
-        "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Refund a booking", "admin", Access.OPERATOR,
+        "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Refund a booking", "admin", Scope.FINANCE,
         mailboxes=WRITES, body=schemas.NewRefund, body_required=False,
         headers=("Idempotency-Key", "If-Match"), key_required=True, etag=True,
         answers={200: Booking, 202: Booking}, about=about.REFUND,
         errors=(errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
+    ),
+    Route(
+        "POST", "/admin/tokens/revoke", views.revoke_tokens, "Revoke tokens", "admin", Scope.ADMIN,
+        mailboxes=WRITES, body=schemas.NewRevocation, headers=("Idempotency-Key",), answers={200: Revocation},
+        about=about.REVOKE,
+    ),
+    Route(
+        "GET", "/admin/tokens/revoked", views.list_revocations, "List revoked tokens, the last revoked first",
+        "admin", Scope.READ, mailboxes=READS, query=requests.PageQuery, answers={200: schemas.page_of(Revocation)},
     ),
     # The view authenticates, as the token may also come in the first message.
     Route("GET", "/ws", session.websocket, "Live changes over a WebSocket", "live", answers={101: None}),
@@ -202,8 +214,8 @@ def guarded(route: Route) -> Handler:
         if route.access is not Access.ANYONE:
             identity = request[IDENTITY] = await app[AUTHENTICATOR].authenticate(request)
             await app[LIMITER].subject(identity)
-            if route.access is Access.OPERATOR and not identity.operator:
-                raise Forbidden("Only operators may do this")
+            if isinstance(route.access, Scope):
+                identity.require(route.access)
         if route.mailboxes:
             app[LOAD_SHEDDER].check(route.mailboxes)
         return await route.view(request)

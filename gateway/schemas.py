@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -23,7 +23,7 @@ from common.contracts.resources import (
 )
 from common.contracts.statuses import PaymentMethods
 from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX
-from gateway.values import Capacity, Id, Label, Methods, Quantity, SeatLimit, SoldIn, Time, TimeZone
+from gateway.values import Capacity, ClaimText, Id, Label, Methods, Quantity, SeatLimit, SoldIn, Time, TimeZone
 
 
 class Body(BaseModel):
@@ -32,6 +32,8 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+# Longer than AUTH_TOKEN_SECONDS may be.
+REVOKED_FOR = timedelta(days=366)
 PRICE = "The price of one seat, in the currency's minor unit"
 CAPACITY = "How many seats there are, sold and held ones included"
 # Characters: several times the tokens of the usual captchas.
@@ -197,6 +199,28 @@ class NewRefund(Body):
     amount: Annotated[int, Field(ge=1, le=LARGEST_AMOUNT)] | None = Field(
         default=None, description="In the currency's minor unit; left out or null: all that is left"
     )
+
+
+class NewRevocation(Body):
+    """Which tokens are refused from now on: exactly one of `jti` and `subject`."""
+
+    jti: ClaimText | None = Field(default=None, description="The id of one token, its claim `jti`")
+    subject: ClaimText | None = Field(
+        default=None,
+        description="The subject whose tokens are refused that were issued until now, and for some seconds more; "
+        "those issued later are good",
+    )
+    expires_at: Time | None = Field(
+        default=None,
+        description="When the tokens end by themselves, so that the revocation need not be known any longer. Left "
+        f"out: in {REVOKED_FOR.days} days, which is longer than the tokens of guests last",
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.jti is None) == (self.subject is None):
+            raise ValueError("send either jti or subject")
+        return self
 
 
 # --- answers ----------------------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ class Session:
                 if message is None or message.type is not WSMsgType.TEXT:
                     raise Unauthorized
                 identity = await self._app[AUTHENTICATOR].identify(Auth.model_validate_json(message.data).token)
+            self._app[AUTHENTICATOR].check(identity)  # it may have been revoked since the upgrade began
             if not identity.operator:
                 self._hub.assign(self._socket, identity.subject)
         except (Unavailable, Outage):
@@ -103,13 +104,12 @@ class Session:
             self._hub.subscribe(self._socket, owner_topic(identity.subject))
 
     def _identify(self, identity: Identity) -> None:
-        self._identity = identity
-        self._socket.expires_at = identity.expires_at
+        self._identity = self._socket.identity = identity
 
     async def _renew(self, token: str) -> None:
         identity = await self._app[AUTHENTICATOR].identify(token)
-        if (identity.subject, identity.operator) != (self._identity.subject, self._identity.operator):
-            raise Forbidden("The new token must have the same subject and scope: open another socket for it")
+        if (identity.subject, identity.scopes) != (self._identity.subject, self._identity.scopes):
+            raise Forbidden("The new token must have the same subject and scopes: open another socket for it")
         self._identify(identity)
 
     # --- its subscriptions --------------------------------------------------------------------------------

@@ -79,6 +79,10 @@ class GatewaySettings(ActorSettings):
     event_catalogue_read_seconds: float = Field(default=5, gt=0, le=300)
     events_max_age_seconds: int = Field(default=1, ge=0, le=300)
 
+    # How often all revocations of tokens are read, to see whether a notification was lost. 0: never, and this
+    # gateway accepts tokens that are revoked.
+    revocations_read_seconds: float = Field(default=10, ge=0, le=300)
+
     wait_seconds: float = Field(default=5, ge=0)
     wait_max_seconds: float = Field(default=30, ge=0, le=300)
     # Without a reply in this time CreateBooking is published once more, as Redis may have lost it.

@@ -19,6 +19,8 @@ from common.contracts.statuses import PaymentMethods
 from common.contracts.values import QUANTITY_MAX
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# Characters, as in OpenID Connect: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
+SUBJECT_MAX = 255
 # Format characters that some names need: joiners (Persian, emoji), direction marks, and tags that make flags. Other
 # format characters are refused, as they change how the text around them is shown.
 FORMAT_CHARACTERS = frozenset("\u200c\u200d\u200e\u200f\u061c") | frozenset(map(chr, range(0xE0020, 0xE0080)))
@@ -64,6 +66,12 @@ def _one_visible_line(value: str) -> str:
     return value
 
 
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise PydanticCustomError("not_printable", "must have printable characters alone, as tokens have them")
+    return value
+
+
 def _canonical_id(value: Any) -> Any:
     if isinstance(value, str) and not UUID_TEXT.fullmatch(value):
         raise PydanticCustomError("uuid_form", "must be a UUID such as 018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f12")
@@ -97,6 +105,16 @@ Label = Annotated[
             "pattern": r"^[^\u0000-\u001f\u007f]+$",
             "description": "One line with at least one visible character, and no control or bidirectional marks",
         },
+        mode="validation",
+    ),
+]
+# What a token may be known by. The pattern is the part of the rule that JSON Schema can express.
+ClaimText = Annotated[
+    str,
+    Field(min_length=1, max_length=SUBJECT_MAX),
+    AfterValidator(_printable),
+    WithJsonSchema(
+        {"type": "string", "minLength": 1, "maxLength": SUBJECT_MAX, "pattern": r"^[^\u0000-\u001f\u007f]+$"},
         mode="validation",
     ),
 ]

@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 import orjson
 from aiohttp import hdrs, web
 
+from common.contracts.errors import NotFound
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
     CancelBooking,
@@ -19,16 +20,20 @@ from common.contracts.messages import (
     GetHistory,
     ListBookings,
     ListEvents,
+    ListRevocations,
     NewTicketType,
     OperatorRequest,
     RefundBooking,
     RetryRefunds,
+    RevokeTokens,
     TicketTypeChange,
     UpdateEvent,
 )
-from common.contracts.resources import entity_tag
+from common.contracts.resources import Revocation, entity_tag
+from common.contracts.scopes import Scope
 from common.contracts.statuses import CancelReason
 from common.runtime.web import json_response, read_body
+from common.wiring import CLOCK
 from gateway.auth import IDENTITY, Identity
 from gateway.bookings import BookingView, Json, of_kind, redacted
 from gateway.catalogue_reader import CATALOGUE
@@ -36,6 +41,7 @@ from gateway.requests import (
     AdminBookingsQuery,
     AdminEventsQuery,
     BookingsQuery,
+    PageQuery,
     encode_cursor,
     idempotency_key,
     if_match,
@@ -44,7 +50,8 @@ from gateway.requests import (
     read,
     required_key,
 )
-from gateway.schemas import EventPatch, NewEvent, NewRefund
+from gateway.revocations import REVOCATIONS
+from gateway.schemas import REVOKED_FOR, EventPatch, NewEvent, NewRefund, NewRevocation
 from gateway.waiters import call
 
 # The namespace of ids made from an operator's Idempotency-Key; if it changed, a repeated request would act again.
@@ -78,6 +85,26 @@ def keyed_id(by: OperatorRequest, purpose: str) -> UUID:
     """A new id; with an Idempotency-Key always the same id for this subject, key and `purpose` (the operation). The
     booking actor, which has the row of the key, refuses other content under the same key."""
     return uuid7() if by.key is None else uuid5(KEYED, f"{purpose}\0{by.subject}\0{by.key}")
+
+
+# --- tokens -----------------------------------------------------------------------------------------------
+
+
+async def revoke_tokens(request: web.Request) -> web.Response:
+    body = await read(request, NewRevocation)
+    known_by = {"claim": "sub", "value": body.subject} if body.jti is None else {"claim": "jti", "value": body.jti}
+    expires_at = body.expires_at or request.app[CLOCK]() + REVOKED_FOR
+    by = operator_request(request, content=await read_body(request))
+    answer = await call(request, RevokeTokens(**known_by, expires_at=expires_at, request=by), "tokens")
+    request.app[REVOCATIONS].receive(
+        [Revocation.model_validate(answer)]
+    )  # here without waiting for the notification
+    return json_response(answer)
+
+
+async def list_revocations(request: web.Request) -> web.Response:
+    wanted = query(request, PageQuery)
+    return page(await call(request, ListRevocations(before=wanted.cursor, limit=wanted.limit), "tokens"))
 
 
 # --- events -----------------------------------------------------------------------------------------------
@@ -190,14 +217,21 @@ async def get_history(request: web.Request) -> web.Response:
 async def cancel_booking(request: web.Request) -> web.Response:
     id, identity = path_id(request), request[IDENTITY]
     by = operator_request(request, id)  # also checks a customer's Idempotency-Key, which a cancel does not need
+    any_owner = Scope.BOX_OFFICE in identity.scopes
     message = CancelBooking(
         booking_id=id,
-        owner=identity.owner,
-        reason=CancelReason.BY_OPERATOR if identity.operator else CancelReason.BY_CUSTOMER,
-        request=by if identity.operator else None,
+        owner=None if any_owner else identity.subject,
+        reason=CancelReason.BY_OPERATOR if any_owner else CancelReason.BY_CUSTOMER,
+        request=by if any_owner else None,
         if_match=if_match(request),
     )
-    return _booking(identity, await call(request, message, id), changed=True)
+    try:
+        answer = await call(request, message, id)
+    except NotFound:
+        if identity.operator:  # who may read the booking of another owner is told what cancelling it needs
+            identity.require(Scope.BOX_OFFICE)
+        raise
+    return _booking(identity, answer, changed=True)
 
 
 async def refund_booking(request: web.Request) -> web.Response:

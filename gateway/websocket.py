@@ -22,6 +22,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import WS_KEY, WebSocketReader
 
 from common.contracts.errors import MalformedRequest
+from gateway.auth import Identity
 from gateway.settings import GatewaySettings
 
 # Bytes that the kernel may hold for one socket beyond our own queue: Linux by itself lets them grow to megabytes.
@@ -63,7 +64,7 @@ class Close(IntEnum):
         1013,
         "Changes may have been missed: connect again and subscribe to get snapshots",
     )
-    UNAUTHORIZED = 4401, "No valid token came in time, or the token has expired"
+    UNAUTHORIZED = 4401, "No valid token came in time, or the token has expired or was revoked"
     TOO_MANY = 4429, "The subject has too many sockets open: close another first"
 
 
@@ -115,13 +116,13 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
 
 
 class Socket(BaseProtocol):
-    """One client's socket: the topics that it listens to, and the versions that it has been sent. `expires_at` is
-    in Unix seconds; `reading` is the task that receives; `address` is the network that the client is in, `subject`
-    what the socket counts for, None before it has a token and for operators."""
+    """One client's socket: the topics that it listens to, and the versions that it has been sent. `identity` is
+    that of its token, None before there is one; `reading` is the task that receives; `address` is the network that
+    the client is in, `subject` what the socket counts for, None before it has a token and for operators."""
 
     __slots__ = (
         "_control", "_last_data_at", "_pinged_at", "_queue_max", "_reader", "_received", "_seen", "_transport",
-        "address", "closing", "expires_at", "reading", "subject", "topics",
+        "address", "closing", "identity", "reading", "subject", "topics",
     )  # fmt: skip
 
     reading: asyncio.Task[None]
@@ -144,7 +145,7 @@ class Socket(BaseProtocol):
         self.subject: str | None = None
         self.topics: set[str] = set()
         self.closing = False
-        self.expires_at: float | None = None
+        self.identity: Identity | None = None
         kernel = transport.get_extra_info("socket")
         if kernel is not None:
             kernel.setsockopt(SOL_SOCKET, SO_SNDBUF, KERNEL_BUFFER_BYTES)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 from rich.console import Console
 
+from common.contracts.scopes import OPERATOR, Scope
 from common.runtime.urls import check_postgres_url
 from ops.audit.databases import SourceUnavailable
 from ops.audit.sources import find_sources
@@ -210,7 +211,8 @@ def migrate(
 
 @app.command()
 def token(
-    operator: Annotated[bool, typer.Option("--operator", help="With the operators' scope.")] = False,
+    scope: Annotated[list[Scope] | None, typer.Option(help="What it allows; may be given several times.")] = None,
+    operator: Annotated[bool, typer.Option("--operator", help="It allows all that operators do.")] = False,
     subject: Annotated[str, typer.Option(help="Whom it stands for.")] = "local",
     seconds: Annotated[int, typer.Option(min=1, help="How long it is valid.")] = 86_400,
     data: Data = DATA,
@@ -220,7 +222,8 @@ def token(
         secret = os.environ.get("AUTH_JWT_SECRET") or read_secrets(data).auth_jwt_secret
     except StartError as error:
         _fail(error)
-    print(make_token(secret, os.environ, subject, operator=operator, seconds=seconds))
+    scopes = [*([OPERATOR] if operator else []), *(scope or ())]
+    print(make_token(secret, os.environ, subject, scopes=scopes, seconds=seconds))
 
 
 @app.command()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import jwt
 
-OPERATOR_SCOPE = "holdfast:operator"
+from common.contracts.ids import uuid7
 
 
 def make_token(
-    secret: str, settings: Mapping[str, str], subject: str, *, operator: bool = False, seconds: int = 86_400
+    secret: str, settings: Mapping[str, str], subject: str, *, scopes: Collection[str] = (), seconds: int = 86_400
 ) -> str:
     """An HS256 token that a gateway with the same AUTH_ISSUER and AUTH_AUDIENCE accepts for `seconds`."""
     now = int(time.time())
@@ -19,9 +19,10 @@ def make_token(
         "iss": settings.get("AUTH_ISSUER") or "holdfast",
         "aud": settings.get("AUTH_AUDIENCE") or "holdfast",
         "sub": subject,
+        "jti": str(uuid7()),
         "iat": now,
         "exp": now + seconds,
     }
-    if operator:
-        claims["scope"] = OPERATOR_SCOPE
+    if scopes:
+        claims["scope"] = " ".join(scopes)
     return jwt.encode(claims, secret, algorithm="HS256")

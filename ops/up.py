@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from common.contracts.scopes import Scope
 from common.runtime.backoff import Backoff
 from ops.actor import ActorProcess
 from ops.child import Child
@@ -66,7 +67,7 @@ class Up:
             secret = self._stack.jwt_secret
             event = None
             if secret is not None:
-                token = make_token(secret, self._stack.settings, "holdfast-up", operator=True, seconds=60)
+                token = make_token(secret, self._stack.settings, "holdfast-up", scopes=[Scope.ADMIN], seconds=60)
                 event = await ensure_event(self._stack.gateway_url, token)
         for name in self._stack.migrated:
             self._console.print(f"migrated {name}")

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 from rich.console import Console
 
+from common.contracts.scopes import Scope
 from ops.demo import ensure_event
 from ops.layout import Ports
 from ops.stack import Stack
@@ -89,7 +90,7 @@ async def _up(stack: Stack, terminal: Terminal) -> None:
     secret = stack.jwt_secret
     assert secret is not None
     event = await ensure_event(
-        stack.gateway_url, make_token(secret, stack.settings, "picture", operator=True, seconds=60)
+        stack.gateway_url, make_token(secret, stack.settings, "picture", scopes=[Scope.ADMIN], seconds=60)
     )
     terminal.fixed[event["id"]] = EVENT_ID
     printed = StringIO()

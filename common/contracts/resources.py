@@ -270,6 +270,20 @@ class RefundRetry(Resource):
     finished: bool = Field(description="None is remaining or under way")
 
 
+class Revocation(Resource):
+    """Tokens that are refused because an operator has revoked them: one by its id, or all that a subject had."""
+
+    jti: str | None = Field(default=None, description="The token's id; null: the tokens of `subject` are revoked")
+    subject: str | None = Field(default=None, description="Whose tokens are revoked; null: the one token `jti` is")
+    revoked_at: datetime = Field(
+        description="When that was last asked for. Of a `subject` those are revoked that were issued until then"
+    )
+    expires_at: datetime = Field(
+        description="When these tokens end by themselves: the revocation is forgotten after that"
+    )
+    by: str | None = Field(default=None, description="The subject of the operator who last asked for it")
+
+
 class OperatorsEvent(Event):
     """An event as operators see it. With a cancellation's progress, `version` also counts its bookings' changes."""
 

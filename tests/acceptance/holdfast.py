@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from common.contracts.resources import Event
+from common.contracts.scopes import OPERATOR
 from gateway.settings import CLIENT_LIMITS
 from ops.actor import ActorProcess
 from ops.layout import Ports, Scale
@@ -76,12 +77,16 @@ class Holdfast:
         token = (await self.anybody.request("POST", "/auth/guest")).ok(201)["token"]
         return Client(self.session, self.url, token)
 
-    def client(self, subject: str | None = None, *, operator: bool = False, **more: Any) -> Client:
-        """A client with a token of an identity provider; with a new subject unless `subject` is given."""
+    def client(
+        self, subject: str | None = None, *, operator: bool = False, scopes: Collection[str] = (), **more: Any
+    ) -> Client:
+        """A client with a token of an identity provider; with a new subject unless `subject` is given. `operator`:
+        with a scope that gateways of the release before know, too."""
         secret = self.stack.jwt_secret
         assert secret is not None
         subject = subject or f"client-{next(_numbers)}"
-        token = make_token(secret, self.stack.settings, subject, operator=operator, **more)
+        allowed = [OPERATOR] if operator else scopes
+        token = make_token(secret, self.stack.settings, subject, scopes=allowed, **more)
         return Client(self.session, self.url, token)
 
     async def event(self, *ticket_types: tuple[int, int], **more: Any) -> Json:

@@ -22,6 +22,7 @@ from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
 from booking.repository import Store
+from booking.revocation_handlers import RevocationHandlers
 from booking.state import HoldPolicy
 from booking.unit_of_work import UnitOfWork
 from common.contracts.ids import uuid7
@@ -46,7 +47,9 @@ from common.postgres.database import Database
 from common.runtime.telemetry import Metrics
 from ops.audit.databases import BUYERS
 
-TABLES = "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries, buyers"
+TABLES = (
+    "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries, buyers, revoked_tokens"
+)
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
 # Owners may ask of Stripe what they want.
@@ -144,6 +147,7 @@ class Stage:
     handlers: BookingHandlers
     event_handlers: EventHandlers
     query_handlers: QueryHandlers
+    revocation_handlers: RevocationHandlers
     reconciler: BookingReconciler
     share: FairShare
     unit: Callable[[], UnitOfWork]
@@ -177,6 +181,7 @@ class Stage:
             handlers=BookingHandlers(store, unit, metrics, clock, TERMS),
             event_handlers=EventHandlers(store, availability, clock),
             query_handlers=QueryHandlers(store, clock),
+            revocation_handlers=RevocationHandlers(store, clock),
             reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
             share=fair_share,
             unit=unit,
@@ -191,6 +196,8 @@ class Stage:
             **self.handlers.payments,
             **self.event_handlers.commands,
             **self.query_handlers.queries,
+            **self.revocation_handlers.commands,
+            **self.revocation_handlers.queries,
         }
         return list(await table[type(messages[0])]([delivery(message) for message in messages]))
 

@@ -22,6 +22,7 @@ from common.contracts.messages import (
     RefundPayment,
     Reply,
     RetryRefunds,
+    RevokeTokens,
     TicketTypeChange,
     UpdateEvent,
 )
@@ -135,7 +136,12 @@ async def _retry(stage: Stage) -> OperatorCommand:
     return RetryRefunds(event_id=show.id, retry_id=uuid4(), request=by(f"retry {show.id}"))
 
 
-EVERY = pytest.mark.parametrize("make", [_create, _update, _cancel_event, _cancel, _refund, _retry])
+async def _revoke(stage: Stage) -> OperatorCommand:
+    end = stage.clock() + timedelta(days=1)
+    return RevokeTokens(claim="sub", value="mallory", expires_at=end, request=by("POST /admin/tokens/revoke"))
+
+
+EVERY = pytest.mark.parametrize("make", [_create, _update, _cancel_event, _cancel, _refund, _retry, _revoke])
 
 
 async def state(stage: Stage) -> list[Any]:
@@ -148,6 +154,7 @@ async def state(stage: Stage) -> list[Any]:
             "bookings",
             "booking_transitions",
             "refund_retries",
+            "revoked_tokens",
             "operator_requests",
         )
     ]
@@ -179,7 +186,8 @@ async def test_a_message_delivered_twice_is_one_request(stage: Stage, make: Make
     else:
         message = message.model_copy(update={"request": message.request.model_copy(update={"key": None})})
     come = delivery(message)
-    table = {**stage.handlers.commands, **stage.event_handlers.commands}
+    handlers = (stage.handlers, stage.event_handlers, stage.revocation_handlers)
+    table = {kind: handler for each in handlers for kind, handler in each.commands.items()}
     (first,) = of(list(await table[type(message)]([come])), Reply)
     before = await state(stage)
     (again,) = of(list(await table[type(message)]([come])), Reply)

@@ -42,6 +42,7 @@ TABLE = {
         "event.cancel": "CancelEvent",
         "event.retry_refunds": "RetryRefunds",
         "booking.refund": "RefundBooking",
+        "token.revoke": "RevokeTokens",
     },
     "booking.queries": {
         "booking.get": "GetBooking",
@@ -49,6 +50,7 @@ TABLE = {
         "booking.history": "GetHistory",
         "event.list": "ListEvents",
         "event.get": "GetEvent",
+        "token.list_revocations": "ListRevocations",
     },
     "booking.payments": {
         "payment.intent_created": "PaymentReport",
@@ -80,6 +82,7 @@ TABLE = {
         "booking.changed": "BookingChanged",
         "event.changed": "EventChanged",
         "queue.moved": "QueueMoved",
+        "token.revoked": "TokensRevoked",
     },
     "": {"reply": "Reply"},
 }

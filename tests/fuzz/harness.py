@@ -7,11 +7,14 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from common.contracts.scopes import Scope
 from common.contracts.values import QUANTITY_MAX
 from tests.acceptance.client import Client, Json
 from tests.acceptance.customers import CANCELLABLE
 from tests.acceptance.holdfast import Holdfast
 
+# The callers with a scope: one that allows to read, and one that allows everything.
+READER, OPERATOR = "reader", "operator"
 VICTIMS = 6
 PAYING = 3
 # How many bookings the guest and the user have of their own.
@@ -27,6 +30,11 @@ class Caller:
     name: str
     client: Client
     hidden: set[str] = field(default_factory=set)
+
+    @property
+    def operator(self) -> bool:
+        """Whether it may see every booking, without its client secret."""
+        return self.name in (READER, OPERATOR)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -99,7 +107,8 @@ class Harness:
             ("bad token", self._with(_tampered(good.token)), private),
             ("guest", await self.holdfast.guest(), private),
             ("user", good, private),
-            ("operator", self.holdfast.client("an-operator", operator=True), operators),
+            (READER, self.holdfast.client("a-reader", scopes=[Scope.READ]), operators),
+            (OPERATOR, self.holdfast.client("an-operator", operator=True), operators),
         ):
             self.callers[name] = Caller(name, client, set(hidden))
         for name in ("guest", "user"):
@@ -117,7 +126,7 @@ class Harness:
         for other in self.callers.values():
             if other is caller:
                 continue
-            if other.name != "operator":
+            if not other.operator:
                 other.hidden |= {booking["id"], *_of_payment(booking)}
             elif secret := booking["payment"].get("client_secret"):
                 other.hidden.add(secret)

@@ -17,7 +17,7 @@ from tests.acceptance.command import audit
 from tests.acceptance.holdfast import running
 from tests.fuzz import connections, webhook, websocket
 from tests.fuzz.examples import Progress
-from tests.fuzz.harness import Harness
+from tests.fuzz.harness import OPERATOR, READER, Harness
 from tests.fuzz.safe import Kept, at_rest, everything, nothing, of_victims, unchanged
 from tests.fuzz.tally import Tally
 
@@ -78,8 +78,9 @@ def parts(document: dict[str, Any]) -> list[Part]:
         Part(webhook.REFUSED, 0.10, webhook.refused),
         Part(webhook.STRANGE, 0.05, webhook.strange, of_victims),
         of("guest", 0.08, of_victims),
-        of("user", 0.13, of_victims),
-        of("operator", 0.13, nothing),
+        of("user", 0.10, of_victims),
+        of(READER, 0.04, of_victims),
+        of(OPERATOR, 0.12, nothing),
     ]
 
 

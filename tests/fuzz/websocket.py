@@ -175,7 +175,7 @@ async def _send(socket: RawSocket, steps: Steps) -> None:
 async def _receive(socket: RawSocket, readers: list[Caller], steps: Steps, tally: Tally) -> list[str]:
     """A label of each answer, up to the answer to the last ping or the end of the socket."""
     hidden = set.intersection(*(reader.hidden for reader in readers))
-    operator = all(reader.name == "operator" for reader in readers)
+    operator = all(reader.operator for reader in readers)
     sent = _sent(steps)
     closed_by_us = any(frame.opcode == CLOSE for frames in steps for frame in frames)
     labels: list[str] = []

@@ -175,14 +175,15 @@ async def acting(redis_url: str) -> AsyncIterator[ScriptedBooking]:
 
 @asynccontextmanager
 async def serving(redis_url: str, *, ahead_s: float = 0.0, **overrides: Any) -> AsyncIterator[Client]:
-    """A gateway that listens, and a client of it, without limits and catalogue unless `overrides` has them.
-    The gateway's own clock is `ahead_s` seconds ahead."""
+    """A gateway that listens, and a client of it, without limits, catalogue and revocations unless `overrides` has
+    them. The gateway's own clock is `ahead_s` seconds ahead."""
     limits = {name.lower(): 0 for name in CLIENT_LIMITS}
     values = {
         "redis_url": redis_url,
         "auth_jwt_secret": SECRET,
         "block_ms": 20,
         "event_catalogue_max": 0,
+        "revocations_read_seconds": 0,
         **limits,
         **overrides,
     }

@@ -14,7 +14,8 @@ from common.contracts.errors import EventNotFound
 from common.contracts.messages import CreateEvent, EventChanged, GetEvent, ListEvents
 from common.contracts.resources import Event
 from common.runtime.telemetry import METRICS
-from gateway.catalogue_reader import CATALOGUE, PAGE
+from gateway.catalogue_reader import CATALOGUE
+from gateway.reads import PAGE
 from tests.common.stage import until
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (

@@ -64,7 +64,7 @@ async def test_every_operation_describes_its_errors(gateway: Client) -> None:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             responses = operation["responses"]
-            if operation["security"] == [{"bearer": []}]:
+            if operation["security"] and {} not in operation["security"]:
                 assert {"401", "429", "503"} <= set(responses), path
             if "requestBody" in operation:
                 assert {"400", "408", "413", "415", "422"} <= set(responses), path

@@ -378,6 +378,8 @@ async def test_a_token_can_be_renewed_for_the_same_subject_only(gateway: Client,
     socket = await connect(gateway, exp=time.time() + 0.4)
     await socket.send_json({"type": "auth", "token": token("bob")})
     assert (await received(socket))["code"] == "forbidden"
+    await socket.send_json({"type": "auth", "token": token("alice", scope="holdfast:read")})
+    assert (await received(socket))["code"] == "forbidden"
     await socket.send_json({"type": "auth", "token": "nonsense"})
     assert (await received(socket))["code"] == "unauthorized"
     await socket.send_json({"type": "auth", "token": token("alice", exp=int(time.time()) + 3600)})

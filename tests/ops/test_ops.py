@@ -84,6 +84,21 @@ def test_operator_token_has_the_scope() -> None:
     assert claims(result.stdout.strip())["scope"] == "holdfast:operator"
 
 
+def test_a_token_has_the_scopes_that_are_named() -> None:
+    arguments = ["token", "--scope", "holdfast:read", "--scope", "holdfast:finance"]
+    result = runner.invoke(app, arguments, env={"AUTH_JWT_SECRET": SECRET})
+    assert claims(result.stdout.strip())["scope"] == "holdfast:read holdfast:finance"
+    wrong = runner.invoke(app, ["token", "--scope", "holdfast:everything"], env={"AUTH_JWT_SECRET": SECRET})
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+
+
+def test_each_token_has_an_id_of_its_own() -> None:
+    ids = {
+        claims(runner.invoke(app, ["token"], env={"AUTH_JWT_SECRET": SECRET}).stdout.strip())["jti"] for _ in "ab"
+    }
+    assert len(ids) == 2
+
+
 def test_token_is_for_the_configured_gateway() -> None:
     environment = {"AUTH_JWT_SECRET": SECRET, "AUTH_ISSUER": "me", "AUTH_AUDIENCE": "you"}
     result = runner.invoke(app, ["token"], env=environment)

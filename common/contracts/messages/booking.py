@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Self
+from typing import Literal, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field, TypeAdapter
@@ -157,6 +157,15 @@ class RefundBooking(OperatorCommand, type="booking.refund"):
     amount: int | None = Field(default=None, ge=1)
 
 
+class RevokeTokens(OperatorCommand, type="token.revoke"):
+    """Refuse the tokens whose `claim` has this value: the one with this id (`jti`), or those of this subject
+    (`sub`) that were issued until now. `expires_at`: when they end by themselves."""
+
+    claim: Literal["jti", "sub"]
+    value: str
+    expires_at: AwareDatetime
+
+
 # --- booking.queries --------------------------------------------------------------------------------------
 
 
@@ -202,6 +211,13 @@ class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
 
     event_id: UUID
     operator: bool = False
+
+
+class ListRevocations(Message, type="token.list_revocations", stream=BOOKING_QUERIES):
+    """Those that were asked for last come first. `before` is the last one of the page before."""
+
+    before: tuple[datetime, UUID] | None = None
+    limit: int = Field(ge=1, le=200)
 
 
 # --- booking.payments -------------------------------------------------------------------------------------

@@ -9,10 +9,12 @@ from uuid import UUID
 from pydantic import Field
 
 from common.contracts.messages.base import NOTIFICATIONS, Message
-from common.contracts.resources import Booking, Event, OperatorsEvent
+from common.contracts.resources import Booking, Event, OperatorsEvent, Revocation
 
 # The topic of all events' changes: gateways keep their catalogue current by it.
 EVENTS_TOPIC = "events"
+# The topic of all revocations of tokens.
+REVOCATIONS_TOPIC = "revocations"
 
 
 class Reply(Message, type="reply"):
@@ -59,3 +61,12 @@ class QueueMoved(Message, type="queue.moved", stream=NOTIFICATIONS):
 
     def topics(self) -> tuple[str, ...]:
         return ("queue",)
+
+
+class TokensRevoked(Message, type="token.revoked", stream=NOTIFICATIONS):
+    """An operator has revoked tokens, which every gateway refuses from now on."""
+
+    revocation: Revocation
+
+    def topics(self) -> tuple[str, ...]:
+        return (REVOCATIONS_TOPIC,)

@@ -1,0 +1,36 @@
+"""A stolen token is revoked: it and its sockets are refused at once, and by gateways that start later."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import WSMsgType
+
+from tests.acceptance.holdfast import Holdfast
+from tests.acceptance.polling import eventually
+from tests.acceptance.test_killed import restart
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def test_a_revoked_token_is_refused_also_after_all_has_restarted(battered: Holdfast) -> None:
+    subject = "a-customer-whose-token-is-stolen"
+    stolen, other, operator = battered.client(subject), battered.client(), battered.client(operator=True)
+    async with stolen.live() as live:
+        await live.snapshot(event_id=(await battered.event((0, 5)))["id"])
+        mine = (await stolen.request("GET", "/bookings")).ok()
+        assert mine["items"] == []
+        revoked = (await operator.request("POST", "/admin/tokens/revoke", json={"subject": subject})).ok()
+        assert (await stolen.request("GET", "/bookings")).status == 401
+        message = await live.socket.receive(timeout=10)
+        assert (message.type, live.socket.close_code) == (WSMsgType.CLOSE, 4401)
+    for name in ("gateway-1", "redis", "booking-1"):
+        await restart(battered, name)
+    await battered.ready()
+
+    async def answered() -> int:
+        return (await stolen.request("GET", "/bookings")).status
+
+    await eventually(answered, lambda status: status != 503)
+    assert await answered() == 401
+    (await other.request("GET", "/bookings")).ok()
+    assert revoked in (await operator.request("GET", "/admin/tokens/revoked")).ok()["items"]
