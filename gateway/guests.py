@@ -13,7 +13,7 @@ from common.runtime.outages import error_text
 from common.runtime.web import json_response
 from common.wiring import CLOCK
 from gateway.addresses import NETWORK, client_address
-from gateway.auth import issue_guest
+from gateway.auth import issue_guest, new_guest
 from gateway.limiter import LIMITER
 from gateway.requests import read
 from gateway.schemas import NewGuest
@@ -80,5 +80,5 @@ async def create_guest(request: web.Request) -> web.Response:
     await app[LIMITER].guest(request[NETWORK])
     sent = await read(request, NewGuest, empty=b"{}")
     await app[PROOFS].check(sent.proof, client_address(request, settings.trusted_proxies))
-    guest = issue_guest(settings, app[CLOCK].timestamp())
+    guest = issue_guest(settings, new_guest(), app[CLOCK].timestamp())
     return json_response(guest.model_dump(mode="json"), status=201)

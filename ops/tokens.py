@@ -7,7 +7,16 @@ from collections.abc import Mapping
 
 import jwt
 
+from common.contracts.ids import uuid7
+
 OPERATOR_SCOPE = "holdfast:operator"
+
+
+def signing_secret(settings: Mapping[str, str]) -> str | None:
+    """The first of AUTH_JWT_SECRETS, or of its former name, which is read for one release; None where neither is
+    set."""
+    secrets = settings.get("AUTH_JWT_SECRETS") or settings.get("AUTH_JWT_SECRET") or ""
+    return secrets.split(",")[0].strip() or None
 
 
 def make_token(
@@ -21,6 +30,7 @@ def make_token(
         "sub": subject,
         "iat": now,
         "exp": now + seconds,
+        "jti": str(uuid7()),
     }
     if operator:
         claims["scope"] = OPERATOR_SCOPE
