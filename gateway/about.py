@@ -4,6 +4,10 @@ GUEST = (
     "Who has the token owns what is booked with it, until it expires. An installation whose customers all "
     "sign in can switch this off."
 )
+RENEW = (
+    "For the same guest, with a new end. The token before stays valid until its own end, so that a lost answer "
+    "costs nothing. Only a guest's token of this installation can be renewed, and only before it ends."
+)
 BOOK = (
     "Seats are held while the booking is pending, until `expires_at`. The answer is 201 once the booking can be "
     "paid (or is confirmed, where it costs nothing); 202 where the wait (`Prefer: wait`) ended before: then "

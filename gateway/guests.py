@@ -1,4 +1,5 @@
-"""`POST /auth/guest`: a token for anybody, within the limit of the address and, if needed, for a proof."""
+"""Guests: `POST /auth/guest` gives anybody a token, within the limit of the address and, if needed, for a proof; a
+guest renews it before it ends."""
 
 from __future__ import annotations
 
@@ -8,12 +9,12 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from common.contracts.errors import GuestProofRefused, Unavailable
+from common.contracts.errors import GuestProofRefused, GuestTokenRequired, Unavailable
 from common.runtime.outages import error_text
 from common.runtime.web import json_response
 from common.wiring import CLOCK
 from gateway.addresses import NETWORK, client_address
-from gateway.auth import issue_guest, new_guest
+from gateway.auth import IDENTITY, issue_guest, new_guest
 from gateway.limiter import LIMITER
 from gateway.requests import read
 from gateway.schemas import NewGuest
@@ -80,5 +81,25 @@ async def create_guest(request: web.Request) -> web.Response:
     await app[LIMITER].guest(request[NETWORK])
     sent = await read(request, NewGuest, empty=b"{}")
     await app[PROOFS].check(sent.proof, client_address(request, settings.trusted_proxies))
-    guest = issue_guest(settings, new_guest(), app[CLOCK].timestamp())
-    return json_response(guest.model_dump(mode="json"), status=201)
+    return _token(app, new_guest())
+
+
+def _token(app: web.Application, subject: str) -> web.Response:
+    """A new token for this guest."""
+    issued = issue_guest(app[SETTINGS], subject, app[CLOCK].timestamp())
+    return json_response(issued.model_dump(mode="json"), status=201)
+
+
+def _asking(request: web.Request) -> str:
+    """The subject of the guest who asks. Raises GuestTokenRequired for operators and customers who sign in: another
+    issues their tokens, and says for how long."""
+    identity = request[IDENTITY]
+    if identity.operator or not identity.guest:
+        raise GuestTokenRequired
+    return identity.subject
+
+
+async def renew_guest(request: web.Request) -> web.Response:
+    """This makes no new guest, so that only the subject's rate limit counts it. The token before stays valid until
+    its end: the answer may be lost."""
+    return _token(request.app, _asking(request))

@@ -189,7 +189,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     common: dict[str, Any] = {"headers": {"ETag": ETAG}} if route.etag else {}
-    if 201 in route.answers and route.body is not None:
+    if "id" in getattr(route.answers.get(201), "model_fields", ()):
         common.setdefault("headers", {})["Location"] = LOCATION
         common["links"] = _links(route, routes)
     for status, answer in route.answers.items():

@@ -67,10 +67,18 @@ _EVENT = (errors.EventNotFound,)
 # The errors for a booking that has ended.
 _ENDED = (*ERRORS_BY_REASON.values(), errors.BookingCancelled)
 
-GUESTS = Route(
-    "POST", "/auth/guest", guests.create_guest, "Get a token as a new guest", "tokens",
-    body=schemas.NewGuest, body_required=False, answers={201: schemas.GuestToken}, about=about.GUEST,
-    errors=(errors.GuestProofRefused, errors.Unavailable),
+# Served where guests get tokens.
+GUESTS = (
+    Route(
+        "POST", "/auth/guest", guests.create_guest, "Get a token as a new guest", "tokens",
+        body=schemas.NewGuest, body_required=False, answers={201: schemas.GuestToken}, about=about.GUEST,
+        errors=(errors.GuestProofRefused, errors.Unavailable),
+    ),
+    Route(
+        "POST", "/auth/guest/renew", guests.renew_guest, "Get another token before a guest's token ends", "tokens",
+        Access.BEARER, answers={201: schemas.GuestToken}, about=about.RENEW,
+        errors=(errors.GuestTokenRequired, errors.Unavailable),
+    ),
 )  # fmt: skip
 
 ROUTES = (

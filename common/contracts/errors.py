@@ -45,6 +45,7 @@ MalformedRequest = _error("malformed_request", 400, "The request cannot be read"
 Unauthorized = _error("unauthorized", 401, "A valid bearer token is needed")
 Forbidden = _error("forbidden", 403, "Not allowed")
 GuestProofRefused = _error("guest_proof_refused", 403, "The proof that a new guest needs is missing or was refused")
+GuestTokenRequired = _error("guest_token_required", 403, "Only a guest's token of this installation can do this")
 NotFound = _error("not_found", 404, "Not found")
 MethodNotAllowed = _error("method_not_allowed", 405, "The method is not allowed here")
 RequestTimeout = _error("request_timeout", 408, "The body did not arrive in time")
