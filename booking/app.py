@@ -12,6 +12,7 @@ from aiohttp import web
 from booking.availability import Availability
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
+from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
@@ -83,9 +84,10 @@ def booking_context(settings: BookingSettings) -> Context:
         reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, *kept)
         bookings = BookingHandlers(store, unit, metrics, now, policy)
         events = EventHandlers(store, availability, now)
+        guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days))
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
-            Subscription(BOOKING_COMMANDS, {**bookings.commands, **events.commands}),
+            Subscription(BOOKING_COMMANDS, {**bookings.commands, **events.commands, **guests.commands}),
             Subscription(BOOKING_QUERIES, QueryHandlers(store, now).queries),
         )
         shutdown_s = settings.shutdown_seconds

@@ -34,7 +34,8 @@ PASS_MAX = 200
 EVENTS_MAX = 5
 # A process that claims such an event has this long for one part of its bookings before another one may claim it.
 EVENT_CLAIM = timedelta(seconds=15)
-# How often each process deletes operators' requests that were answered long ago, and how many at once.
+# How often each process deletes operators' requests that were answered long ago, addresses, and recovery codes that
+# have expired, and how many of each at once.
 FORGET_AGAIN = timedelta(hours=1)
 FORGET_MAX = 1000
 # How often each process counts anew what one of the release before has changed, and how many bookings at once.
@@ -90,8 +91,9 @@ class BookingReconciler(Reconciler):
             async with self._store.reading() as rows:
                 requests = await rows.requests.forget(now - self._requests_kept, FORGET_MAX)
                 addresses = await rows.buyers.forget_addresses(now - self._addresses_kept, FORGET_MAX)
+                codes = await rows.recovery.forget(now, FORGET_MAX)
             # While there are more, each pass deletes a part.
-            self._forget_at = now if FORGET_MAX in (requests, addresses) else now + FORGET_AGAIN
+            self._forget_at = now if FORGET_MAX in (requests, addresses, codes) else now + FORGET_AGAIN
         if self._recount_at is None or now >= self._recount_at:
             async with self._store.reading() as rows:
                 recounted = await rows.buyers.recount(self._store.buyers.pause, RECOUNT_MAX)

@@ -22,6 +22,7 @@ from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.cancellation_rows import CancellationRows
 from booking.event_rows import EventRows
 from booking.operator_requests import OperatorRequests
+from booking.recovery_rows import RecoveryRows
 from booking.state import Booking, Event, SeatMove
 from common.postgres.database import Database
 from common.postgres.memory import BaseStore, Memory
@@ -61,6 +62,7 @@ class Transaction:
         self.buyers = BuyerRows(connection)
         self.requests = OperatorRequests(connection)
         self.cancellations = CancellationRows(connection)
+        self.recovery = RecoveryRows(connection)
 
 
 class Store(BaseStore[Transaction]):

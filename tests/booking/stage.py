@@ -17,6 +17,7 @@ from booking.availability import Availability
 from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare, Share
+from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
@@ -45,9 +46,12 @@ from common.messaging.streams import Entry
 from common.postgres.database import Database
 from common.runtime.telemetry import Metrics
 
-TABLES = "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries, buyers"
+TABLES = (
+    "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries, buyers, recovery_codes"
+)
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
+CODES_LAST = timedelta(days=30)
 # Owners may ask of Stripe what they want.
 NO_LIMIT = Share(calls=0)
 M = TypeVar("M", bound=Message)
@@ -142,6 +146,7 @@ class Stage:
     queue: Queue
     handlers: BookingHandlers
     event_handlers: EventHandlers
+    guest_handlers: GuestHandlers
     query_handlers: QueryHandlers
     reconciler: BookingReconciler
     share: FairShare
@@ -175,6 +180,7 @@ class Stage:
             queue=queue,
             handlers=BookingHandlers(store, unit, metrics, clock, TERMS),
             event_handlers=EventHandlers(store, availability, clock),
+            guest_handlers=GuestHandlers(store, clock, CODES_LAST),
             query_handlers=QueryHandlers(store, clock),
             reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
             share=fair_share,
@@ -189,6 +195,7 @@ class Stage:
             **self.handlers.commands,
             **self.handlers.payments,
             **self.event_handlers.commands,
+            **self.guest_handlers.commands,
             **self.query_handlers.queries,
         }
         return list(await table[type(messages[0])]([delivery(message) for message in messages]))

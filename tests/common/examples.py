@@ -171,6 +171,8 @@ _ALL: list[m.Message] = [
     m.CancelEvent(event_id=OTHER, **REQUEST),
     m.RetryRefunds(event_id=OTHER, retry_id=ID, **REQUEST),
     m.RefundBooking(booking_id=ID, refund_id=OTHER, amount=500, **REQUEST),
+    m.KeepRecoveryCode(owner="guest:1", code_hash="0" * 64, made_at=AT),
+    m.UseRecoveryCode(code_hash="0" * 64, request_hash="1" * 64),
     m.GetBooking(booking_id=ID, owner="guest:1"),
     m.ListBookings(
         operator=True,
