@@ -14,7 +14,7 @@ from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answers
 
 # For so long the request that has used a code may be repeated, as its answer may be lost: longer than people wait
-# at a page, and too short for whoever finds the request in a log later.
+# at a page, and too short for a thief who finds the request in a log later.
 REPEATABLE = timedelta(minutes=10)
 
 
