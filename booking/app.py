@@ -12,6 +12,7 @@ from aiohttp import web
 from booking.availability import Availability
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
+from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
@@ -84,9 +85,11 @@ def booking_context(settings: BookingSettings) -> Context:
         reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, *kept)
         bookings = BookingHandlers(store, unit, metrics, now, policy)
         events, tokens = EventHandlers(store, availability, now), RevocationHandlers(store, now)
+        guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days))
+        commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
-            Subscription(BOOKING_COMMANDS, {**bookings.commands, **events.commands, **tokens.commands}),
+            Subscription(BOOKING_COMMANDS, commands),
             Subscription(BOOKING_QUERIES, {**QueryHandlers(store, now).queries, **tokens.queries}),
         )
         shutdown_s = settings.shutdown_seconds

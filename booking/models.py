@@ -263,6 +263,23 @@ class Revocation(Model):
         constraints = (CheckConstraint(name="revoked_tokens_claim", check="claim IN ('jti', 'sub')"),)
 
 
+class RecoveryCode(Model):
+    """By what a guest comes back, once: the newest code's hash, until it expires."""
+
+    owner = fields.CharField(max_length=255, primary_key=True)
+    # SHA-256 of the code.
+    code_hash = fields.CharField(max_length=64, unique=True)
+    made_at = fields.DatetimeField()
+    expires_at = fields.DatetimeField()
+    used_at = fields.DatetimeField(null=True)
+    used_by = fields.CharField(max_length=64, null=True)
+
+    class Meta:
+        table = "recovery_codes"
+        indexes = (Index(fields=["expires_at"], name="recovery_codes_by_end"),)
+        constraints = (CheckConstraint(name="recovery_codes_used", check="(used_at IS NULL) = (used_by IS NULL)"),)
+
+
 class OperatorRequest(Model):
     """What an operator asked for and was answered, written with what was done.
 

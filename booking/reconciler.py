@@ -36,7 +36,8 @@ EVENTS_MAX = 5
 EVENT_CLAIM = timedelta(seconds=15)
 # Revoked tokens are known this long after they have ended: the clocks of gateways may differ.
 REVOCATIONS_KEPT = timedelta(hours=1)
-# How often each process deletes operators' requests that were answered long ago and the like, how many at once.
+# How often each process deletes what is no longer needed (operators' requests that were answered long ago, old
+# addresses, revocations and recovery codes that have ended), and how many of each at once.
 FORGET_AGAIN = timedelta(hours=1)
 FORGET_MAX = 1000
 # How often each process counts anew what one of the release before has changed, and how many bookings at once.
@@ -93,8 +94,10 @@ class BookingReconciler(Reconciler):
                 requests = await rows.requests.forget(now - self._requests_kept, FORGET_MAX)
                 addresses = await rows.buyers.forget_addresses(now - self._addresses_kept, FORGET_MAX)
                 revocations = await rows.revocations.forget(now - REVOCATIONS_KEPT, FORGET_MAX)
+                codes = await rows.recovery.forget(now, FORGET_MAX)
             # While there are more, each pass deletes a part.
-            self._forget_at = now if FORGET_MAX in (requests, addresses, revocations) else now + FORGET_AGAIN
+            more = FORGET_MAX in (requests, addresses, revocations, codes)
+            self._forget_at = now if more else now + FORGET_AGAIN
         if self._recount_at is None or now >= self._recount_at:
             async with self._store.reading() as rows:
                 recounted = await rows.buyers.recount(self._store.buyers.pause, RECOUNT_MAX)

@@ -22,6 +22,7 @@ from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.cancellation_rows import CancellationRows
 from booking.event_rows import EventRows
 from booking.operator_requests import OperatorRequests
+from booking.recovery_rows import RecoveryRows
 from booking.revocation_rows import RevocationRows
 from booking.state import Booking, Event, SeatMove
 from common.postgres.database import Database
@@ -63,6 +64,7 @@ class Transaction:
         self.requests = OperatorRequests(connection)
         self.revocations = RevocationRows(connection)
         self.cancellations = CancellationRows(connection)
+        self.recovery = RecoveryRows(connection)
 
 
 class Store(BaseStore[Transaction]):

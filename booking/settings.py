@@ -42,6 +42,8 @@ class BookingSettings(ActorSettings):
     hold_pause_seconds: int = Field(default=30, ge=0, le=3600)
     # After how many days addresses of guests are forgotten.
     address_days: int = Field(default=7, ge=1, le=365)
+    # For how many days a guest's recovery code is good: most tickets are bought within half a year of the event.
+    recovery_code_days: int = Field(default=180, ge=1, le=3650)
     availability_ms: int = Field(default=250, ge=10, le=60_000)
     availability_max_ms: int = Field(default=2000, ge=10, le=60_000)
     queue_ms: int = Field(default=1000, ge=10, le=60_000)

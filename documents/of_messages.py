@@ -93,6 +93,7 @@ FIELDS = {
     "capacity": "How many seats there are, sold and held ones included",
     "client_secret": "What the customer's browser pays by; null when the payment has ended",
     "code": "Stripe's code of the error",
+    "code_hash": "SHA-256 of the recovery code",
     "created_at": "When it was made",
     "created_before": "None that was made then or later",
     "created_from": "None that was made before",
@@ -145,6 +146,7 @@ FIELDS = {
     "Dispute.reason": "The customer's reason, by Stripe's names",
     "EventChanged.event": "The event as customers see it",
     "EventChanged.operators": "The event as operators see it; null from a process of an older release",
+    "KeepRecoveryCode.owner": "The guest's subject",
     "ListBookings.before": "Those behind this position: time and id of the last one of the page before",
     "ListBookings.event_id": "Of this event alone",
     "ListBookings.owner": "Of this owner alone",
@@ -182,4 +184,6 @@ FIELDS = {
     "TicketTypeChange.unit_amount": "The price of one seat for bookings from now on",
     "UpdateEvent.changes": "What changes of the event itself",
     "UpdateEvent.ticket_types": "Changes of ticket types, and new ones",
+    "UseRecoveryCode.request_hash": "SHA-256 of `code_hash` and the Idempotency-Key: by it a repeated request is "
+    "known",
 }

@@ -4,6 +4,19 @@ GUEST = (
     "Who has the token owns what is booked with it, until it expires. An installation whose customers all "
     "sign in can switch this off."
 )
+RENEW = (
+    "For the same guest, with a new end. The token before stays valid until its own end, so that a lost answer "
+    "costs nothing. Only a guest's token of this installation can be renewed, and only before it ends."
+)
+RECOVERY_CODE = (
+    "For a guest's token of this installation, and a guest that has a booking. The code is shown this once and is "
+    "good for one use; the guest's code before is not good any more. If no answer comes, ask again."
+)
+RECOVER = (
+    "Gives a token of the guest whose code it is, and uses the code up: get another one then. If no answer comes, "
+    "send the request again with the same Idempotency-Key: within ten minutes it gives a token again, which no "
+    "other request does. Whatever is wrong with a code, the answer is `recovery_code_invalid`."
+)
 BOOK = (
     "Seats are held while the booking is pending, until `expires_at`. The answer is 201 once the booking can be "
     "paid (or is confirmed, where it costs nothing); 202 where the wait (`Prefer: wait`) ended before: then "

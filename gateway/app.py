@@ -153,7 +153,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
         body_seconds=settings.body_seconds,
         client_max_size=settings.body_max_bytes,
     )
-    routes = (GUESTS, *ROUTES) if settings.guests else ROUTES
+    routes = (*GUESTS, *ROUTES) if settings.guests else ROUTES
     app[SETTINGS] = settings
     slots = app[BOOKING_SLOTS] = RequestSlots(settings.booking_slots, settings.booking_slot_wait_seconds)
     Gauge(

@@ -148,7 +148,7 @@ class Authenticator:
         keys: KeySet | None = None,
     ) -> None:
         """`clock` returns the time, in Unix seconds. `check` raises the error that refuses a token that is valid,
-        or may be. Without `keys` tokens are signed with the shared secret."""
+        or may be. Without `keys` tokens are signed with a shared secret."""
         self.check = check
         self._settings = settings
         self._keys = keys
@@ -176,8 +176,10 @@ class Authenticator:
         if known is not None and now < known[1]:
             return known[0]
         try:
-            key = shared_secret(self._settings) if self._keys is None else await self._keys.find(token)
-            claims = self._claims(token, key)
+            if self._keys is None:
+                claims = self._signed_by_us(token)
+            else:
+                claims = self._claims(token, await self._keys.find(token))
         except (jwt.PyJWTError, ValueError) as error:
             raise Unauthorized("The token is not valid") from error
         check_times(claims, now)
@@ -187,6 +189,16 @@ class Authenticator:
         if len(self._known) > CACHE_MAX:
             self._known.popitem(last=False)
         return identity
+
+    def _signed_by_us(self, token: str) -> dict[str, Any]:
+        """The claims, whichever of the shared secrets has signed them: nearly always the first has."""
+        *others, last = self._settings.auth_jwt_secrets
+        for secret in others:
+            try:
+                return self._claims(token, secret)
+            except jwt.InvalidSignatureError:
+                continue
+        return self._claims(token, last)
 
     def _claims(self, token: str, key: Any) -> dict[str, Any]:
         return jwt.decode(
@@ -240,22 +252,23 @@ def _identity(claims: dict[str, Any]) -> Identity:
     return Identity(subject, allowed_by(scopes), _seconds(claims["exp"]), claims.get("jti"), issued_at)
 
 
-def shared_secret(settings: GatewaySettings) -> str:
-    assert settings.auth_jwt_secret is not None
-    return settings.auth_jwt_secret.get_secret_value()
+def new_guest() -> str:
+    """The subject of a new guest."""
+    return f"{GUEST}{uuid7().hex}"
 
 
-def issue_guest(settings: GatewaySettings, now: float) -> GuestToken:
-    """A token for a new subject without any scope, signed with the shared secret. `now` is in Unix seconds."""
+def issue_guest(settings: GatewaySettings, subject: str, now: float) -> GuestToken:
+    """A token for this guest, with an id of its own and without any scope, signed with the first of the shared
+    secrets. `now` is in Unix seconds."""
     issued = int(now)
     expires = issued + settings.auth_token_seconds
-    subject = f"{GUEST}{uuid7().hex}"
     claims = {
         "sub": subject,
         "iss": settings.auth_issuer,
         "aud": settings.auth_audience,
         "iat": issued,
         "exp": expires,
+        "jti": str(uuid7()),
     }
-    token = jwt.encode(claims, shared_secret(settings), algorithm="HS256")
+    token = jwt.encode(claims, settings.auth_jwt_secrets[0], algorithm="HS256")
     return GuestToken(token=token, subject=subject, expires_at=datetime.fromtimestamp(expires, UTC))

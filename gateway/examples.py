@@ -10,6 +10,7 @@ STALLS_ID = "018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f13"
 BOOKING_ID = "2f1c8f0e-6a57-5d2b-8f43-9a1b2c3d4e5f"
 JTI = "018f2b6e-3b00-7c3d-9e21-5b7c8d9e0f15"
 SECRET = "pi_3OaBcD_secret_eFgH"  # noqa: S105  # made up
+CODE = "4Q7T-9XKA-0M2C-VB8D-H3ZR-W5NE-J6FG"
 
 TICKET_TYPE = {"id": STALLS_ID, "name": "Stalls", "unit_amount": 4500, "capacity": 500, "available": 312}
 EVENT: dict[str, Any] = {
@@ -92,6 +93,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "expected_amount": 9000,
     },
     "NewGuest": {"proof": "03AFcWeA5dy7"},
+    "RecoveredGuest": {"code": CODE},
     "NewPaymentIntent": {"booking_id": BOOKING_ID},
     "NewEvent": {
         "name": "Opening night",
@@ -126,6 +128,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "subject": "guest_018f2b6e1f5a7c3d9e215b7c8d9e0f14",
         "expires_at": "2030-03-02T09:00:00Z",
     },
+    "RecoveryCode": {"code": CODE, "expires_at": "2030-08-29T09:00:00Z"},
     "RefundRetry": {
         "id": "2f1c8f0e-6a57-5d2b-8f43-9a1b2c3d4e60",
         "event_id": EVENT_ID,

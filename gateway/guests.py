@@ -1,4 +1,5 @@
-"""`POST /auth/guest`: a token for anybody, within the limit of the address and, if needed, for a proof."""
+"""Guests: `POST /auth/guest` gives anybody a token, within the limit of the address and, if needed, for a proof; a
+guest renews it before it ends, and comes back on another device by a recovery code."""
 
 from __future__ import annotations
 
@@ -8,19 +9,25 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from common.contracts.errors import GuestProofRefused, Unavailable
+from common.contracts.errors import GuestProofRefused, GuestTokenRequired, RecoveryCodeInvalid, Unavailable
+from common.contracts.messages import KeepRecoveryCode, UseRecoveryCode
 from common.runtime.outages import error_text
 from common.runtime.web import json_response
 from common.wiring import CLOCK
 from gateway.addresses import NETWORK, client_address
-from gateway.auth import issue_guest
+from gateway.auth import IDENTITY, issue_guest, new_guest
 from gateway.limiter import LIMITER
-from gateway.requests import read
-from gateway.schemas import NewGuest
+from gateway.recovery_codes import code_hash, new_code, request_hash
+from gateway.requests import read, required_key
+from gateway.schemas import NewGuest, RecoveredGuest, RecoveryCode
 from gateway.settings import SETTINGS, GatewaySettings
+from gateway.waiters import call
 
 # Checks under way at once: in a rush of new guests the others wait, within the time that each check has.
 CHECKS_MAX = 100
+# What the messages of recovery codes are about: not the code nor its guest, as logs show it. Two names, so that a
+# batch has one group of each.
+NEW_CODES, CODES = "new recovery codes", "recovery codes"
 # Retry-After, in seconds, when a proof cannot be checked now.
 RETRY_AFTER = 5
 
@@ -80,5 +87,47 @@ async def create_guest(request: web.Request) -> web.Response:
     await app[LIMITER].guest(request[NETWORK])
     sent = await read(request, NewGuest, empty=b"{}")
     await app[PROOFS].check(sent.proof, client_address(request, settings.trusted_proxies))
-    guest = issue_guest(settings, app[CLOCK].timestamp())
-    return json_response(guest.model_dump(mode="json"), status=201)
+    return _token(app, new_guest())
+
+
+def _token(app: web.Application, subject: str) -> web.Response:
+    """A new token for this guest."""
+    issued = issue_guest(app[SETTINGS], subject, app[CLOCK].timestamp())
+    return json_response(issued.model_dump(mode="json"), status=201)
+
+
+def _asking(request: web.Request) -> str:
+    """The subject of the guest who asks. Raises GuestTokenRequired for operators and customers who sign in: another
+    issues their tokens, and says for how long."""
+    identity = request[IDENTITY]
+    if identity.operator or not identity.guest:
+        raise GuestTokenRequired
+    return identity.subject
+
+
+async def renew_guest(request: web.Request) -> web.Response:
+    """This makes no new guest, so that only the subject's rate limit counts it. The token before stays valid until
+    its end: the answer may be lost."""
+    return _token(request.app, _asking(request))
+
+
+async def create_recovery_code(request: web.Request) -> web.Response:
+    """Where the answer is lost the guest asks again: the newest code counts."""
+    code = new_code()
+    hashed = code_hash(code)
+    assert hashed is not None
+    message = KeepRecoveryCode(owner=_asking(request), code_hash=hashed, made_at=request.app[CLOCK]())
+    kept = await call(request, message, NEW_CODES)
+    made = RecoveryCode(code=code, expires_at=kept["expires_at"])
+    return json_response(made.model_dump(mode="json"), status=201)
+
+
+async def recover_guest(request: web.Request) -> web.Response:
+    """Each try counts like a new guest. What can be no code is answered like one that is not good."""
+    await request.app[LIMITER].guest(request[NETWORK])
+    key = required_key(request)
+    hashed = code_hash((await read(request, RecoveredGuest)).code)
+    if hashed is None:
+        raise RecoveryCodeInvalid
+    message = UseRecoveryCode(code_hash=hashed, request_hash=request_hash(hashed, key))
+    return _token(request.app, (await call(request, message, CODES))["owner"])

@@ -30,7 +30,8 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
         "description": "Makes the request safe to send again: the same key of the same subject, the same result. "
         "Different content under the same key is refused. On requests of operators a key is known for 30 days "
-        "unless the installation says otherwise; customers' cancels need none, and ignore it.",
+        "unless the installation says otherwise; customers' cancels need none, and ignore it. With a recovery code "
+        "it is known for ten minutes.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
         "example": "a-new-one-for-each-intention",
     },
@@ -202,7 +203,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     common: dict[str, Any] = {"headers": {"ETag": ETAG}} if route.etag else {}
-    if 201 in route.answers and route.body is not None:
+    if "id" in getattr(route.answers.get(201), "model_fields", ()):
         common.setdefault("headers", {})["Location"] = LOCATION
         common["links"] = _links(route, routes)
     for status, answer in route.answers.items():
@@ -237,7 +238,7 @@ def _shown(answer: Any) -> dict[str, Any]:
 
 def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
     """By status, the route's own errors and those that follow from its other fields."""
-    live, has_body = route.tag == "live", route.body is not None
+    live, has_body, keyed = route.tag == "live", route.body is not None, "Idempotency-Key" in route.headers
     nature: tuple[tuple[bool, tuple[type[HoldfastError], ...]], ...] = (
         (True, (errors.UnsupportedMediaType,)),  # any request may come with a Content-Encoding
         (route.path not in FREE, (errors.TooManyRequests,)),
@@ -247,7 +248,8 @@ def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
         (isinstance(route.access, Scope), (errors.Forbidden,)),
         ("{" in route.path, (errors.NotFound,)),
         (has_body, (errors.MalformedRequest, errors.RequestTimeout, errors.PayloadTooLarge)),
-        ("Idempotency-Key" in route.headers, (errors.IdempotencyKeyReused,)),
+        # Without a token keys belong to nobody, and are no other request's.
+        (keyed and route.access is not Access.ANYONE, (errors.IdempotencyKeyReused,)),
         (route.key_required, (errors.IdempotencyKeyRequired,)),
         ("If-Match" in route.headers, (errors.PreconditionFailed, errors.MalformedRequest)),
         (has_body or route.query is not None or bool(route.headers), (errors.InvalidRequest,)),

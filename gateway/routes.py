@@ -42,9 +42,9 @@ class Route:
 
     `access`: what the request needs; a scope: a token that allows it. `answers`: the body of each status that is no
     error: a model, one of several, media types, or nothing. `mailboxes`: those that a request adds to; when one is
-    over its limit, the request is refused. `key_required`: it costs money or seats, and is refused without an
-    Idempotency-Key. `etag`: answers have an ETag. `about`: what OpenAPI says beside the summary. `errors`: those
-    that do not follow from the other fields (see `_problems` of openapi.py).
+    over its limit, the request is refused. `key_required`: it costs money or seats, or uses up a code, and is
+    refused without an Idempotency-Key. `etag`: answers have an ETag. `about`: what OpenAPI says beside the summary.
+    `errors`: those that do not follow from the other fields (see `_problems` of openapi.py).
     """
 
     method: str
@@ -69,10 +69,29 @@ _EVENT = (errors.EventNotFound,)
 # The errors for a booking that has ended.
 _ENDED = (*ERRORS_BY_REASON.values(), errors.BookingCancelled)
 
-GUESTS = Route(
-    "POST", "/auth/guest", guests.create_guest, "Get a token as a new guest", "tokens",
-    body=schemas.NewGuest, body_required=False, answers={201: schemas.GuestToken}, about=about.GUEST,
-    errors=(errors.GuestProofRefused, errors.Unavailable),
+# Served where guests get tokens.
+GUESTS = (
+    Route(
+        "POST", "/auth/guest", guests.create_guest, "Get a token as a new guest", "tokens",
+        body=schemas.NewGuest, body_required=False, answers={201: schemas.GuestToken}, about=about.GUEST,
+        errors=(errors.GuestProofRefused, errors.Unavailable),
+    ),
+    Route(
+        "POST", "/auth/guest/renew", guests.renew_guest, "Get another token before a guest's token ends", "tokens",
+        Access.BEARER, answers={201: schemas.GuestToken}, about=about.RENEW,
+        errors=(errors.GuestTokenRequired, errors.Unavailable),
+    ),
+    Route(
+        "POST", "/auth/guest/recovery-code", guests.create_recovery_code,
+        "Get a code to come back by on another device", "tokens", Access.BEARER, mailboxes=WRITES,
+        answers={201: schemas.RecoveryCode}, about=about.RECOVERY_CODE,
+        errors=(errors.GuestTokenRequired, errors.NothingToRecover, errors.Conflict),
+    ),
+    Route(
+        "POST", "/auth/guest/recover", guests.recover_guest, "Come back as a guest, by a recovery code", "tokens",
+        mailboxes=WRITES, body=schemas.RecoveredGuest, headers=("Idempotency-Key",), key_required=True,
+        answers={201: schemas.GuestToken}, about=about.RECOVER, errors=(errors.RecoveryCodeInvalid,),
+    ),
 )  # fmt: skip
 
 ROUTES = (

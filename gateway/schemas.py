@@ -38,6 +38,8 @@ PRICE = "The price of one seat, in the currency's minor unit"
 CAPACITY = "How many seats there are, sold and held ones included"
 # Characters: several times the tokens of the usual captchas.
 PROOF_MAX = 8192
+# Characters: a recovery code has 34, with its hyphens.
+CODE_MAX = 100
 # These descriptions of an event's fields also hold for what operators send.
 SHOWN = Event.model_fields
 SALES_END = "From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end"
@@ -97,6 +99,16 @@ class NewGuest(Body):
         min_length=1,
         max_length=PROOF_MAX,
         description="What the installation's check has given to the client, as the token of a captcha",
+    )
+
+
+class RecoveredGuest(Body):
+    """By what a guest comes back on another device."""
+
+    code: str = Field(
+        min_length=1,
+        max_length=CODE_MAX,
+        description="The recovery code, in upper or lower case, with or without the hyphens",
     )
 
 
@@ -277,6 +289,13 @@ class GuestToken(Resource):
     token: str = Field(description="For the header `Authorization: Bearer …`")
     subject: str = Field(description="Who the guest is: the owner of the bookings")
     expires_at: datetime = Field(description="Until when the token is accepted")
+
+
+class RecoveryCode(Resource):
+    """What the guest writes down to come back to the bookings on another device. It is shown this once."""
+
+    code: str = Field(description="Good for one use. It replaces the guest's code before")
+    expires_at: datetime = Field(description="Until when it is good")
 
 
 @cache

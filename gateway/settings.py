@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from aiohttp import web
-from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic import Field, HttpUrl, field_validator, model_validator
 
 from common.runtime.settings import ActorSettings, CommaSeparated
 
@@ -28,6 +28,7 @@ class GatewaySettings(ActorSettings):
     """What the gateway reads from its environment; `.env.example` describes each setting."""
 
     RENAMED: ClassVar[Mapping[str, str]] = {
+        "auth_jwt_secret": "auth_jwt_secrets",
         "placing_max": "booking_slots",
         "placing_patience_seconds": "booking_slot_wait_seconds",
         "rate_limit_per_second": "rate_limit_per_subject",
@@ -35,8 +36,9 @@ class GatewaySettings(ActorSettings):
 
     port: int = Field(default=8080, ge=0, le=65535)
 
-    # For tokens: either the secret or the JWKS URL. The algorithms come from here, never from a token.
-    auth_jwt_secret: SecretStr | None = None
+    # For tokens: either secrets (the first signs, each is accepted) or the JWKS URL. The algorithms come from here,
+    # never from a token.
+    auth_jwt_secrets: Annotated[CommaSeparated, Field(repr=False)] = ()
     auth_jwks_url: HttpUrl | None = None
     auth_algorithms: CommaSeparated = ()
     auth_issuer: str = Field(default="holdfast", min_length=1)
@@ -102,12 +104,22 @@ class GatewaySettings(ActorSettings):
     ws_subscriptions_max: int = Field(default=100, ge=1)
     ws_snapshots_max: int = Field(default=100, ge=1)
 
-    @field_validator("auth_jwt_secret")
+    @field_validator("auth_jwt_secrets", mode="before")
     @classmethod
-    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is not None and len(secret.get_secret_value().encode()) < SECRET_BYTES_MIN:
-            raise ValueError(f"must have at least {SECRET_BYTES_MIN} bytes")
-        return secret
+    def _none_empty(cls, value: Any) -> Any:
+        """Where one of them was not filled in, another than the one that was meant would sign."""
+        if isinstance(value, str) and not all(part.strip() for part in value.split(",")):
+            raise ValueError("one of them is empty")
+        return value
+
+    @field_validator("auth_jwt_secrets")
+    @classmethod
+    def _long_and_different(cls, secrets: tuple[str, ...]) -> tuple[str, ...]:
+        if any(len(secret.encode()) < SECRET_BYTES_MIN for secret in secrets):
+            raise ValueError(f"each must have at least {SECRET_BYTES_MIN} bytes")
+        if len(set(secrets)) < len(secrets):
+            raise ValueError("one of them is there twice")
+        return secrets
 
     @field_validator("cors_origins")
     @classmethod
@@ -120,17 +132,17 @@ class GatewaySettings(ActorSettings):
 
     @model_validator(mode="after")
     def _one_source_of_keys(self) -> Self:
-        if (self.auth_jwt_secret is None) == (self.auth_jwks_url is None):
-            raise ValueError("set exactly one of AUTH_JWT_SECRET and AUTH_JWKS_URL")
+        if bool(self.auth_jwt_secrets) == (self.auth_jwks_url is not None):
+            raise ValueError("set exactly one of AUTH_JWT_SECRETS and AUTH_JWKS_URL")
         allowed = SYMMETRIC if self.auth_jwks_url is None else ASYMMETRIC
         if wrong := set(self.auth_algorithms) - allowed:
-            source = "AUTH_JWT_SECRET" if self.auth_jwks_url is None else "AUTH_JWKS_URL"
+            source = "AUTH_JWT_SECRETS" if self.auth_jwks_url is None else "AUTH_JWKS_URL"
             raise ValueError(
                 f"AUTH_ALGORITHMS: {', '.join(sorted(wrong))} cannot be used with {source}, "
                 f"only {', '.join(sorted(allowed))}"
             )
         if self.auth_guests and self.auth_jwks_url is not None:
-            raise ValueError("AUTH_GUESTS needs AUTH_JWT_SECRET: another's keys cannot sign tokens for guests")
+            raise ValueError("AUTH_GUESTS needs AUTH_JWT_SECRETS: another's keys cannot sign tokens for guests")
         if self.guest_proof_url is not None and not self.guests:
             raise ValueError("GUEST_PROOF_URL is of no use where no guests get tokens: see AUTH_GUESTS")
         return self
@@ -141,7 +153,7 @@ class GatewaySettings(ActorSettings):
 
     @property
     def guests(self) -> bool:
-        return self.auth_jwt_secret is not None and self.auth_guests is not False
+        return bool(self.auth_jwt_secrets) and self.auth_guests is not False
 
 
 SETTINGS = web.AppKey("settings", GatewaySettings)

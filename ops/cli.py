@@ -21,7 +21,7 @@ from ops.installation import Choice
 from ops.layout import Ports, Scale
 from ops.migrate import migrate_with
 from ops.secrets import read_secrets
-from ops.tokens import make_token
+from ops.tokens import make_token, signing_secret
 from ops.version import holdfast_version
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -87,11 +87,15 @@ def parse_since(text: str) -> datetime:
     return since if since.tzinfo is not None else since.replace(tzinfo=UTC)
 
 
+def _warn_renamed(former: str, name: str) -> None:
+    Console(stderr=True).print(f"holdfast: {former} is now {name}", style="yellow", highlight=False)
+
+
 def _wait_seconds(wait_seconds: float, settle: float | None) -> float:
     """The value of --wait-seconds, or that of its old name --settle, which prints a warning."""
     if settle is None:
         return wait_seconds
-    Console(stderr=True).print("holdfast: --settle is now --wait-seconds", style="yellow", highlight=False)
+    _warn_renamed("--settle", "--wait-seconds")
     return settle
 
 
@@ -217,9 +221,12 @@ def token(
     seconds: Annotated[int, typer.Option(min=1, help="How long it is valid.")] = 86_400,
     data: Data = DATA,
 ) -> None:
-    """Print a bearer token for the local stack, signed with AUTH_JWT_SECRET or the secret in the data folder."""
+    """Print a bearer token for the local stack, signed with the first of AUTH_JWT_SECRETS or the secret in the data
+    folder."""
+    if os.environ.get("AUTH_JWT_SECRET"):
+        _warn_renamed("AUTH_JWT_SECRET", "AUTH_JWT_SECRETS")
     try:
-        secret = os.environ.get("AUTH_JWT_SECRET") or read_secrets(data).auth_jwt_secret
+        secret = signing_secret(os.environ) or read_secrets(data).auth_jwt_secret
     except StartError as error:
         _fail(error)
     scopes = [*([OPERATOR] if operator else []), *(scope or ())]

@@ -22,6 +22,14 @@ SETTINGS: Mapping[str, type[BaseSettings]] = MappingProxyType(
         "sandbox": SandboxSettings,
     }
 )
+# By the former names of settings, which are read for one release, the names that they have now.
+FORMER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        former.upper(): name.upper()
+        for kind in (GatewaySettings, BookingSettings, PaymentSettings)
+        for former, name in kind.RENAMED.items()
+    }
+)
 # Where programs, libraries, certificates, time zones and temporary files are, the language, and what Python and the
 # measurement of coverage are told.
 SYSTEM = re.compile(

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ops.environment import FORMER_NAMES
 from ops.errors import StartError
 from ops.private import FILE, write_private
 from ops.secrets import new_password, new_secrets
@@ -37,7 +38,7 @@ def settings() -> dict[str, str]:
     ]
     return {
         **{name: new_password() for name in passwords},
-        "AUTH_JWT_SECRET": made.auth_jwt_secret,
+        "AUTH_JWT_SECRETS": made.auth_jwt_secret,
         "COMPOSE_PROFILES": "sandbox",
         "STRIPE_API_BASE": "http://sandbox:12111",
         "STRIPE_SECRET_KEY": made.stripe_secret_key,
@@ -83,9 +84,10 @@ def init(path: Path, *, force: bool = False, missing: bool = False) -> str:
 
 
 def _complete(path: Path) -> str:
-    """Only what is not assigned at all counts as missing: an empty value may be meant."""
+    """Only what has no line, nor one with its former name, counts as missing: an empty value may be meant."""
     before = path.read_text()
-    known = {found[1] for line in before.splitlines() if (found := ASSIGNMENT.match(line))}
+    assigned = {found[1] for line in before.splitlines() if (found := ASSIGNMENT.match(line))}
+    known = assigned | {FORMER_NAMES[name] for name in assigned & FORMER_NAMES.keys()}
     lacking = {name: value for name, value in settings().items() if name not in known}
     if "STRIPE_SECRET_KEY" in known:
         # Stripe is chosen already: its keys belong together.

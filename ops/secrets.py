@@ -48,7 +48,7 @@ def read_secrets(data_dir: Path) -> Secrets:
         kept = json.loads(path.read_text())
         return Secrets(**{name: kept[name] for name in kept if name in names})  # a later release may keep more
     except FileNotFoundError:
-        raise StartError(f"{path} is not there yet: run `holdfast up` first, or set AUTH_JWT_SECRET") from None
+        raise StartError(f"{path} is not there yet: run `holdfast up` first, or set AUTH_JWT_SECRETS") from None
     except (OSError, ValueError, TypeError) as error:
         raise StartError(f"{path} cannot be read ({error}): delete it for new secrets") from None
 

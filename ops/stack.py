@@ -19,6 +19,7 @@ from ops.postgres import PASSAGE, Postgres, has_passage
 from ops.private import FOLDER, make_private, open_private, private_folder
 from ops.redis import RedisServer
 from ops.secrets import Secrets, ensure_secrets
+from ops.tokens import signing_secret
 from payment.stripe_objects import NEEDED_TYPES
 
 LOG_BYTES_MAX = 10_000_000  # a longer log is put aside as .log.1 at the next start
@@ -101,10 +102,10 @@ class Stack:
 
     @property
     def jwt_secret(self) -> str | None:
-        """None if tokens are signed by an identity provider (AUTH_JWKS_URL)."""
+        """What signs tokens; None if an identity provider does (AUTH_JWKS_URL)."""
         if "AUTH_JWKS_URL" in self.settings:
             return None
-        return self.settings.get("AUTH_JWT_SECRET") or self.secrets.auth_jwt_secret
+        return signing_secret(self.settings) or self.secrets.auth_jwt_secret
 
     @property
     def logs(self) -> Path:
@@ -246,8 +247,8 @@ class Stack:
             "BOOKING_DATABASE_URL": self.booking_database_url,
             "PAYMENT_DATABASE_URL": self.payment_database_url,
         }
-        if self.jwt_secret is not None:
-            made["AUTH_JWT_SECRET"] = self.jwt_secret
+        if "AUTH_JWKS_URL" not in self.settings and signing_secret(self.settings) is None:
+            made["AUTH_JWT_SECRETS"] = self.secrets.auth_jwt_secret
         if self.sandbox_url is not None:
             made |= {
                 "STRIPE_API_BASE": self.sandbox_url,

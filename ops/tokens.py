@@ -10,6 +10,13 @@ import jwt
 from common.contracts.ids import uuid7
 
 
+def signing_secret(settings: Mapping[str, str]) -> str | None:
+    """The first of AUTH_JWT_SECRETS, or of its former name, which is read for one release; None where neither is
+    set."""
+    secrets = settings.get("AUTH_JWT_SECRETS") or settings.get("AUTH_JWT_SECRET") or ""
+    return secrets.split(",")[0].strip() or None
+
+
 def make_token(
     secret: str, settings: Mapping[str, str], subject: str, *, scopes: Collection[str] = (), seconds: int = 86_400
 ) -> str:

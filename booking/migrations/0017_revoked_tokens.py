@@ -9,7 +9,7 @@ from tortoise.migrations.constraints import CheckConstraint
 
 
 class Migration(migrations.Migration):
-    dependencies = [("booking", "0015_deferred")]
+    dependencies = [("booking", "0016_recovery_codes")]
 
     initial = False
 

@@ -45,6 +45,8 @@ MalformedRequest = _error("malformed_request", 400, "The request cannot be read"
 Unauthorized = _error("unauthorized", 401, "A valid bearer token is needed")
 Forbidden = _error("forbidden", 403, "Not allowed")
 GuestProofRefused = _error("guest_proof_refused", 403, "The proof that a new guest needs is missing or was refused")
+RecoveryCodeInvalid = _error("recovery_code_invalid", 403, "The recovery code is unknown, expired or was used")
+GuestTokenRequired = _error("guest_token_required", 403, "Only a guest's token of this installation can do this")
 NotFound = _error("not_found", 404, "Not found")
 MethodNotAllowed = _error("method_not_allowed", 405, "The method is not allowed here")
 RequestTimeout = _error("request_timeout", 408, "The body did not arrive in time")
@@ -87,6 +89,7 @@ AmountMismatch = _error("amount_mismatch", 422, "The amount or currency is not t
 AmountOverLeft = _error("amount_over_left", 422, "The amount is more than is left to give back")
 CancellationClosed = _error("cancellation_closed", 409, "The booking can no longer be cancelled")
 CapacityBelowSold = _error("capacity_below_sold", 409, "The capacity cannot be less than what is held and sold")
+NothingToRecover = _error("nothing_to_recover", 409, "The guest has no booking to come back to")
 Conflict = _error("conflict", 409, "The present state does not allow this")
 
 # A retry can help.

@@ -5,9 +5,9 @@ const ui = SwaggerUIBundle({
   dom_id: "#swagger-ui",
   deepLinking: true,
   validatorUrl: null,
-  // Who tries POST /auth/guest goes on as that guest.
+  // Who gets a guest's token here goes on as that guest.
   responseInterceptor: (response) => {
-    if (response.ok && response.url.endsWith("/auth/guest")) {
+    if (response.ok && /\/auth\/guest(\/renew|\/recover)?$/.test(response.url)) {
       ui.preauthorizeApiKey("bearer", response.body.token);
     }
     return response;

@@ -72,7 +72,7 @@ async def processes(redis_url: str, databases: dict[str, str]) -> AsyncIterator[
             )
         ),
         "gateway": gateway.app.build_app(
-            GatewaySettings(auth_jwt_secret=cast(Any, "outages" * 6), mailbox_sample_ms=20, **both)
+            GatewaySettings(auth_jwt_secrets=("outages" * 6,), mailbox_sample_ms=20, **both)
         ),
     }
     async with AsyncExitStack() as stack:

@@ -89,8 +89,8 @@ async def test_processes_can_be_killed_and_started_one_by_one(tmp_path: Path, se
 
 
 async def test_process_that_cannot_start_takes_the_others_down(tmp_path: Path, servers: dict[str, str]) -> None:
-    stack = Stack(tmp_path, ports=Ports.free(), settings=settings(**servers, AUTH_JWT_SECRET="short"))
-    with pytest.raises(StartError, match=r"^gateway-1 ended with 2: .*AUTH_JWT_SECRET"):
+    stack = Stack(tmp_path, ports=Ports.free(), settings=settings(**servers, AUTH_JWT_SECRETS="short"))
+    with pytest.raises(StartError, match=r"^gateway-1 ended with 2: .*AUTH_JWT_SECRETS"):
         await stack.start()
     assert not any(process.running for process in stack.processes.values())
 
@@ -159,7 +159,7 @@ async def test_processes_get_their_own_settings_and_no_others(tmp_path: Path, se
             assert not environment.keys() & settings_of_others, name
             assert "AWS_SECRET_ACCESS_KEY" not in environment
         assert environments["payment-1"]["STRIPE_TIMEOUT_MS"] == "4000"
-        assert "AUTH_JWT_SECRET" in environments["gateway-1"]
+        assert "AUTH_JWT_SECRETS" in environments["gateway-1"]
         ports = [child.admin_port for child in actors.values() if child.admin_port]
         assert len(set(ports)) == len(ports) == 4
         async with ClientSession() as session:

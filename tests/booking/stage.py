@@ -17,6 +17,7 @@ from booking.availability import Availability
 from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare, Share
+from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
@@ -48,10 +49,12 @@ from common.runtime.telemetry import Metrics
 from ops.audit.databases import BUYERS
 
 TABLES = (
-    "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries, buyers, revoked_tokens"
+    "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries, buyers, "
+    "revoked_tokens, recovery_codes"
 )
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
+CODES_LAST = timedelta(days=30)
 # Owners may ask of Stripe what they want.
 NO_LIMIT = Share(calls=0)
 M = TypeVar("M", bound=Message)
@@ -146,6 +149,7 @@ class Stage:
     queue: Queue
     handlers: BookingHandlers
     event_handlers: EventHandlers
+    guest_handlers: GuestHandlers
     query_handlers: QueryHandlers
     revocation_handlers: RevocationHandlers
     reconciler: BookingReconciler
@@ -180,6 +184,7 @@ class Stage:
             queue=queue,
             handlers=BookingHandlers(store, unit, metrics, clock, TERMS),
             event_handlers=EventHandlers(store, availability, clock),
+            guest_handlers=GuestHandlers(store, clock, CODES_LAST),
             query_handlers=QueryHandlers(store, clock),
             revocation_handlers=RevocationHandlers(store, clock),
             reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
@@ -195,6 +200,7 @@ class Stage:
             **self.handlers.commands,
             **self.handlers.payments,
             **self.event_handlers.commands,
+            **self.guest_handlers.commands,
             **self.query_handlers.queries,
             **self.revocation_handlers.commands,
             **self.revocation_handlers.queries,

@@ -12,6 +12,7 @@ from booking.booking_rows import INSERT, SAVE, TAKE_DUE
 from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
 from booking.operator_requests import FIND
 from booking.reconciler import BookingReconciler
+from booking.recovery_rows import KEEP, USE
 from booking.repository import NEXT_DUE, Store
 from booking.repository import TAKE_DUE as TAKE_DUE_ROWS
 from common.messaging.publisher import Publisher
@@ -138,19 +139,21 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
         (SAVE, {"ticket_types"}),
         (CHANGE_TICKET_TYPES, {"ticket_types"}),
         (FIND, {"operator_requests"}),
+        (KEEP, {"bookings"}),
+        (USE, {"recovery_codes"}),
     ],
-    ids=["insert", "save", "change ticket types", "find requests"],
+    ids=["insert", "save", "change ticket types", "find requests", "keep recovery codes", "use recovery codes"],
 )
 async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
     stage: Stage, statement: str, tables: set[str]
 ) -> None:
     """Postgres keeps that plan while a sale fills the tables."""
-    for query in ("TRUNCATE bookings", "TRUNCATE events CASCADE", "TRUNCATE operator_requests", "TRUNCATE buyers"):
-        await stage.rows(query)
+    for table in ("bookings", "events", "operator_requests", "buyers", "recovery_codes"):
+        await stage.rows(f"TRUNCATE {table} CASCADE")
     done = await planned(stage, statement)
     scans = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
     assert {step["Relation Name"] for step in scans} >= tables
-    keys = ("id = ", "(key)::text = ")
+    keys = ("id = ", "(key)::text = ", "(owner = ", "(code_hash)::text = ")
     full_scans = [step for step in scans if not any(key in step.get("Index Cond", "") for key in keys)]
     assert full_scans == []
 

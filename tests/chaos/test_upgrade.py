@@ -26,7 +26,12 @@ from tests.release_before import BeforeUpgrade
 SEED = 5
 TWO_OF_EACH = Scale(gateway=2, booking=2, payment=2)
 # What the release before reads instead of the names that its settings have now.
-FORMER = {"DECLINE_SECONDS": "4", "RELEASE_SECONDS": "5", "EVENT_CATCH_UP_SECONDS": "2"}
+FORMER = {
+    "DECLINE_SECONDS": "4",
+    "RELEASE_SECONDS": "5",
+    "EVENT_CATCH_UP_SECONDS": "2",
+    "AUTH_JWT_SECRET": "upgraded" * 6,
+}
 # Most shoppers ask Stripe for more than their share, also while one payment process does not read what is deferred.
 SMALL_SHARES = {"OWNER_STRIPE_CALLS": "1", "OWNER_STRIPE_CALL_SECONDS": "60"}
 # How many orders come before the fleet changes again.

@@ -43,6 +43,8 @@ TABLE = {
         "event.retry_refunds": "RetryRefunds",
         "booking.refund": "RefundBooking",
         "token.revoke": "RevokeTokens",
+        "guest.keep_recovery_code": "KeepRecoveryCode",
+        "guest.use_recovery_code": "UseRecoveryCode",
     },
     "booking.queries": {
         "booking.get": "GetBooking",

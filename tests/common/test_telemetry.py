@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
@@ -29,7 +27,7 @@ async def exposed(metrics: Metrics) -> tuple[Samples, dict[str, str]]:
 @pytest.fixture
 def metrics() -> Metrics:
     """Of a gateway and of a payment process, together."""
-    app: web.Application = build_app(GatewaySettings(auth_jwt_secret=cast(Any, "telemetry" * 4)))
+    app: web.Application = build_app(GatewaySettings(auth_jwt_secrets=("telemetry" * 4,)))
     stripe = StripeMetrics(app[METRICS].registry)
     for priority, waits in stripe.token_wait_seconds.items():
         waits.observe(0.02 if priority == "money" else 7)

@@ -130,7 +130,7 @@ def test_a_process_with_a_wrong_setting_ends_with_2_and_one_line(
         "STRIPE_WEBHOOK_SECRETS": f"whsec_{'x' * 32}",
     }
     if name != "AUTH_JWKS_URL":
-        good["AUTH_JWT_SECRET"] = "x" * 32
+        good["AUTH_JWT_SECRETS"] = "x" * 32
     for each, usual in (good | {name: value}).items():
         monkeypatch.setenv(each, usual)
     with pytest.raises(SystemExit) as end:

@@ -180,7 +180,7 @@ async def serving(redis_url: str, *, ahead_s: float = 0.0, **overrides: Any) -> 
     limits = {name.lower(): 0 for name in CLIENT_LIMITS}
     values = {
         "redis_url": redis_url,
-        "auth_jwt_secret": SECRET,
+        "auth_jwt_secrets": SECRET,
         "block_ms": 20,
         "event_catalogue_max": 0,
         "revocations_read_seconds": 0,

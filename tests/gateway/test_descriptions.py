@@ -15,7 +15,7 @@ from gateway.problems import Members, Problem
 from gateway.routes import GUESTS, PROCESS, ROUTES
 
 Json = dict[str, Any]
-DOCUMENT = document((GUESTS, *ROUTES, *PROCESS))
+DOCUMENT = document((*GUESTS, *ROUTES, *PROCESS))
 SCHEMAS: Json = DOCUMENT["components"]["schemas"]
 OPERATIONS = {one["operationId"]: one for path in DOCUMENT["paths"].values() for one in path.values()}
 

@@ -122,4 +122,4 @@ async def test_where_no_proof_is_needed_one_is_ignored(start: Gateway) -> None:
 
 def test_a_proof_for_tokens_that_nobody_gets_is_refused_at_the_start() -> None:
     with pytest.raises(ConfigurationError, match="GUEST_PROOF_URL"):
-        load(GatewaySettings, auth_jwt_secret=SECRET, auth_guests=False, guest_proof_url="https://check.example")
+        load(GatewaySettings, auth_jwt_secrets=SECRET, auth_guests=False, guest_proof_url="https://check.example")

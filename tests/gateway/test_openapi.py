@@ -107,7 +107,7 @@ async def test_links_lead_from_a_created_resource_to_operations_on_it(gateway: C
     assert found["/admin/events"] == event | {"list_bookings", "admin_list_bookings"}
 
 
-async def test_what_costs_seats_or_money_requires_a_key(gateway: Client) -> None:
+async def test_what_costs_seats_or_money_or_uses_up_a_code_requires_a_key(gateway: Client) -> None:
     document = await fetched(gateway)
     required = {
         one["operationId"]
@@ -116,8 +116,8 @@ async def test_what_costs_seats_or_money_requires_a_key(gateway: Client) -> None
         for parameter in one.get("parameters", ())
         if parameter["name"] == "Idempotency-Key" and parameter.get("required")
     }
-    assert required == {"create_booking", "refund_booking"}
-    for path in ("/bookings", "/admin/bookings/{id}/refund"):
+    assert required == {"create_booking", "refund_booking", "recover_guest"}
+    for path in ("/bookings", "/admin/bookings/{id}/refund", "/auth/guest/recover"):
         assert "`idempotency_key_required`" in document["paths"][path]["post"]["responses"]["400"]["description"]
 
 
@@ -214,7 +214,7 @@ def test_what_the_page_is_made_of_is_what_its_makers_have_published() -> None:
 
 
 async def test_the_page_can_be_tried_as_a_guest(gateway: Client) -> None:
-    """The page gives the token of POST /auth/guest to the security scheme that the document has."""
+    """The page gives a guest's token to the security scheme that the document has."""
     document = await fetched(gateway)
     script = await (await gateway.get("/assets/docs.js")).text()
     (scheme,) = re.findall(r'preauthorizeApiKey\("(\w+)", response.body.token\)', script)

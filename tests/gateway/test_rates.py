@@ -141,7 +141,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 def limiter(clock: Clock, number: int, **overrides: Any) -> Limiter:
     values = {
-        "auth_jwt_secret": SECRET,
+        "auth_jwt_secrets": SECRET,
         "instance": f"gateway-{number}",
         "rate_limit_per_subject": RATE,
         **overrides,

@@ -72,7 +72,7 @@ async def test_every_route_is_open_to_the_roles_that_may_use_it_and_to_no_other(
     gateway: Client, actor: ScriptedBooking, role: str
 ) -> None:
     finds_nothing(actor)
-    for route in (GUESTS, *ROUTES):
+    for route in (*GUESTS, *ROUTES):
         roles, scope = MAY.get(route.view.__name__, (ALL, ""))
         status, named = await send(gateway, route, ROLES[role])
         assert (status == 403, named) == ((False, None) if role in roles else (True, scope)), route.view.__name__
@@ -94,9 +94,9 @@ def allowed(scope: str | None) -> frozenset[Scope]:
 
 
 def test_the_document_names_the_scope_of_each_operation() -> None:
-    for path, operations in document((GUESTS, *ROUTES))["paths"].items():
+    for path, operations in document((*GUESTS, *ROUTES))["paths"].items():
         for method, operation in operations.items():
-            (route,) = (each for each in (GUESTS, *ROUTES) if (each.method.lower(), each.path) == (method, path))
+            (route,) = (each for each in (*GUESTS, *ROUTES) if (each.method.lower(), each.path) == (method, path))
             if isinstance(route.access, Scope):
                 assert operation["security"] == [{"bearer": [route.access.value]}]
                 assert f"`{route.access.value}`" in operation["description"]

@@ -107,7 +107,7 @@ async def test_the_place_in_the_queue_is_described(gateway: Client, actor: Scrip
 def test_both_documents_have_every_message() -> None:
     names = {kind.__name__ for kind in (*SENT, *RECEIVED)}
     assert set(DOCUMENT["components"]["messages"]) == names
-    schemas = openapi.document((GUESTS, *ROUTES, *PROCESS))["components"]["schemas"]
+    schemas = openapi.document((*GUESTS, *ROUTES, *PROCESS))["components"]["schemas"]
     for name, schema in DOCUMENT["components"]["schemas"].items():
         assert schemas[name] == schema
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from common.contracts.errors import Unauthorized
 from common.contracts.messages import ListBookings
 from common.runtime.health import HEALTH
 from common.runtime.settings import load
@@ -159,16 +160,58 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def test_a_verified_token_is_cached_until_it_expires(verified: list[str]) -> None:
     at = now = time.time()
-    authenticator = Authenticator(load(GatewaySettings, auth_jwt_secret=SECRET), lambda: at, lambda _: None)
+    authenticator = Authenticator(load(GatewaySettings, auth_jwt_secrets=SECRET), lambda: at, lambda _: None)
     expiring = token(exp=now + 30)
     for at, checks in ((now, 1), (now + 29, 1), (now + 31, 2), (now + 31, 3)):  # noqa: B007  the clock's
         assert (await authenticator.identify(expiring)).subject == "alice"
         assert len(verified) == checks
 
 
+async def test_each_secret_is_accepted_and_the_first_signs(start: Gateway, actor: ScriptedBooking) -> None:
+    """A rotation: the new secret is added behind the old one, then goes before it, then stays alone."""
+    actor.on(ListBookings, EMPTY)
+    new, old = "a-new-secret-of-at-least-32-bytes-in-all", SECRET
+    stages = [await start(auth_jwt_secrets=each) for each in ((old,), (old, new), (new, old), (new,))]
+    guests = [(await (await gateway.post("/auth/guest")).json())["token"] for gateway in stages]
+    signed = [old, old, new, new]
+    for guest, secret in zip(guests, signed, strict=True):
+        jwt.decode(guest, secret, algorithms=["HS256"], audience="holdfast")
+    accepted = [
+        [await status(gateway, {"Authorization": f"Bearer {guest}"}) == 200 for gateway in stages]
+        for guest in guests
+    ]
+    by_old, by_new = [True, True, True, False], [False, True, True, True]
+    assert accepted == [by_old, by_old, by_new, by_new]
+    assert await status(stages[1], bearer(secret="a-third-secret-of-at-least-32-bytes-in-all")) == 401
+
+
+async def test_a_token_of_the_first_secret_is_checked_once(verified: list[str]) -> None:
+    others = ("a-second-secret-of-at-least-32-bytes-in-all", "a-third-secret-of-at-least-32-bytes-in-all")
+    authenticator = Authenticator(
+        load(GatewaySettings, auth_jwt_secrets=(SECRET, *others)), time.time, lambda _: None
+    )
+    for secret, checks in ((SECRET, 1), (others[0], 2), (others[1], 3)):
+        signed = token(secret=secret)
+        for _ in range(2):  # the second time it is known
+            assert (await authenticator.identify(signed)).subject == "alice"
+        assert verified == [signed] * checks
+        verified.clear()
+
+
+async def test_a_claim_that_is_wrong_is_refused_whichever_secret_has_signed(verified: list[str]) -> None:
+    second = "a-second-secret-of-at-least-32-bytes-in-all"
+    authenticator = Authenticator(
+        load(GatewaySettings, auth_jwt_secrets=(SECRET, second)), time.time, lambda _: None
+    )
+    for secret in (SECRET, second):
+        with pytest.raises(Unauthorized):
+            await authenticator.identify(token(secret=secret, aud="elsewhere"))
+    assert len(verified) == 3  # the signature of the first was right: no other secret was tried
+
+
 async def test_the_token_cache_is_bounded(monkeypatch: pytest.MonkeyPatch, verified: list[str]) -> None:
     monkeypatch.setattr("gateway.auth.CACHE_MAX", 2)
-    authenticator = Authenticator(load(GatewaySettings, auth_jwt_secret=SECRET), time.time, lambda _: None)
+    authenticator = Authenticator(load(GatewaySettings, auth_jwt_secrets=SECRET), time.time, lambda _: None)
     for subject in ("a", "b", "c", "c", "b", "a"):
         await authenticator.identify(token(subject))
     assert len(verified) == 4
@@ -186,7 +229,10 @@ async def test_a_guest_gets_a_token_that_works_and_is_no_operator(gateway: Clien
     assert await status(gateway, headers) == 200
     assert [query.owner for query in actor.messages(ListBookings)] == [guest["subject"]]
     assert (await gateway.get("/admin/bookings", headers=headers)).status == 403
-    assert (await (await gateway.post("/auth/guest")).json())["subject"] != guest["subject"]
+    other = await (await gateway.post("/auth/guest")).json()
+    assert other["subject"] != guest["subject"]
+    ids = [jwt.decode(each["token"], options={"verify_signature": False})["jti"] for each in (guest, other)]
+    assert ids[0] != ids[1]
 
 
 async def test_guests_can_be_switched_off(start: Gateway) -> None:
@@ -244,7 +290,7 @@ async def provider(actor: ScriptedBooking) -> AsyncIterator[Provider]:
 
 
 def jwks(provider: Provider, **more: Any) -> dict[str, Any]:
-    settings = {"auth_jwt_secret": None, "auth_jwks_url": provider.url, "auth_jwks_interval_seconds": 0}
+    settings = {"auth_jwt_secrets": (), "auth_jwks_url": provider.url, "auth_jwks_interval_seconds": 0}
     return settings | more
 
 

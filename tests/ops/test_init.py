@@ -53,29 +53,30 @@ def test_every_secret_is_new_and_cannot_be_guessed(tmp_path: Path) -> None:
 
 def test_a_file_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / ".env"
-    path.write_text("AUTH_JWT_SECRET=mine\n")
+    path.write_text("AUTH_JWT_SECRETS=mine\n")
     refused = init(path)
     assert (refused.exit_code, len(refused.stderr.splitlines())) == (1, 1)
     assert "--force" in refused.stderr
-    assert path.read_text() == "AUTH_JWT_SECRET=mine\n"
+    assert path.read_text() == "AUTH_JWT_SECRETS=mine\n"
 
 
 def test_with_force_the_old_file_is_kept_under_another_name(tmp_path: Path) -> None:
     path = tmp_path / ".env"
-    path.write_text("AUTH_JWT_SECRET=mine\n")
+    path.write_text("AUTH_JWT_SECRETS=mine\n")
     for _ in range(2):
         assert init(path, "--force").exit_code == 0
     kept = sorted(tmp_path.glob(".env.*"))
-    assert kept[0].read_text() == "AUTH_JWT_SECRET=mine\n"
+    assert kept[0].read_text() == "AUTH_JWT_SECRETS=mine\n"
     assert len(kept) == 2
     assert {mode(file) for file in (path, *kept)} == {0o600}
-    assert read(path)["AUTH_JWT_SECRET"] != "mine"
+    assert read(path)["AUTH_JWT_SECRETS"] != "mine"
 
 
 def test_missing_settings_are_added_and_the_others_stay(tmp_path: Path) -> None:
-    """As after an upgrade: Stripe's keys are those of an account, and the sandbox's do not replace them."""
+    """As after an upgrade: Stripe's keys are those of an account, and the sandbox's do not replace them; a secret
+    under its former name is in use, and no new one ends its tokens."""
     path = tmp_path / ".env"
-    before = "POSTGRES_PASSWORD=old  # of the volume\nexport AUTH_JWT_SECRET=\nSTRIPE_SECRET_KEY=sk_test_mine\n"
+    before = "POSTGRES_PASSWORD=old  # of the volume\nexport AUTH_JWT_SECRET=mine\nSTRIPE_SECRET_KEY=sk_test_mine\n"
     path.write_text(before)
     path.chmod(0o644)
     added = init(path, "--missing")
@@ -83,7 +84,7 @@ def test_missing_settings_are_added_and_the_others_stay(tmp_path: Path) -> None:
     assert path.read_text().startswith(before)
     now = read(path)
     assert {"POSTGRES_BOOKING_PASSWORD", "REDIS_GATEWAY_PASSWORD", "SANDBOX_CONTROL_KEY"} <= now.keys()
-    assert not now.keys() & {"STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRETS", "COMPOSE_PROFILES", "AUTH_JWT_SECRET"}
+    assert not now.keys() & {"STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRETS", "COMPOSE_PROFILES", "AUTH_JWT_SECRETS"}
     assert not [value for name, value in now.items() if name.endswith("_PASSWORD") and value in added.stdout]
     assert mode(path) == 0o600
     (kept,) = tmp_path.glob(".env.*")

@@ -22,7 +22,7 @@ from ops.secrets import ensure_secrets, read_secrets
 from ops.stack import Stack, resolved
 from ops.up import without_password
 
-SECRET = "s" * 40
+SECRET, OTHER = "s" * 40, "o" * 40
 runner = CliRunner()
 
 
@@ -73,14 +73,14 @@ def test_the_old_name_of_wait_seconds_works_with_a_warning(command: str, monkeyp
 
 
 def test_token_stands_for_its_subject() -> None:
-    result = runner.invoke(app, ["token", "--subject", "ada"], env={"AUTH_JWT_SECRET": SECRET})
+    result = runner.invoke(app, ["token", "--subject", "ada"], env={"AUTH_JWT_SECRETS": SECRET})
     found = claims(result.stdout.strip())
     assert found["sub"] == "ada"
     assert "scope" not in found
 
 
 def test_operator_token_has_the_scope() -> None:
-    result = runner.invoke(app, ["token", "--operator"], env={"AUTH_JWT_SECRET": SECRET})
+    result = runner.invoke(app, ["token", "--operator"], env={"AUTH_JWT_SECRETS": SECRET})
     assert claims(result.stdout.strip())["scope"] == "holdfast:operator"
 
 
@@ -100,13 +100,27 @@ def test_each_token_has_an_id_of_its_own() -> None:
 
 
 def test_token_is_for_the_configured_gateway() -> None:
-    environment = {"AUTH_JWT_SECRET": SECRET, "AUTH_ISSUER": "me", "AUTH_AUDIENCE": "you"}
+    environment = {"AUTH_JWT_SECRETS": SECRET, "AUTH_ISSUER": "me", "AUTH_AUDIENCE": "you"}
     result = runner.invoke(app, ["token"], env=environment)
     assert claims(result.stdout.strip(), audience="you", issuer="me")["sub"] == "local"
 
 
+@pytest.mark.parametrize(
+    ("environment", "warned"),
+    [
+        ({"AUTH_JWT_SECRETS": f" {SECRET} ,{OTHER}"}, False),
+        ({"AUTH_JWT_SECRET": SECRET}, True),
+        ({"AUTH_JWT_SECRETS": SECRET, "AUTH_JWT_SECRET": OTHER}, True),
+    ],
+)
+def test_the_first_secret_signs_a_token(environment: dict[str, str], warned: bool) -> None:
+    result = runner.invoke(app, ["token"], env=environment)
+    assert claims(result.stdout.strip())["jti"]
+    assert result.stderr == ("holdfast: AUTH_JWT_SECRET is now AUTH_JWT_SECRETS\n" if warned else "")
+
+
 def test_token_without_a_secret_says_what_to_do(tmp_path: Path) -> None:
-    result = runner.invoke(app, ["token", "--data", str(tmp_path)], env={"AUTH_JWT_SECRET": ""})
+    result = runner.invoke(app, ["token", "--data", str(tmp_path)], env={"AUTH_JWT_SECRETS": ""})
     assert result.exit_code == 1
     assert "holdfast up" in result.stderr
 

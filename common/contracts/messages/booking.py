@@ -166,6 +166,26 @@ class RevokeTokens(OperatorCommand, type="token.revoke"):
     expires_at: AwareDatetime
 
 
+class KeepRecoveryCode(Message, type="guest.keep_recovery_code", stream=BOOKING_COMMANDS):
+    """A guest has a new recovery code, which replaces the one made before: the reply has its end. Only the guest
+    has the code itself. `made_at`, by the time of Redis, orders the codes of one guest."""
+
+    owner: str
+    code_hash: str = Field(min_length=64, max_length=64)
+    made_at: AwareDatetime
+
+
+class UseRecoveryCode(Message, type="guest.use_recovery_code", stream=BOOKING_COMMANDS):
+    """Somebody has the code with this hash, and wants to be its guest again: the reply has its `owner`.
+
+    By `request_hash`, the SHA-256 of the code's hash and the Idempotency-Key, the request that has used the code is
+    recognized when it is repeated.
+    """
+
+    code_hash: str = Field(min_length=64, max_length=64)
+    request_hash: str = Field(min_length=64, max_length=64)
+
+
 # --- booking.queries --------------------------------------------------------------------------------------
 
 
