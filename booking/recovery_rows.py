@@ -88,6 +88,10 @@ class RecoveryRows:
         rows = await self._connection.fetch(USE, as_json(list(asked)), now, repeated_since)
         return {Use(row["code_hash"], row["used_by"]): row["owner"] for row in rows}
 
+    async def delete(self, owner: str) -> None:
+        """Delete the code of this owner, if there is one."""
+        await self._connection.execute("DELETE FROM recovery_codes WHERE owner = $1", owner)
+
     async def forget(self, before: datetime, limit: int) -> int:
         """Delete the codes that expired before this, at most `limit`; returns how many."""
         answer: str = await self._connection.execute(FORGET, before, limit)

@@ -52,6 +52,8 @@ class RevocationHandlers:
             if message.expires_at <= now:
                 refuse([Fault(("expires_at",), "date_in_past", "tokens that have ended need not be revoked", now)])
             revocation = (await rows.revocations.revoke(message, now)).shown()
+            if message.claim == "sub":  # who had the subject's token may have made a code to come back by
+                await rows.recovery.delete(message.value)
             rows.requests.keep(delivery, revocation)
             await rows.requests.save()
         return revocation

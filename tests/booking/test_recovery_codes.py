@@ -11,7 +11,7 @@ import pytest
 from booking.guest_handlers import REPEATABLE
 from booking.reconciler import FORGET_AGAIN
 from booking.recovery_rows import Use
-from common.contracts.messages import KeepRecoveryCode, Reply, UseRecoveryCode
+from common.contracts.messages import KeepRecoveryCode, OperatorRequest, Reply, RevokeTokens, UseRecoveryCode
 from tests.booking.stage import CODES_LAST, Stage
 
 
@@ -126,6 +126,16 @@ async def test_a_guest_without_bookings_gets_no_code(guests: Stage, now: datetim
     assert await outcomes(guests, keep("a", now, "guest_3"), keep("b", now)) == ["nothing_to_recover", "kept"]
     assert await outcomes(guests, use("a"), use("b")) == ["recovery_code_invalid", "guest_1"]
     assert len(await guests.rows("SELECT * FROM recovery_codes")) == 1
+
+
+async def test_a_guest_whose_tokens_are_revoked_cannot_come_back_by_an_earlier_code(
+    guests: Stage, now: datetime
+) -> None:
+    """A thief of the token may have made it."""
+    await outcomes(guests, keep("a", now), keep("b", now, "guest_2"))
+    request = OperatorRequest(subject="root", operation="POST revoke", key=None, content_hash="x")
+    await guests.give(RevokeTokens(claim="sub", value="guest_1", expires_at=now + CODES_LAST, request=request))
+    assert await outcomes(guests, use("a"), use("b")) == ["recovery_code_invalid", "guest_2"]
 
 
 async def test_a_code_is_deleted_when_it_has_expired_used_or_not(guests: Stage, now: datetime) -> None:

@@ -14,6 +14,7 @@ from tortoise import fields
 
 from booking import models as booking_models
 from booking.event_handlers import EventHandlers
+from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
 from booking.query_handlers import QueryHandlers
 from booking.revocation_handlers import RevocationHandlers
@@ -206,13 +207,14 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
     """Compared with the tables that the processes read by."""
     mock: Any = Mock()
     bookings = BookingHandlers(mock, mock, mock, mock, mock)
+    events, guests = EventHandlers(mock, mock, mock), GuestHandlers(mock, mock, mock)
     tokens = RevocationHandlers(mock, mock)
     lost = LostRows(Strays(mock, mock, mock, mock, mock, 1.0))
     payments = PaymentHandlers(
         mock, mock, mock, lost, intent_calls_seconds=1, command_calls_seconds=1, deferred_calls_seconds=1
     )
     read: dict[str, Handlers] = {
-        "booking.commands": {**bookings.commands, **EventHandlers(mock, mock, mock).commands, **tokens.commands},
+        "booking.commands": {**bookings.commands, **events.commands, **tokens.commands, **guests.commands},
         "booking.queries": {**QueryHandlers(mock, mock).queries, **tokens.queries},
         "booking.payments": bookings.payments,
         "payment.intents": payments.intents,
