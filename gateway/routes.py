@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from common.contracts import errors
 from common.contracts.errors import Forbidden, HoldfastError
+from common.contracts.history import EventChange, Transition
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Transition
+from common.contracts.resources import Event, OperatorsEvent, RefundRetry
 from common.runtime import health
 from common.runtime.web import Handler
 from gateway import about, docs, event_queries, event_views, guests, requests, schemas, session, views, waiters
@@ -128,6 +129,11 @@ ROUTES = (
         "GET", "/admin/events/{id}", views.admin_get_event,
         "Read an event with its held and sold seats, and the progress of its cancellation", "admin",
         Access.OPERATOR, mailboxes=READS, etag=True, answers={200: OperatorsEvent}, errors=_EVENT,
+    ),
+    Route(
+        "GET", "/admin/events/{id}/history", views.get_event_history, "Read an event's history", "admin",
+        Access.OPERATOR, mailboxes=READS, query=requests.HistoryQuery,
+        answers={200: schemas.page_of(EventChange)}, errors=_EVENT, about=about.EVENT_HISTORY,
     ),
     Route(
         "POST", "/admin/events", views.create_event, "Create an event", "admin", Access.OPERATOR,

@@ -45,7 +45,9 @@ from common.messaging.streams import Entry
 from common.postgres.database import Database
 from common.runtime.telemetry import Metrics
 
-TABLES = "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries, buyers"
+TABLES = (
+    "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, buyers"
+)
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
 # Owners may ask of Stripe what they want.

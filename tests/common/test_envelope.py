@@ -49,6 +49,7 @@ TABLE = {
         "booking.history": "GetHistory",
         "event.list": "ListEvents",
         "event.get": "GetEvent",
+        "event.history": "GetEventHistory",
     },
     "booking.payments": {
         "payment.intent_created": "PaymentReport",
