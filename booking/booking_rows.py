@@ -179,6 +179,22 @@ def expect(written: int, count: int) -> None:
         raise Interfered(f"{written} of {count} rows")
 
 
+def page_query(wanted: ListBookings) -> tuple[str, list[Any]]:
+    """The query for a page of bookings and one more, and the values of its parameters."""
+    values: list[Any] = []
+    conditions = []
+    for name, condition in FILTERS.items():
+        if (value := getattr(wanted, name)) is not None:
+            values.append(value)
+            conditions.append(f"{condition} ${len(values)}")
+    if wanted.before is not None:
+        values += wanted.before
+        conditions.append(f"(created_at, id) < (${len(values) - 1}, ${len(values)})")
+    where = " AND ".join(conditions) or "true"
+    query = f"SELECT {BOOKING} FROM bookings WHERE {where} ORDER BY created_at DESC, id DESC"
+    return f"{query} LIMIT {wanted.limit + 1:d}", values
+
+
 class BookingRows:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -196,19 +212,8 @@ class BookingRows:
 
     async def page(self, wanted: ListBookings) -> list[Booking]:
         """A page of bookings, newest first, and one booking more if others follow."""
-        values: list[Any] = []
-        conditions = []
-        for name, condition in FILTERS.items():
-            if (value := getattr(wanted, name)) is not None:
-                values.append(value)
-                conditions.append(f"{condition} ${len(values)}")
-        if wanted.before is not None:
-            values += wanted.before
-            conditions.append(f"(created_at, id) < (${len(values) - 1}, ${len(values)})")
-        where = " AND ".join(conditions) or "true"
-        query = f"SELECT {BOOKING} FROM bookings WHERE {where} ORDER BY created_at DESC, id DESC"
-        rows = await self._connection.fetch(f"{query} LIMIT {wanted.limit + 1:d}", *values)
-        return [booking_of(row) for row in rows]
+        query, values = page_query(wanted)
+        return [booking_of(row) for row in await self._connection.fetch(query, *values)]
 
     async def history(self, id: UUID) -> list[Transition]:
         """The booking's changes, oldest first."""
