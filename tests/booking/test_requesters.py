@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from booking.buyers import BuyerPolicy
 from common.contracts.messages import (
     CancelBooking,
     CancelEvent,
@@ -28,6 +29,7 @@ from common.contracts.statuses import CancelReason, IntentStatus
 from common.contracts.values import Refund, Rejection
 from common.messaging.envelope import Envelope
 from tests.booking.stage import Show, Stage, of, report
+from tests.subjects import documented, forget, holding
 
 # Customers may cancel what they have paid.
 CANCELLABLE = {"cancel_until": datetime(2030, 12, 31, tzinfo=UTC)}
@@ -125,7 +127,7 @@ async def test_money_that_the_system_owes_back_nobody_asked_for(stage: Stage) ->
     assert [each.by for each in of(envelopes, RefundPayment)] == [None]
 
 
-async def test_payment_is_told_who_wants_a_refund_each_time_that_it_is_asked(stage: Stage) -> None:
+async def test_each_request_for_a_refund_names_who_wants_it(stage: Stage) -> None:
     """Also by the reconciler, when the first message is lost."""
     booking = await stage.confirmed(await stage.show(10))
     (first,) = of(await stage.give(refunding(booking, 500)), RefundPayment)
@@ -261,3 +263,38 @@ async def test_operators_see_why_stripe_refused_a_payment_and_its_owner_does_not
 
 def _rejected(booking: Booking, **values: Any) -> PaymentReport:
     return report(booking, IntentStatus.REJECTED, 1, intent_id=None, client_secret=None, **values)
+
+
+# --- where it is kept -----------------------------------------------------------------------------------------
+
+
+async def test_the_operators_page_says_where_subjects_are_and_how_to_forget_them(stage: Stage) -> None:
+    """Each column that it names has one here, and no other column has; its statements leave none."""
+    customer, operator = "customer-of-this-test", "operator-of-\u00fc"
+    show = await stage.show(10)
+    refunded, failing = await stage.book(*(show.order(owner=customer) for _ in range(2)))
+    limited = Stage.build(stage.database, stage.redis, buyers=BuyerPolicy(owner_holds=5))
+    await limited.book(show.order(owner=customer))
+    for booking in (refunded, failing):
+        await stage.apply(report(booking, IntentStatus.SUCCEEDED, 1))
+        await stage.give(asked := refunding(booking, 500, operator))
+    refunds = (Refund(asked.refund_id, 500, "failed", by=operator),)
+    await failed(stage, refunded, 2)
+    ids = {"refund_ids": (asked.refund_id,)}
+    await stage.apply(report(failing, IntentStatus.SUCCEEDED, 2, refund_failed=True, refunds=refunds, **ids))
+    await stage.give(RetryRefunds(event_id=show.id, retry_id=uuid4(), **request(operator)))
+    await stage.give(CancelEvent(event_id=show.id, **request(operator)))
+    await stage.reconcile_now()
+
+    kept = await holding(stage.database, customer) | await holding(stage.database, operator)
+    assert kept == documented("booking")
+    before = [dict(row) for row in await stage.rows("SELECT * FROM bookings ORDER BY id")]
+    for old in (customer, operator):
+        await forget(stage.database, "booking", old, f"forgotten {len(old)}")
+        assert await holding(stage.database, old) == set()
+    after = [dict(row) for row in await stage.rows("SELECT * FROM bookings ORDER BY id")]
+    said = ("owner", "refund_by", "refunds")
+    assert [{k: v for k, v in row.items() if k not in said} for row in after] == [
+        {k: v for k, v in row.items() if k not in said} for row in before
+    ]
+    await stage.audit()

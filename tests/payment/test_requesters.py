@@ -13,6 +13,7 @@ from tests.payment.stage import Booking, Stage, booking
 from tests.payment.test_lost import close, refunds_of, stray, stray_row, unknown
 from tests.payment.test_refunding import failed_later, refund_by_hand
 from tests.payment.wire import Fault
+from tests.subjects import documented, forget, holding
 
 REFUNDS, INTENTS = "/v1/refunds", "/v1/payment_intents"
 
@@ -145,3 +146,20 @@ async def test_a_payment_rejected_by_the_release_before_has_no_rejection(stage: 
     (report,) = await stage.do(of.create)
     assert report.payment.rejection is None
     assert report.payment.last_error is not None
+
+
+async def test_the_operators_page_says_where_subjects_are_and_how_to_forget_them(stage: Stage) -> None:
+    paid = booking()
+    report = await stage.paid(paid)
+    await stage.do(asked(paid, "alice", 100))
+    await unknown(stage, report)
+    await stage.do(SyncPayment(booking_id=paid.id, decided=True, by="alice"))
+    of, intent = await stray(stage, "pm_card_visa")
+    await stage.do(SyncPayment(booking_id=of.id, decided=True, by="alice"))
+
+    assert await holding(stage.database, "alice") == documented("payment")
+    await forget(stage.database, "payment", "alice", "forgotten")
+    assert await holding(stage.database, "alice") == set()
+    assert await requesters(stage, paid) == ["forgotten"]
+    await close(stage, of, intent)
+    assert len(await refunds_of(stage, intent)) == 1
