@@ -38,7 +38,10 @@ LONGEST = (
 # Files whose tests share a stack, by the name of its fixture: one process runs them all, so that it starts once.
 STACKS = {
     "battered": ("catalogue", "healing", "killed", "poison", "refunds", "restored", "stopped_servers"),
-    "holdfast": ("audit", "bad_input", "events", "generated_clients", "main_job", "privacy", "rush", "webhooks"),
+    "holdfast": (
+        *("audit", "bad_input", "events", "generated_clients", "main_job", "privacy", "rush", "webhooks"),
+        "who_did_it",
+    ),
 }
 STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS.items() for name in names}
 # Each test of this file is long and shares nothing with the others: they are spread over the processes.
