@@ -17,10 +17,10 @@ from pydantic import TypeAdapter
 from booking import buyer_rows
 from booking.buyers import BuyerBound, counts_as
 from booking.state import Booking, Bound, Cause, Item, SeatMove
-from common.contracts import resources
+from common.contracts.history import Transition
 from common.contracts.messages import ListBookings
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import Dispute, PaymentError
+from common.contracts.values import Dispute, PaymentError, Refund, Rejection
 from common.postgres.sql import as_json, assignments, columns, recordset, revision
 
 # Columns that have an older name than their field; and by column, its field.
@@ -32,7 +32,7 @@ NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
     "settle_after", "created_at", "updated_at", "payment_methods", "address", "counted", "deferred",
 )  # fmt: skip
-CAUSE_COLUMNS = {"cause_type": "varchar", "cause_id": "varchar"}
+CAUSE_COLUMNS = {"cause_type": "varchar", "cause_id": "varchar", "by": "varchar"}
 CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | CAUSE_COLUMNS
 FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods", "address")
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
@@ -83,8 +83,8 @@ WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
     AND (SELECT count(*) FROM given) = (SELECT count(*) FROM new WHERE status <> 'failed') {_RETURNED}
 ), written AS (SELECT * FROM given UNION ALL SELECT * FROM refused), recorded AS (
     INSERT INTO booking_transitions
-        (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, at)
-    SELECT id, 1, status, reason, payment, cause_type, cause_id, created_at FROM new JOIN written USING (id)
+        (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, by, at)
+    SELECT id, 1, status, reason, payment, cause_type, cause_id, by, created_at FROM new JOIN written USING (id)
 ), {_moved(4)}, {buyer_rows.added(5)}
 SELECT id, revision FROM written
 """
@@ -100,11 +100,11 @@ WITH unchanged AS (
     UPDATE bookings b SET {assignments(SAVE_COLUMNS, "new")} FROM unchanged new WHERE b.id = new.id
     RETURNING b.id, b.version, b.status, b.reason, b.payment, b.updated_at, {revision("b")} AS revision,
         b.event_id, b.owner, b.items, b.address, b.attempts, b.counted, counted_before,
-        status_before, version_before, cause_type, cause_id
+        status_before, version_before, cause_type, cause_id, by
 ), recorded AS (
     INSERT INTO booking_transitions
-        (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, at)
-    SELECT id, version, status_before, status, reason, payment, cause_type, cause_id, updated_at FROM written
+        (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, by, at)
+    SELECT id, version, status_before, status, reason, payment, cause_type, cause_id, by, updated_at FROM written
     WHERE version > version_before
 ), {_moved(2)}, {buyer_rows.recounted("$3::int", "locked")}
 SELECT id, revision FROM written
@@ -127,7 +127,8 @@ TAKE_DUE = f"""
 SELECT {BOOKING} FROM bookings WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2
 FOR NO KEY UPDATE SKIP LOCKED
 """
-DISPUTES = TypeAdapter(tuple[Dispute, ...])
+DISPUTES, REFUNDS = TypeAdapter(tuple[Dispute, ...]), TypeAdapter(tuple[Refund, ...])
+REJECTION = TypeAdapter(Rejection)
 # A position in the order of bookings (created_at and id) or of events (starts_at and id).
 Position = tuple[datetime, UUID]
 Caused = tuple[Booking, Cause]
@@ -144,8 +145,11 @@ def booking_of(row: Any) -> Booking:
     values["payment"] = PaymentStatus(values["payment"])
     if (error := values["last_error"]) is not None:
         values["last_error"] = PaymentError(**orjson.loads(error))
-    disputes = values["disputes"]
+    disputes, refunds = values["disputes"], values["refunds"]
     values["disputes"] = () if disputes is None else DISPUTES.validate_json(disputes)
+    values["refunds"] = () if refunds is None else REFUNDS.validate_json(refunds)
+    if (rejection := values["rejection"]) is not None:
+        values["rejection"] = REJECTION.validate_json(rejection)
     return Booking(**values)
 
 
@@ -157,8 +161,9 @@ def _change(booking: Booking, cause: Cause) -> dict[str, Any]:
     """The values of CHANGED_COLUMNS, without those that are NULL."""
     values = (*_known(booking), *cause)
     row = {name: value for name, value in zip(CHANGED_COLUMNS, values, strict=True) if value is not None}
-    if not booking.disputes:
-        del row["disputes"]
+    for name in ("disputes", "refunds"):
+        if not row[name]:
+            del row[name]
     if (counted := counts_as(booking)) is not None:
         row["counted"] = counted
     return row
@@ -172,6 +177,22 @@ def expect(written: int, count: int) -> None:
     """Raises Interfered unless `written` is `count`."""
     if written != count:
         raise Interfered(f"{written} of {count} rows")
+
+
+def page_query(wanted: ListBookings) -> tuple[str, list[Any]]:
+    """The query for a page of bookings and one more, and the values of its parameters."""
+    values: list[Any] = []
+    conditions = []
+    for name, condition in FILTERS.items():
+        if (value := getattr(wanted, name)) is not None:
+            values.append(value)
+            conditions.append(f"{condition} ${len(values)}")
+    if wanted.before is not None:
+        values += wanted.before
+        conditions.append(f"(created_at, id) < (${len(values) - 1}, ${len(values)})")
+    where = " AND ".join(conditions) or "true"
+    query = f"SELECT {BOOKING} FROM bookings WHERE {where} ORDER BY created_at DESC, id DESC"
+    return f"{query} LIMIT {wanted.limit + 1:d}", values
 
 
 class BookingRows:
@@ -191,23 +212,12 @@ class BookingRows:
 
     async def page(self, wanted: ListBookings) -> list[Booking]:
         """A page of bookings, newest first, and one booking more if others follow."""
-        values: list[Any] = []
-        conditions = []
-        for name, condition in FILTERS.items():
-            if (value := getattr(wanted, name)) is not None:
-                values.append(value)
-                conditions.append(f"{condition} ${len(values)}")
-        if wanted.before is not None:
-            values += wanted.before
-            conditions.append(f"(created_at, id) < (${len(values) - 1}, ${len(values)})")
-        where = " AND ".join(conditions) or "true"
-        query = f"SELECT {BOOKING} FROM bookings WHERE {where} ORDER BY created_at DESC, id DESC"
-        rows = await self._connection.fetch(f"{query} LIMIT {wanted.limit + 1:d}", *values)
-        return [booking_of(row) for row in rows]
+        query, values = page_query(wanted)
+        return [booking_of(row) for row in await self._connection.fetch(query, *values)]
 
-    async def history(self, id: UUID) -> list[resources.Transition]:
+    async def history(self, id: UUID) -> list[Transition]:
         """The booking's changes, oldest first."""
-        return [resources.Transition(**row) for row in await self._connection.fetch(HISTORY, id)]
+        return [Transition(**row) for row in await self._connection.fetch(HISTORY, id)]
 
     async def save(
         self,

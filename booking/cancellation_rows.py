@@ -43,7 +43,7 @@ AND (status IN ('cancelled', 'failed') OR refund_failed_amount > 0)"""
 # The last retry of each event's failed refunds. A booking that it has not retried yet is one that it can still
 # find; one that it has retried is under way, failed or, else, succeeded.
 RETRIES = f"""
-SELECT r.id, r.event_id, r.asked_at, count(b.id) AS refunds,
+SELECT r.id, r.event_id, r.asked_at, r.by, count(b.id) AS refunds,
     count(b.id) FILTER (WHERE NOT tried) AS remaining,
     count(b.id) FILTER (WHERE tried AND b.payment = 'refund_pending') AS under_way,
     count(b.id) FILTER (WHERE tried AND b.payment IN ('refund_failed', 'disputed')) AS failed
@@ -55,7 +55,7 @@ FROM (
     WHERE event_id = r.event_id
     AND (refund_retry_id = r.id OR (r.settle_after IS NOT NULL AND {CAN_BE_RETRIED}))
 ) AS b ON true
-GROUP BY r.id, r.event_id, r.asked_at
+GROUP BY r.id, r.event_id, r.asked_at, r.by
 """
 # The bookings that are still to be handled for the row $1 of `events` (cancelled) or of `refund_retries`.
 WANTED = {
@@ -74,7 +74,7 @@ ORDER BY created_at, id LIMIT $2
 }
 COUNT_TO_RETRY = f"SELECT count(*) FROM bookings WHERE event_id = $1 AND {CAN_BE_RETRIED}"
 OPEN_RETRY = "SELECT id FROM refund_retries WHERE id = $1 OR (event_id = $2 AND settle_after IS NOT NULL)"
-INSERT_RETRY = "INSERT INTO refund_retries (id, event_id, asked_at, settle_after) VALUES ($1, $2, $3, $3)"
+INSERT_RETRY = "INSERT INTO refund_retries (id, event_id, asked_at, settle_after, by) VALUES ($1, $2, $3, $3, $4)"
 
 # How far a cancellation has come, and the sum of its bookings' versions, which orders such snapshots.
 EventCancellation = tuple[Progress, int]
@@ -109,12 +109,12 @@ class CancellationRows:
         known = await self._connection.fetchval(OPEN_RETRY, retry_id, event_id)
         return None if known is None else (await self.retries([event_id]))[event_id]
 
-    async def add_retry(self, retry_id: UUID, event_id: UUID, now: datetime) -> int:
-        """Start a retry of all failed refunds of the event that can be retried. Returns how many there are, and
-        adds nothing if there are none. The event must be locked."""
+    async def add_retry(self, retry_id: UUID, event_id: UUID, now: datetime, by: str | None) -> int:
+        """Start a retry, which `by` wants, of all failed refunds of the event that can be retried. Returns how many
+        there are, and adds nothing if there are none. The event must be locked."""
         count: int = await self._connection.fetchval(COUNT_TO_RETRY, event_id)
         if count:
-            await self._connection.execute(INSERT_RETRY, retry_id, event_id, now)
+            await self._connection.execute(INSERT_RETRY, retry_id, event_id, now, by)
         return count
 
 

@@ -167,6 +167,7 @@ def _seen(booking: Booking, payment: PaymentState, trigger: Trigger) -> Booking:
         # A payment database that was restored from a backup knows of fewer.
         attempts=max(booking.attempts, payment.attempts),
         last_attempt_at=_newer(booking, payment) or booking.last_attempt_at,
+        rejection=payment.rejection or booking.rejection,
     )
     if trigger is not SUCCEEDED:
         return seen
@@ -178,6 +179,7 @@ def _seen(booking: Booking, payment: PaymentState, trigger: Trigger) -> Booking:
         refund_failed_amount=payment.refund_failed_amount,
         refund_failed_whole=payment.refund_failed_whole,
         disputes=booking.disputes if payment.disputes is None else payment.disputes,
+        refunds=booking.refunds if payment.refunds is None else payment.refunds,
     )
     if booking.refund_amount is None:
         return seen

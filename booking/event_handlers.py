@@ -90,7 +90,7 @@ class EventHandlers:
         if known is None:
             events.check_new(event, now)
             try:
-                if not await rows.events.create(event, content_hash, now):
+                if not await rows.events.create(event, content_hash, now, message.requester):
                     return None
             except TicketTypeIdTaken as taken:
                 raise Conflict(f"There is a ticket type {taken.id} already") from None
@@ -99,27 +99,27 @@ class EventHandlers:
         return shown_event((await rows.events.find([event.id]))[event.id])
 
     async def _update(self, rows: Transaction, event: Event, message: UpdateEvent) -> Resource:
-        values = message.changes.model_dump(exclude_unset=True)
-        changed = events.change(event, values, message.ticket_types, self._clock())
+        values, now = message.changes.model_dump(exclude_unset=True), self._clock()
+        changed = events.change(event, values, message.ticket_types, now)
         if changed is not event:
             try:
-                await rows.events.save(event, changed)
+                await rows.events.save(event, changed, now, message.requester)
             except TicketTypeIdTaken as taken:
                 raise events.no_such_ticket_type(taken.id) from None
         return shown_event(changed)
 
-    async def _cancel(self, rows: Transaction, event: Event, _: CancelEvent) -> Resource:
+    async def _cancel(self, rows: Transaction, event: Event, message: CancelEvent) -> Resource:
         now = self._clock()
         cancelled = events.cancelled(event, now)
         if cancelled is not event:
-            await rows.events.save(event, cancelled, retry_at=now)
+            await rows.events.save(event, cancelled, now, message.requester, retry_at=now)
         return shown_event(cancelled)
 
     async def _retry_refunds(self, rows: Transaction, event: Event, message: RetryRefunds) -> Resource:
         """Answer with how far the retry has come. While one is under way, a request starts no second one."""
         if (known := await rows.cancellations.retry(event.id, message.retry_id)) is not None:
             return known
-        id, now = message.retry_id, self._clock()
-        count = await rows.cancellations.add_retry(id, event.id, now)
+        id, now, by = message.retry_id, self._clock(), message.requester
+        count = await rows.cancellations.add_retry(id, event.id, now, by)
         begun = {"refunds": count, "remaining": count, "under_way": 0, "succeeded": 0, "failed": 0}
-        return RefundRetry(id=id, event_id=event.id, asked_at=now, finished=not count, **begun)
+        return RefundRetry(id=id, event_id=event.id, asked_at=now, by=by, finished=not count, **begun)

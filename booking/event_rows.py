@@ -12,9 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from booking.booking_rows import Position, expect
+from booking.events import what_changed
 from booking.state import Event, TicketType
+from common.contracts.history import EventChange
 from common.contracts.statuses import PaymentMethods
 from common.postgres.sql import as_json, assignments, columns, recordset
 
@@ -38,15 +41,37 @@ EVENT_PAGE = f"""
 # The columns of an event that can change, and all that a new one has.
 CHANGED = tuple(column for column in EVENT_COLUMNS if column not in ("id", "currency"))
 NEW = (*EVENT_COLUMNS, "content_hash", "created_at")
+# What each change of an event leaves behind, in the same statement.
+CHANGE_COLUMNS = {"at": "timestamptz", "by": "varchar", "what": "varchar", "changes": "jsonb"}
+
+
+def _recorded(changed: str, first: int) -> str:
+    """Part of a statement: it records the change of the event in `changed`, by the parameters from `first` on."""
+    values = ", ".join(f"${number}::{kind}" for number, kind in enumerate(CHANGE_COLUMNS.values(), first))
+    return f"""recorded AS (
+    INSERT INTO event_changes (event_id, version, {", ".join(CHANGE_COLUMNS)}) SELECT id, version, {values}
+    FROM {changed}
+)"""
+
+
 INSERT_EVENT = f"""
-INSERT INTO events ({", ".join(NEW)}) VALUES ({", ".join(f"${number}" for number, _ in enumerate(NEW, 1))})
-ON CONFLICT (id) DO NOTHING RETURNING id
+WITH made AS (
+    INSERT INTO events ({", ".join(NEW)}) VALUES ({", ".join(f"${number}" for number, _ in enumerate(NEW, 1))})
+    ON CONFLICT (id) DO NOTHING RETURNING id, version
+), {_recorded("made", len(NEW) + 1)} SELECT id FROM made
 """
 SET_CHANGED = ", ".join(f"{column} = ${number}" for number, column in enumerate(CHANGED, 4))
 SAVE_EVENT = f"""
-UPDATE events SET settle_after = $3, {SET_CHANGED}
-WHERE id = $1 AND version = $2
+WITH saved AS (
+    UPDATE events SET settle_after = $3, {SET_CHANGED} WHERE id = $1 AND version = $2 RETURNING id, version
+), {_recorded("saved", len(CHANGED) + 4)} SELECT count(*) FROM saved
 """
+HISTORY = """
+SELECT version, what, changes, by, at FROM event_changes
+WHERE event_id = $1 AND version > $2 ORDER BY version LIMIT $3
+"""
+# Who has cancelled the event in a row `t` of `events`: that was its last change.
+CANCELLED_BY = "(SELECT by FROM event_changes c WHERE c.event_id = t.id AND c.version = t.version)"
 # Overwrites no ticket type that exists, of this event or of another.
 ADD_TICKET_TYPES = f"""
 INSERT INTO ticket_types ({", ".join(TICKET_TYPE_COLUMNS)}) SELECT * FROM {recordset("new", TICKET_TYPE_COLUMNS)}
@@ -76,6 +101,12 @@ def _ticket_types(event: Event, ticket_types: Iterable[TicketType]) -> str:
     return as_json(
         [{**each._asdict(), "event_id": event.id, "position": positions[each.id]} for each in ticket_types]
     )
+
+
+def _change(old: Event | None, new: Event, now: datetime, by: str | None) -> tuple[Any, ...]:
+    """The values of CHANGE_COLUMNS."""
+    what, changes = what_changed(old, new)
+    return now, by, what, as_json(changes)
 
 
 class TicketTypeIdTaken(Exception):
@@ -108,11 +139,17 @@ class EventRows:
         """The events after this position (start and id), in that order."""
         return list(events_of(await self._connection.fetch(EVENT_PAGE, *after, limit)).values())
 
-    async def create(self, event: Event, content_hash: str, now: datetime) -> bool:
-        """Add `event`; False if there is one with its id, which the transaction that added it has committed. Raises
-        TicketTypeIdTaken."""
+    async def history(self, id: UUID, after: int, limit: int) -> list[EventChange]:
+        """The event's changes behind version `after`, oldest first."""
+        rows = [dict(row) for row in await self._connection.fetch(HISTORY, id, after, limit)]
+        return [EventChange(**row | {"changes": row["changes"] and orjson.loads(row["changes"])}) for row in rows]
+
+    async def create(self, event: Event, content_hash: str, now: datetime, by: str | None) -> bool:
+        """Add `event`, which `by` wants; False if there is one with its id, which the transaction that added it has
+        committed. Raises TicketTypeIdTaken."""
         values = (getattr(event, column) for column in EVENT_COLUMNS)
-        new = await self._connection.fetchval(INSERT_EVENT, *values, content_hash, now)
+        change = _change(None, event, now, by)
+        new = await self._connection.fetchval(INSERT_EVENT, *values, content_hash, now, *change)
         if new is not None:
             await self._add_ticket_types(event, event.ticket_types.values())
         return new is not None
@@ -122,11 +159,15 @@ class EventRows:
         known = await self._connection.fetchval("SELECT content_hash FROM events WHERE id = $1", event_id)
         return bool(known == content_hash)
 
-    async def save(self, old: Event, new: Event, retry_at: datetime | None = None) -> None:
-        """Write a locked event and those of its ticket types that have changed. Raises TicketTypeIdTaken."""
+    async def save(
+        self, old: Event, new: Event, now: datetime, by: str | None, retry_at: datetime | None = None
+    ) -> None:
+        """Write a locked event, which `by` wants so, and those of its ticket types that have changed. Raises
+        TicketTypeIdTaken."""
         values = (getattr(new, column) for column in CHANGED)
-        answer = await self._connection.execute(SAVE_EVENT, old.id, old.version, retry_at, *values)
-        expect(int(answer.removeprefix("UPDATE ")), 1)
+        change = _change(old, new, now, by)
+        saved = await self._connection.fetchval(SAVE_EVENT, old.id, old.version, retry_at, *values, *change)
+        expect(saved, 1)
         changed = [each for id, each in new.ticket_types.items() if old.ticket_types.get(id) not in (None, each)]
         if changed:
             answer = await self._connection.execute(CHANGE_TICKET_TYPES, _ticket_types(new, changed))

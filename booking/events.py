@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
+
+from pydantic_core import to_jsonable_python
 
 from booking.state import Event, TicketType
 from common.contracts import errors
 from common.contracts.currencies import CURRENCIES, SOURCE, fault_of
+from common.contracts.history import FieldChange
 from common.contracts.messages import TicketTypeChange
 from common.contracts.resources import CAPACITY_MAX
+from common.contracts.statuses import ChangeKind
 from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX
 
 NEW_NEEDS = ("name", "unit_amount", "capacity")
 # How many characters the columns hold.
 TEXT_MAX = {"name": 200, "currency": 3, "time_zone": 64}
+# What the history of an event shows when it changes: all that is not counted.
+SHOWN = [name for name in Event._fields if name not in ("id", "version", "ticket_types")]
+SHOWN_OF_TYPE = ("name", "unit_amount", "capacity")
 
 
 class Fault(NamedTuple):
@@ -169,3 +177,26 @@ def cancelled(event: Event, now: datetime) -> Event:
     if event.called_off_at is not None:
         return event
     return event._replace(on_sale=False, called_off_at=now, version=event.version + 1)
+
+
+# --- Its history ----------------------------------------------------------------------------------------------
+
+
+def what_changed(old: Event | None, new: Event) -> tuple[ChangeKind, tuple[FieldChange, ...]]:
+    """What was done to an event (None: there was none), and the values that it and its ticket types have since."""
+    kind = ChangeKind.CREATED if old is None else ChangeKind.CHANGED
+    if old is not None and old.called_off_at is None and new.called_off_at is not None:
+        kind = ChangeKind.CANCELLED
+    known: Mapping[UUID, TicketType] = {} if old is None else old.ticket_types
+    of_types = (_differences(SHOWN_OF_TYPE, known.get(id), each, id) for id, each in new.ticket_types.items())
+    return kind, (*_differences(SHOWN, old, new), *chain.from_iterable(of_types))
+
+
+def _differences(
+    names: Iterable[str], old: Event | TicketType | None, new: Event | TicketType, type_id: UUID | None = None
+) -> Iterator[FieldChange]:
+    for name in names:
+        before, after = getattr(old, name, None), getattr(new, name)
+        if before != after:
+            values = dict(zip(("old", "new"), to_jsonable_python((before, after)), strict=True))
+            yield FieldChange(field=name, ticket_type_id=type_id, **values)

@@ -19,6 +19,7 @@ from booking import domain
 from booking.admission import Seats
 from booking.creation import Creation
 from booking.operator_requests import OperatorRequests, by_operator, check_version
+from booking.presenters import for_operators
 from booking.queue import with_positions
 from booking.repository import Store
 from booking.rules import Decision
@@ -145,7 +146,7 @@ class BookingHandlers:
 
     def _change(self, unit: UnitOfWork, decision: Decision, delivery: Delivery) -> None:
         if decision.unexpected:
-            type, id = cause_of(delivery)
+            type, id, _ = cause_of(delivery)
             before = unit.bookings[decision.booking.id]
             self._metrics.unexpected.labels(type, before.status).inc()
             log.warning("unexpected", type=type, id=id, subject=str(before.id), status=before.status)
@@ -154,11 +155,12 @@ class BookingHandlers:
     def _cancel(self, booking: Booking, message: CancelBooking, event: Event | None, now: datetime) -> Decision:
         """A customer may cancel within the event's policy, an operator always."""
         allowed = domain.may_cancel(booking, message.reason, event, now)
-        return domain.decide(booking, Cancel(message.reason.value, allowed), now, self._policy)
+        return domain.decide(booking, Cancel(message.reason.value, allowed, message.requester), now, self._policy)
 
     def _refund(self, booking: Booking, message: RefundBooking, _: Event | None, now: datetime) -> Decision:
         """Owe money back, once for each `refund_id`."""
-        return domain.decide(booking, Refund(message.refund_id, message.amount), now, self._policy)
+        asked = Refund(message.refund_id, message.amount, message.requester)
+        return domain.decide(booking, asked, now, self._policy)
 
     def _request_payment(self, booking: Booking, message: RequestPayment, *_: object) -> Decision:
         """Answer with the booking, which has what its client needs to pay. Raises AmountMismatch."""
@@ -215,7 +217,7 @@ class BookingHandlers:
             unit.notify_again(booking.id, delivery)
         if not operators:
             return booking.id
-        answer = unit.shown(booking.id).redacted()
+        answer = for_operators(unit.shown(booking.id), decision.booking)
         requests.keep(delivery, answer)
         return answer
 

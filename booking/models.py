@@ -6,6 +6,8 @@ retry time, and none is confirmed for another amount than its own.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from tortoise import fields
 from tortoise.fields import SqlDefault
 from tortoise.indexes import Index
@@ -13,10 +15,10 @@ from tortoise.migrations.constraints import CheckConstraint
 from tortoise.models import Model
 
 from booking.buyers import UNLIMITED
-from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
+from common.contracts.statuses import BookingStatus, ChangeKind, PaymentMethods, PaymentStatus
 
 
-def _one_of(column: str, values: type[BookingStatus] | type[PaymentMethods] | type[PaymentStatus]) -> str:
+def _one_of(column: str, values: type[StrEnum]) -> str:
     return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
 
 
@@ -136,6 +138,10 @@ class Booking(Model):
     refund_failed_amount = fields.BigIntField(null=True)
     refund_failed_whole = fields.BooleanField(db_default=False)
     refund_retry_id = fields.UUIDField(null=True)
+    refund_by = fields.CharField(max_length=255, null=True)
+    # Only operators see these two.
+    refunds: fields.JSONField[object] = fields.JSONField(null=True)
+    rejection: fields.JSONField[object] = fields.JSONField(null=True)
     # Bookings from before there was a choice have `all`.
     payment_methods = fields.CharField(max_length=16, db_default=PaymentMethods.ALL.value)
     version = fields.IntField(db_default=1)
@@ -213,6 +219,7 @@ class RefundRetry(Model):
     id = fields.UUIDField(primary_key=True)
     event_id = fields.UUIDField()
     asked_at = fields.DatetimeField()
+    by = fields.CharField(max_length=255, null=True)
     # Its retry time: not null while some bookings may still be retried by it.
     settle_after = fields.DatetimeField(null=True)
 
@@ -233,6 +240,7 @@ class BookingTransition(Model):
     payment_status = fields.CharField(max_length=32)
     cause_type = fields.CharField(max_length=64)
     cause_id = fields.CharField(max_length=255)
+    by = fields.CharField(max_length=255, null=True)
     at = fields.DatetimeField()
 
     class Meta:
@@ -278,6 +286,25 @@ class RecoveryCode(Model):
         table = "recovery_codes"
         indexes = (Index(fields=["expires_at"], name="recovery_codes_by_end"),)
         constraints = (CheckConstraint(name="recovery_codes_used", check="(used_at IS NULL) = (used_by IS NULL)"),)
+
+
+class EventChange(Model):
+    """One change of an event and its ticket types, with who made it. It is written with the change."""
+
+    id = fields.BigIntField(primary_key=True, generated=True)
+    event_id = fields.UUIDField()
+    version = fields.IntField()
+    what = fields.CharField(max_length=16)
+    # What has another value since, with both values of each. Null where a trigger has written the row, because a
+    # process of the release before, or somebody by hand, has changed the event.
+    changes: fields.JSONField[object] = fields.JSONField(null=True)
+    by = fields.CharField(max_length=255, null=True)
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "event_changes"
+        unique_together = (("event_id", "version"),)
+        constraints = (CheckConstraint(name="event_changes_what", check=_one_of("what", ChangeKind)),)
 
 
 class OperatorRequest(Model):

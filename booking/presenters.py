@@ -21,10 +21,14 @@ from common.contracts.messages import (
 )
 from common.contracts.resources import is_payable
 from common.contracts.statuses import BookingStatus
+from common.contracts.values import Refund
 from common.messaging.envelope import Delivery, Envelope, envelope_for
 
 # The fields of a booking's payment that only operators see.
-FOR_OPERATORS: dict[str, Any] = {"refund_waiting": None, "refund_error": None, "disputes": None}
+FOR_OPERATORS = ("refund_waiting", "refund_error", "disputes", "refunds", "rejection")
+NOT_SHOWN: dict[str, Any] = dict.fromkeys(FOR_OPERATORS)
+# The status of a refund that payment has not taken up yet.
+OWED = "owed"
 # The fields of a booking, and of an event, that are shown as they are.
 FIELDS = [name for name in resources.Booking.model_fields if name in Booking._fields]
 TERMS = [name for name in Event._fields if name in resources.Event.model_fields]
@@ -43,7 +47,7 @@ def shown(booking: Booking) -> resources.Booking:
     values: dict[str, Any] = dict(zip(FIELDS, _as_it_is(booking), strict=True))
     values["currency_exponent"] = exponent_of(booking.currency)
     values["items"] = tuple([item._asdict() for item in booking.items])
-    values["payment"] = FOR_OPERATORS | {
+    values["payment"] = NOT_SHOWN | {
         "status": booking.payment,
         "intent_id": booking.intent_id,
         "client_secret": booking.client_secret if payable else None,
@@ -51,6 +55,8 @@ def shown(booking: Booking) -> resources.Booking:
         "queue_position": None,
         "deferred": booking.deferred,
         "attempts": booking.attempts,
+        "amount_captured": booking.amount_captured,
+        "amount_refunded": booking.amount_refunded,
     }
     if booking.status is not BookingStatus.PENDING:
         values["hold_until"] = None
@@ -65,8 +71,17 @@ def booking_changed(booking: Booking, cause: Delivery | None, seen: resources.Bo
 
 
 def for_operators(seen: resources.Booking, booking: Booking) -> resources.Booking:
-    """The booking as operators see it: no client secret, but its disputes and why a refund waits or has failed."""
-    return seen.redacted().with_payment(**{name: getattr(booking, name) for name in FOR_OPERATORS})
+    """The booking as operators see it: no client secret, but its disputes, its refunds and why one waits or has
+    failed, and why Stripe refused to make its intent."""
+    values = {name: getattr(booking, name) for name in FOR_OPERATORS} | {"refunds": _refunds(booking)}
+    return seen.redacted().with_payment(**values)
+
+
+def _refunds(booking: Booking) -> tuple[Refund, ...]:
+    """All refunds, as payment has reported them, and then the one that is owed."""
+    if booking.refund_id is None or booking.refund_amount is None:
+        return booking.refunds
+    return *booking.refunds, Refund(booking.refund_id, booking.refund_amount, OWED, by=booking.refund_by)
 
 
 def version_of(event: Event) -> int:
@@ -134,5 +149,10 @@ def _command(booking: Booking, follow_up: FollowUp) -> Message:
             "booking_currency": booking.currency,
         }
     if follow_up is FollowUp.REFUND:
-        values |= {"refund_id": booking.refund_id, "amount": booking.refund_amount, "whole": booking.refund_whole}
+        values |= {
+            "refund_id": booking.refund_id,
+            "amount": booking.refund_amount,
+            "whole": booking.refund_whole,
+            "by": booking.refund_by,
+        }
     return COMMANDS[follow_up](**values)

@@ -15,7 +15,15 @@ from booking.repository import Store
 from booking.state import Booking, Event
 from common.contracts import resources
 from common.contracts.errors import EventNotFound, HoldfastError, NotFound
-from common.contracts.messages import GetBooking, GetEvent, GetHistory, ListBookings, ListEvents
+from common.contracts.history import Transition
+from common.contracts.messages import (
+    GetBooking,
+    GetEvent,
+    GetEventHistory,
+    GetHistory,
+    ListBookings,
+    ListEvents,
+)
 from common.contracts.resources import Resource
 from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answers
@@ -32,6 +40,7 @@ class QueryHandlers:
         self.queries: Handlers = {
             GetBooking: self.get_bookings,
             GetEvent: self.get_events,
+            GetEventHistory: self.get_event_histories,
             GetHistory: self.get_history,
             ListBookings: self.list_bookings,
             ListEvents: self.list_events,
@@ -73,7 +82,21 @@ class QueryHandlers:
                     replies.append((delivery, NotFound()))
                 else:
                     history = await rows.bookings.history(booking.id)
-                    replies.append((delivery, page_of(history, len(history), "at", lambda each: each)))
+                    show = _as_it_is if delivery.message.owner is None else _without_requester
+                    replies.append((delivery, page_of(history, len(history), show, _by_version)))
+        return answers(replies)
+
+    async def get_event_histories(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        replies: list[tuple[Delivery, Any]] = []
+        async with self._store.reading() as rows:
+            known = await rows.events.find({delivery.message.event_id for delivery in deliveries})
+            for delivery in deliveries:
+                message: GetEventHistory = delivery.message
+                if message.event_id not in known:
+                    replies.append((delivery, EventNotFound()))
+                else:
+                    history = await rows.events.history(message.event_id, message.after or 0, message.limit + 1)
+                    replies.append((delivery, page_of(history, message.limit, _as_it_is, _by_version)))
         return answers(replies)
 
     async def list_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
@@ -84,7 +107,7 @@ class QueryHandlers:
                 found = await rows.bookings.page(message)
             positioned = await with_positions(self._store, [shown(each) for each in found[: message.limit]])
             show = partial(_for_asker, message, positioned=positioned)
-            replies.append((delivery, page_of(found, message.limit, "created_at", show)))
+            replies.append((delivery, page_of(found, message.limit, show, by_time("created_at"))))
         return answers(replies)
 
     async def list_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
@@ -93,7 +116,7 @@ class QueryHandlers:
             message: ListEvents = delivery.message
             async with self._store.reading() as rows:
                 found = await rows.events.page(_behind(message, self._clock()), message.limit + 1)
-            page = page_of(found, message.limit, "starts_at", _shown_in_list(message))
+            page = page_of(found, message.limit, _shown_in_list(message), by_time("starts_at"))
             # Gateways may keep a catalogue: processes of this release publish each change of an event for it.
             replies.append((delivery, {**page, "published": True}))
         return answers(replies)
@@ -141,8 +164,28 @@ def _for_asker(
     return for_operators(positioned[booking.id], booking) if operator else positioned[booking.id]
 
 
-def page_of(found: Sequence[Any], limit: int, at: str, show: Callable[[Any], Resource]) -> dict[str, Any]:
-    """At most `limit` of these as they are shown and, if more follow, the position of the last: its time and id."""
+def _as_it_is(change: Resource) -> Resource:
+    return change
+
+
+def _without_requester(transition: Transition) -> Resource:
+    """As its owner may see it, who is not told which operator has done something."""
+    return transition.model_copy(update={"by": None})
+
+
+def by_time(name: str) -> Callable[[Any], list[str]]:
+    """The position in a list that is ordered by the time of this name, and by ids."""
+    return lambda last: [getattr(last, name).isoformat(), str(last.id)]
+
+
+def _by_version(last: Any) -> list[int]:
+    return [last.version]
+
+
+def page_of(
+    found: Sequence[Any], limit: int, show: Callable[[Any], Resource], position: Callable[[Any], list[Any]]
+) -> dict[str, Any]:
+    """At most `limit` of these as they are shown and, if more follow, the position of the last."""
     page = found[:limit]
-    following = [getattr(page[-1], at).isoformat(), str(page[-1].id)] if len(found) > limit else None
+    following = position(page[-1]) if len(found) > limit else None
     return {"items": [show(each).model_dump(mode="json") for each in page], "next": following}

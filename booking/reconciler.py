@@ -106,7 +106,7 @@ class BookingReconciler(Reconciler):
 
     async def retry_due(self, now: datetime) -> None:
         bookings = await self._retry_bookings(now)
-        cancelled = await self._continue_events("events", lambda _: Cancel(CancelReason.EVENT_CANCELLED.value), now)
+        cancelled = await self._continue_events("events", _event_cancelled, now)
         retried = await self._continue_events("refund_retries", RetryRefunds, now)
         log.info("reconciled", bookings=bookings, cancelled=cancelled, retried=retried)
 
@@ -142,11 +142,14 @@ class BookingReconciler(Reconciler):
         commands = await oldest(self._redis, PAYMENT_COMMANDS, now) if many else None
         return intents, commands, await oldest(self._redis, PAYMENT_DEFERRED, now)
 
-    async def _continue_events(self, table: str, what: Callable[[UUID], Happening], now: datetime) -> int:
-        """`what` happens to some bookings of each event that is due in `table`. When a pass from the first booking
-        on finds none left, the row is finished. After a crash another process finds those that are left."""
+    async def _continue_events(
+        self, table: str, what: Callable[[UUID, str | None], Happening], now: datetime
+    ) -> int:
+        """`what`, which somebody asked for, happens to some bookings of each event that is due in `table`. When a
+        pass from the first booking on finds none left, the row is finished. After a crash another process finds
+        those that are left."""
         done = 0
-        for id, event_id in await self._store.take_due(table, now, EVENT_CLAIM, EVENTS_MAX):
+        for id, event_id, by in await self._store.take_due(table, now, EVENT_CLAIM, EVENTS_MAX):
             # Without the position, each part would read all bookings that the parts before it have changed.
             after = self._handled_up_to.pop(id, None)
             unit = self._unit()
@@ -154,7 +157,8 @@ class BookingReconciler(Reconciler):
                 positions = await rows.cancellations.left(table, id, PASS_MAX, after)
                 unit.take(await rows.bookings.lock([id for _, id in positions]))
                 for booking in tuple(unit.bookings.values()):
-                    unit.change(_once_more(domain.decide(booking, what(id), now, self._policy), now))
+                    decision = domain.decide(booking, what(id, by), now, self._policy)
+                    unit.change(_once_more(decision, now), by=by)
             if len(positions) == PASS_MAX:
                 self._handled_up_to[id] = positions[-1]
             await self._store.set_retry_time(table, id, now if positions or after else None)
@@ -163,6 +167,10 @@ class BookingReconciler(Reconciler):
                 self._availability.touched([event_id])
             done += len(positions)
         return done
+
+
+def _event_cancelled(_: UUID, by: str | None) -> Cancel:
+    return Cancel(CancelReason.EVENT_CANCELLED.value, by=by)
 
 
 def _may_be_unpublished(booking: Booking) -> bool:

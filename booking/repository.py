@@ -20,7 +20,7 @@ from booking.booking_rows import BookingRows
 from booking.buyer_rows import BuyerRows
 from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.cancellation_rows import CancellationRows
-from booking.event_rows import EventRows
+from booking.event_rows import CANCELLED_BY, EventRows
 from booking.operator_requests import OperatorRequests
 from booking.recovery_rows import RecoveryRows
 from booking.revocation_rows import RevocationRows
@@ -39,13 +39,15 @@ SELECT least(
     (SELECT min(settle_after) FROM refund_retries WHERE settle_after IS NOT NULL)
 )
 """
-# What is done to all bookings of an event, some at a time, has a row with a retry time until it is finished.
+# What is done to all bookings of an event, some at a time, has a row with a retry time until it is finished: by
+# table, the event's id in it, and who asked for it.
+DONE_TO_EVENTS = {"events": ("id", CANCELLED_BY), "refund_retries": ("event_id", "t.by")}
 TAKE_DUE = {
     table: f"""
 WITH due AS (SELECT id FROM {table} WHERE settle_after <= $1 ORDER BY settle_after LIMIT $3 FOR UPDATE SKIP LOCKED)
-UPDATE {table} t SET settle_after = $2 FROM due WHERE t.id = due.id RETURNING t.id, t.{event_id}
+UPDATE {table} t SET settle_after = $2 FROM due WHERE t.id = due.id RETURNING t.id, t.{event_id}, {by} AS by
 """
-    for table, event_id in (("events", "id"), ("refund_retries", "event_id"))
+    for table, (event_id, by) in DONE_TO_EVENTS.items()
 }
 # A row that another process has finished meanwhile stays finished: its event may have another retry by now.
 SET_RETRY_TIME = {
@@ -102,9 +104,11 @@ class Store(BaseStore[Transaction]):
             due: datetime | None = await connection.fetchval(NEXT_DUE)
             return due
 
-    async def take_due(self, table: str, now: datetime, again: timedelta, limit: int) -> list[tuple[UUID, UUID]]:
-        """The cancelled `events`, or the `refund_retries`, whose retry time has come: their ids and their events'
-        ids. For other processes they are due only after `again`."""
+    async def take_due(
+        self, table: str, now: datetime, again: timedelta, limit: int
+    ) -> list[tuple[UUID, UUID, str | None]]:
+        """The cancelled `events`, or the `refund_retries`, whose retry time has come: their ids, their events' ids,
+        and who asked for it. For other processes they are due only after `again`."""
         async with self._database.connection() as connection:
             return [tuple(row) for row in await connection.fetch(TAKE_DUE[table], now, now + again, limit)]
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from booking.events import Fault, refuse
-from booking.query_handlers import page_of
+from booking.query_handlers import by_time, page_of
 from booking.repository import Store
 from booking.revocation_rows import Revoked
 from common.contracts.errors import HoldfastError
@@ -64,5 +64,5 @@ class RevocationHandlers:
             message: ListRevocations = delivery.message
             async with self._store.reading() as rows:
                 found = await rows.revocations.page(message.before, message.limit + 1)
-            replies.append((delivery, page_of(found, message.limit, "revoked_at", Revoked.shown)))
+            replies.append((delivery, page_of(found, message.limit, Revoked.shown, by_time("revoked_at"))))
         return answers(replies)

@@ -102,7 +102,7 @@ def cancel_and_refund(booking: Booking, report: Report) -> Decision:
 
 
 def rejected(booking: Booking, _: object) -> Decision:
-    """Stripe's reason is for operators, not for customers: it stays in the payment."""
+    """Stripe's reason, `rejection`, is for operators, not for customers."""
     after = _ended(booking, FAILED, Reason.PAYMENT_REJECTED, payment=PaymentStatus.NONE, last_error=None)
     return Decision(after)
 
@@ -181,7 +181,7 @@ def refund(booking: Booking, asked: Refund) -> Decision:
         raise errors.AmountOverLeft
     if amount < left and (fault := part_fault_of(amount, booking.currency)) is not None:
         raise errors.AmountOffStep(fault.text, limit=fault.limit)
-    return _owe(booking, asked.id, amount, whole=asked.amount is None)
+    return _owe(booking, asked.id, amount, asked.by, whole=asked.amount is None)
 
 
 def give_back(booking: Booking, trigger: object) -> Decision:
@@ -191,7 +191,8 @@ def give_back(booking: Booking, trigger: object) -> Decision:
     payment = trigger.payment if isinstance(trigger, Report) else None
     if left <= 0 or booking.refund_owed or _under_way(booking, payment):
         return Decision(booking)
-    return _owe(booking, _next_refund(booking), left, whole=True)
+    by = trigger.by if isinstance(trigger, Cancel) else None
+    return _owe(booking, _next_refund(booking), left, by, whole=True)
 
 
 def retry_refund(booking: Booking, asked: RetryRefunds) -> Decision:
@@ -205,7 +206,7 @@ def retry_refund(booking: Booking, asked: RetryRefunds) -> Decision:
     marked = booking._replace(refund_retry_id=asked.id)
     if booking.payment is not PaymentStatus.REFUND_FAILED or amount <= 0:
         return Decision(marked)
-    return _owe(marked, _next_refund(booking), amount, whole=whole)
+    return _owe(marked, _next_refund(booking), amount, asked.by, whole=whole)
 
 
 def _next_refund(booking: Booking) -> UUID:
@@ -221,10 +222,10 @@ def _under_way(booking: Booking, payment: PaymentState | None) -> bool:
     return payment.refund_pending or (failed and booking.refund_id in payment.refund_ids)
 
 
-def _owe(booking: Booking, id: UUID, amount: int, *, whole: bool) -> Decision:
+def _owe(booking: Booking, id: UUID, amount: int, by: str | None, *, whole: bool) -> Decision:
     disputed = booking.payment is PaymentStatus.DISPUTED
     payment = PaymentStatus.DISPUTED if disputed else PaymentStatus.REFUND_PENDING
-    owed = booking._replace(refund_id=id, refund_amount=amount, refund_whole=whole, payment=payment)
+    owed = booking._replace(refund_id=id, refund_amount=amount, refund_whole=whole, refund_by=by, payment=payment)
     return Decision(owed, (FollowUp.REFUND,))
 
 

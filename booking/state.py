@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus, Reason
-from common.contracts.values import Dispute, PaymentError
+from common.contracts.values import Dispute, PaymentError, Refund, Rejection
 
 PENDING, CONFIRMED = BookingStatus.PENDING, BookingStatus.CONFIRMED
 CANCELLED, FAILED = BookingStatus.CANCELLED, BookingStatus.FAILED
@@ -29,9 +29,11 @@ class Booking(NamedTuple):
     until the payment actor has accepted it; `refund_whole`: it is for all that is left, None if an earlier release
     has not said so. `refund_waiting` and `refund_error` are why a refund is not made yet and why the last one
     failed, `refund_failed_amount` how much of what failed can be retried (None: not known), `refund_failed_whole`
-    whether that is all that is left, whatever the amount. `refund_retry_id`: the last request to retry an event's
-    refunds by which this booking's refund was retried. `payment_methods` are those that its customer is offered,
-    from the event as it was when it was booked. `deferred`: what it asks of Stripe waits behind what others ask.
+    whether that is all that is left, whatever the amount. `refund_by`: the subject that asked for `refund_id`, None
+    if the system owes it. `refunds`: all that payment has reported. `refund_retry_id`: the last request to retry an
+    event's refunds by which this booking's refund was retried. `rejection`: why Stripe refused to make the intent.
+    `payment_methods` are those that its customer is offered, from the event as it was when it was booked.
+    `deferred`: what it asks of Stripe waits behind what others ask.
 
     `attempts` to pay have failed; `last_attempt_at` is Stripe's time of the newest one that gave its customer time
     to try again. `expires_at` is when the hold ends, `hold_until` its last moment, which nothing moves: set with
@@ -72,12 +74,15 @@ class Booking(NamedTuple):
     refund_failed_amount: int | None = None
     refund_failed_whole: bool = False
     refund_retry_id: UUID | None = None
+    refund_by: str | None = None
     payment_methods: PaymentMethods = PaymentMethods.ALL
     expires_at: datetime | None = None
     hold_until: datetime | None = None
     retry_at: datetime | None = None
     retry_count: int = 0
     disputes: tuple[Dispute, ...] = ()
+    refunds: tuple[Refund, ...] = ()
+    rejection: Rejection | None = None
     address: str | None = None
     counted: int | None = None
     deferred: bool = False
@@ -191,5 +196,10 @@ class Bound(NamedTuple):
     below: int | None
 
 
-# What made a booking change: a message's type and id; or, if only time did, "time" and an empty text.
-Cause = tuple[str, str]
+class Cause(NamedTuple):
+    """What made a booking change: a message's type and id; or, if only time did, "time" and an empty text. `by`:
+    the subject that asked for it."""
+
+    type: str = "time"
+    id: str = ""
+    by: str | None = None

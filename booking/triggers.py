@@ -41,10 +41,12 @@ class Report(NamedTuple):
 
 
 class Cancel(NamedTuple):
-    """A request to cancel the booking; `allowed`: the event's policy permits it."""
+    """A request to cancel the booking; `allowed`: the event's policy permits it. `by`: who asks, as in the others
+    below."""
 
     reason: str
     allowed: bool = True
+    by: str | None = None
 
 
 class Refund(NamedTuple):
@@ -52,12 +54,14 @@ class Refund(NamedTuple):
 
     id: UUID
     amount: int | None = None
+    by: str | None = None
 
 
 class RetryRefunds(NamedTuple):
     """An operator retries an event's failed refunds; once for each `id`."""
 
     id: UUID
+    by: str | None = None
 
 
 # If nothing but time has passed, a trigger alone: it says what is over.

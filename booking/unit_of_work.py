@@ -22,8 +22,12 @@ from common.contracts.statuses import Reason
 from common.messaging.envelope import Delivery, Envelope
 
 
-def cause_of(delivery: Delivery | None) -> Cause:
-    return ("time", "") if delivery is None else (delivery.envelope.message.type, delivery.envelope.id)
+def cause_of(delivery: Delivery | None, by: str | None = None) -> Cause:
+    """`by`: whose request time carries out, where no message is at hand."""
+    if delivery is None:
+        return Cause(by=by)
+    message = delivery.envelope.message
+    return Cause(message.type, delivery.envelope.id, message.requester)
 
 
 class UnitOfWork:
@@ -42,6 +46,8 @@ class UnitOfWork:
         self._follow_ups: list[tuple[UUID, FollowUp, Delivery | None]] = []
         # What caused the bookings' notifications, and the new bookings whose notifications the queue holds back.
         self._causes: dict[UUID, Delivery | None] = {}
+        # Who asked for changes that no message of this batch has caused.
+        self._requesters: dict[UUID, str] = {}
         self._held: dict[UUID, Delivery] = {}
         self._shown: dict[UUID, resources.Booking] = {}
         # Events whose availability may not have been published, and cancelled ones whose bookings have changed.
@@ -68,9 +74,10 @@ class UnitOfWork:
             self._held[booking.id] = delivery
             self._follow_ups.append((booking.id, follow_up, delivery))
 
-    def change(self, decision: Decision, delivery: Delivery | None = None) -> None:
-        """Apply a decision, and keep what follows from it. Raises Interfered if it is the booking's second change
-        in this batch: each change of a row is one transition. The messages are then handled one by one."""
+    def change(self, decision: Decision, delivery: Delivery | None = None, by: str | None = None) -> None:
+        """Apply a decision, and keep what follows from it. `by`: who asked for it, where no message says so. Raises
+        Interfered if it is the booking's second change in this batch: each change of a row is one transition. The
+        messages are then handled one by one."""
         before = self.bookings[decision.booking.id]
         if decision.booking.version != before.version:
             decision = self._asks.changed(decision)
@@ -79,6 +86,8 @@ class UnitOfWork:
             if before.version != self._before[after.id].version:
                 raise Interfered(f"a second change of booking {after.id} in one batch")
             self._causes[after.id] = delivery
+            if by is not None:
+                self._requesters[after.id] = by
             if Reason.EVENT_CANCELLED in (after.reason, after.closing):
                 self._events.add(after.event_id)
         self._follow_ups += [(after.id, follow_up, delivery) for follow_up in decision.follow_ups]
@@ -138,7 +147,7 @@ class UnitOfWork:
         """Write bookings, transitions and seats; the new revisions of what was written, and all moves."""
         moves = domain.moves((self._before.get(id), booking) for id, booking in changed.items())
         causes = self._held | self._causes
-        caused = [(booking, cause_of(causes.get(id))) for id, booking in changed.items()]
+        caused = [(booking, cause_of(causes.get(id), self._requesters.get(id))) for id, booking in changed.items()]
         pause = self._store.buyers.pause
         return await transaction.bookings.save(caused, moves, bounds, self.buyers, pause), moves
 

@@ -16,6 +16,7 @@ REFERENCES = {
         ("bookings", "refund_retry_id"): "refund_retries",
         ("refund_retries", "event_id"): "events",
         ("booking_transitions", "booking_id"): "bookings",
+        ("event_changes", "event_id"): "events",
     },
     "payment": {
         ("stray_intents", "booking_id"): "payments",
@@ -25,6 +26,8 @@ REFERENCES = {
 TRIGGERS = {
     "renew_terms_tokens": "the event's ticket types get new terms tokens",
     "renew_terms_token": "the ticket type gets a new terms token; selling seats does not fire it",
+    "record_event_change": "at the commit, a change of the event that nobody has recorded gets its row of "
+    "`event_changes`",
     "hold_until_is_fixed": "the last moment of a hold, once set, is not moved",
     "payments_secret_ends": "the client secret of a payment that has ended is dropped",
     "payments_dispute_by_old_release": "what a process of the release before writes of a dispute is compared "
@@ -113,7 +116,16 @@ COLUMNS = {
     "booking.booking_transitions.payment_status": "How its money stands since",
     "booking.booking_transitions.cause_type": "The type of the message that caused it; `time` where time alone did",
     "booking.booking_transitions.cause_id": "The id of that message; empty where time alone did",
+    "booking.booking_transitions.by": "The subject that asked for it; null: nobody did. Of the bookings of a "
+    "cancelled event, and of refunds that were retried, the operator's",
     "booking.booking_transitions.at": "When",
+    "booking.event_changes.id": "Counted by the database",
+    "booking.event_changes.event_id": "The event",
+    "booking.event_changes.version": "The event's version by this change",
+    "booking.event_changes.what": "`created`, `changed` or `cancelled`",
+    "booking.event_changes.by": "The subject of the operator's token; null where that is not known",
+    "booking.event_changes.at": "When",
+    "booking.refund_retries.by": "The subject of the operator's token",
     "booking.operator_requests.id": "Counted by the database",
     "booking.operator_requests.subject": "Who asked: the subject of the operator's token",
     "booking.operator_requests.content_hash": "SHA-256 of the request's body: another content under the same "
@@ -161,6 +173,7 @@ COLUMNS = {
     "payment.stray_intents.booking_id": "The booking that its metadata names",
     "payment.stray_intents.found_at": "When it was found",
     "payment.stray_intents.return_decided": "An operator has decided that its money goes back at once",
+    "payment.stray_intents.return_decided_by": "Who has decided that",
     "payment.stray_intents.amount_received": "The money that came in by it",
     "payment.stray_intents.refund_amount": "How much of it goes back",
     "payment.stray_intents.refund_status": "Where that refund is in its life",

@@ -34,6 +34,10 @@ CANCEL = (
     "Stripe has not answered yet."
 )
 CHANGE = "Only the members that are sent change. Bookings keep the prices at which they were made."
+EVENT_HISTORY = (
+    "Every change of the event and its ticket types, oldest first: who made it, and what has another value since. "
+    "Sold seats and retried refunds are no changes of the event. Changes that earlier releases made are not there."
+)
 CANCEL_EVENT = (
     "Nothing is sold from then on, and every booking is cancelled and given back, which takes a while: `progress` "
     "of the event says how far it has come."

@@ -43,6 +43,7 @@ OPERATORS_EVENT: dict[str, Any] = {
 BOOKING: dict[str, Any] = {
     "kind": "booking",
     "id": BOOKING_ID,
+    "owner": "guest_018f2b6e1f5a7c3d9e215b7c8d9e0f14",
     "event_id": EVENT_ID,
     "items": [{"ticket_type_id": STALLS_ID, "quantity": 2, "unit_amount": 4500}],
     "amount": 9000,
@@ -75,6 +76,7 @@ TRANSITION = {
     "payment_status": "paid",
     "cause_type": "payment.succeeded",
     "cause_id": "018f2b6e-2a00-7c3d-9e21-5b7c8d9e0f12",
+    "by": None,
     "at": "2030-03-01T09:02:10Z",
 }
 REVOCATION = {
@@ -83,6 +85,16 @@ REVOCATION = {
     "revoked_at": "2030-03-01T10:00:00Z",
     "expires_at": "2030-03-02T09:00:00Z",
     "by": "ann@example.com",
+}
+EVENT_CHANGE = {
+    "version": 2,
+    "what": "changed",
+    "changes": [
+        {"field": "on_sale", "ticket_type_id": None, "old": True, "new": False},
+        {"field": "capacity", "ticket_type_id": STALLS_ID, "old": 500, "new": 520},
+    ],
+    "by": "box-office-7",
+    "at": "2030-02-01T10:00:00Z",
 }
 
 # By the name of the model.
@@ -113,6 +125,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "Booking": BOOKING,
     "QueuedBooking": QUEUED,
     "BookingPage": {"items": [BOOKING], "next_cursor": None},
+    "EventChangePage": {"items": [EVENT_CHANGE], "next_cursor": None},
     "TransitionPage": {"items": [TRANSITION], "next_cursor": None},
     "PaymentIntent": {
         "booking_id": BOOKING_ID,
@@ -133,6 +146,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "id": "2f1c8f0e-6a57-5d2b-8f43-9a1b2c3d4e60",
         "event_id": EVENT_ID,
         "asked_at": "2030-05-02T08:00:00Z",
+        "by": "box-office-7",
         "refunds": 312,
         "remaining": 300,
         "under_way": 10,

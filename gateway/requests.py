@@ -33,6 +33,7 @@ TAGS = re.compile(rf"[, \t]*(?:{TAG.pattern}(?:[, \t]+|$))+")
 OWN_TAG = re.compile(r'"(0|[1-9]\d{0,9})(?:-[0-9a-f]{16})?"')
 WAIT = re.compile(r"wait=(\d{1,9})")
 CURSOR_MAX = 256  # characters: ours have about 100
+CURSOR = "`next_cursor` of the page before"
 
 M = TypeVar("M", bound=BaseModel)
 P = TypeVar("P")
@@ -84,6 +85,8 @@ def encode_cursor(position: list[Any]) -> str:
 
 
 _POSITION: TypeAdapter[tuple[datetime, UUID]] = TypeAdapter(tuple[Time, Id])
+# The version of a change. Postgres has 32 bits for it.
+_VERSION: TypeAdapter[tuple[int]] = TypeAdapter(tuple[Annotated[int, Field(strict=True, ge=0, lt=2**31)]])
 
 
 def decode_cursor(cursor: str, kind: TypeAdapter[P], characters_max: int = CURSOR_MAX) -> P:
@@ -93,25 +96,34 @@ def decode_cursor(cursor: str, kind: TypeAdapter[P], characters_max: int = CURSO
     return kind.validate_json(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
 
 
-def _position(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        return decode_cursor(cursor, _POSITION)
-    except ValueError:
-        raise ValueError("not a cursor of this interface") from None
+def _reads(kind: TypeAdapter[P]) -> tuple[BeforeValidator, WithJsonSchema]:
+    """What makes a field one that is read from a cursor of this kind of position."""
+
+    def position(cursor: str) -> P:
+        try:
+            return decode_cursor(cursor, kind)
+        except ValueError:
+            raise ValueError("not a cursor of this interface") from None
+
+    return BeforeValidator(position), WithJsonSchema({"type": "string"})
 
 
-Cursor = Annotated[
-    tuple[datetime, UUID],
-    BeforeValidator(_position),
-    WithJsonSchema({"type": "string"}),
-]
+Cursor = Annotated[tuple[datetime, UUID], *_reads(_POSITION)]
+VersionCursor = Annotated[tuple[int], *_reads(_VERSION)]
 
 
-class PageQuery(BaseModel):
+class Limited(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     limit: int = Field(default=50, ge=1, le=200, description="How many there are on a page at most. Default: `50`")
-    cursor: Cursor | None = Field(default=None, description="`next_cursor` of the page before")
+
+
+class PageQuery(Limited):
+    cursor: Cursor | None = Field(default=None, description=CURSOR)
+
+
+class HistoryQuery(Limited):
+    cursor: VersionCursor | None = Field(default=None, description=CURSOR)
 
 
 class AdminEventsQuery(PageQuery):

@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
+from common.contracts.history import EventChange, Transition
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Revocation, Transition
+from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Revocation
 from common.contracts.scopes import Scope
 from common.runtime import health
 from common.runtime.web import Handler
@@ -150,6 +151,11 @@ ROUTES = (
         "GET", "/admin/events/{id}", views.admin_get_event,
         "Read an event with its held and sold seats, and the progress of its cancellation", "admin",
         Scope.READ, mailboxes=READS, etag=True, answers={200: OperatorsEvent}, errors=_EVENT,
+    ),
+    Route(
+        "GET", "/admin/events/{id}/history", views.get_event_history, "Read an event's history", "admin",
+        Scope.READ, mailboxes=READS, query=requests.HistoryQuery,
+        answers={200: schemas.page_of(EventChange)}, errors=_EVENT, about=about.EVENT_HISTORY,
     ),
     Route(
         "POST", "/admin/events", views.create_event, "Create an event", "admin", Scope.ADMIN,

@@ -17,6 +17,7 @@ from common.contracts.messages import (
     EventChanges,
     GetBooking,
     GetEvent,
+    GetEventHistory,
     GetHistory,
     ListBookings,
     ListEvents,
@@ -41,6 +42,7 @@ from gateway.requests import (
     AdminBookingsQuery,
     AdminEventsQuery,
     BookingsQuery,
+    HistoryQuery,
     PageQuery,
     encode_cursor,
     idempotency_key,
@@ -119,6 +121,12 @@ async def admin_list_events(request: web.Request) -> web.Response:
 async def admin_get_event(request: web.Request) -> web.Response:
     event_id = path_id(request)
     return _event(await call(request, GetEvent(event_id=event_id, operator=True), event_id))
+
+
+async def get_event_history(request: web.Request) -> web.Response:
+    event_id, wanted = path_id(request), query(request, HistoryQuery)
+    after = None if wanted.cursor is None else wanted.cursor[0]
+    return page(await call(request, GetEventHistory(event_id=event_id, after=after, limit=wanted.limit), event_id))
 
 
 def _changed_event(request: web.Request, answer: Json, status: int = 200, **headers: str) -> web.Response:

@@ -72,6 +72,8 @@ def parse_scale(text: str) -> Scale:
     return Scale(**counts)
 
 
+# As long as a token's subject may be.
+NAME_MAX = 255
 AGE_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -89,6 +91,13 @@ def parse_since(text: str) -> datetime:
 
 def _warn_renamed(former: str, name: str) -> None:
     Console(stderr=True).print(f"holdfast: {former} is now {name}", style="yellow", highlight=False)
+
+
+def _name(text: str | None) -> str | None:
+    """A name that fits into the records. Raises typer.BadParameter."""
+    if text is not None and not (0 < len(text) <= NAME_MAX and text.isprintable()):
+        raise typer.BadParameter(f"say a name of 1 to {NAME_MAX} printable characters")
+    return text
 
 
 def _wait_seconds(wait_seconds: float, settle: float | None) -> float:
@@ -274,6 +283,10 @@ def repair(
     settle: Annotated[float | None, typer.Option(hidden=True, min=1, max=3600)] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before acting.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and end.")] = False,
+    by: Annotated[
+        str | None,
+        typer.Option(callback=_name, help="Who decides this, for the records; else the account that runs it."),
+    ] = None,
     data: Data = DATA,
 ) -> None:
     """Make both databases and Stripe match again, after a restore or a failover that lost something.
@@ -288,8 +301,9 @@ def repair(
     made_since = parse_since(since) if since is not None else None
     seconds = _wait_seconds(wait_seconds, settle)
     confirm = (lambda _: False) if dry_run else typer.confirm
+    options: dict[str, Any] = {"yes": yes and not dry_run, "ask": confirm, "by": by}
     try:
-        code = asyncio.run(command.run(data, os.environ, made_since, seconds, yes=yes and not dry_run, ask=confirm))
+        code = asyncio.run(command.run(data, os.environ, made_since, seconds, **options))
     except StartError as error:
         _fail(error, command.INCOMPLETE)
     raise typer.Exit(code)

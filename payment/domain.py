@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from common.contracts.statuses import IntentStatus
-from common.contracts.values import PaymentError
+from common.contracts.values import PaymentError, Rejection
 from common.runtime.backoff import Retry
 from payment.disputes import Dispute, summary, updated_disputes
 from payment.refunds import RETRY_FIRST, Refund, RefundSnapshot, refunded, request, updated_refunds
@@ -114,11 +114,12 @@ def _with_snapshot(old: Payment, snapshot: IntentSnapshot) -> Payment:
     )
 
 
-def refused(old: Payment, error: PaymentError, now: datetime) -> Payment:
+def refused(old: Payment, rejection: Rejection, now: datetime) -> Payment:
     """Stripe refuses to create the intent for good: a retry would not help."""
     if old.status is not CREATING:
         return old
-    return moved(old, old._replace(status=REJECTED, last_error=error), now)
+    error = PaymentError(rejection.code, message=rejection.message)
+    return moved(old, old._replace(status=REJECTED, last_error=error, rejection=rejection), now)
 
 
 def unanswered(old: Payment, now: datetime, pause: timedelta) -> Payment:
@@ -196,9 +197,11 @@ def apply_refunds(
     return _with_refunds(old, refunds, now)
 
 
-def with_request(old: Payment, id: UUID, amount: int | None, now: datetime, whole: bool | None = None) -> Payment:
+def with_request(
+    old: Payment, id: UUID, amount: int | None, now: datetime, whole: bool | None = None, by: str | None = None
+) -> Payment:
     """The payment with a new refund, made by `refunds.request`."""
-    refund = request(id, old.booking_id, amount, old.amount_captured, old.refunds, now, whole)
+    refund = request(id, old.booking_id, amount, old.amount_captured, old.refunds, now, whole, by)
     return with_refund(old, refund, now)
 
 

@@ -25,7 +25,7 @@ from common.contracts.messages import (
     StripeEventReceived,
     SyncPayment,
 )
-from common.contracts.values import PaymentError
+from common.contracts.values import Rejection
 from common.messaging.batch import Handler, Handlers
 from common.messaging.envelope import Delivery, Envelope
 from payment import domain, stripe_calls
@@ -43,7 +43,7 @@ from payment.stripe_events import StripeEvents
 from payment.unit_of_work import UnitOfWork
 
 # The result of a request for a payment's intent, or to cancel it.
-Answer = IntentSnapshot | PaymentError | NoAnswer
+Answer = IntentSnapshot | Rejection | NoAnswer
 
 log = structlog.get_logger()
 
@@ -247,7 +247,7 @@ def _apply_intent(unit: UnitOfWork, old: Payment, answer: Answer, now: datetime,
         if domain.found_again(old, answer, stripe_now, now):
             # Fetch Stripe's own object with its refunds and disputes.
             unit.change(domain.conflicting(unit.payments[old.booking_id], now))
-    elif isinstance(answer, PaymentError):
+    elif isinstance(answer, Rejection):
         unit.change(domain.refused(old, answer, now))
     elif answer is NoAnswer.NEW_KEY:
         unit.change(domain.with_new_key(old, now))

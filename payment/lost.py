@@ -154,7 +154,9 @@ class LostRows:
             if not _named_by_booking(message):
                 decided = isinstance(message, SyncPayment) and message.decided
                 stray = self._strays.new(intent.intent_id, old.booking_id, intent, now)
-                return [] if orphans.harmless(intent) else [replace(stray, return_decided=decided)]
+                by = message.requester if decided else None
+                stray = replace(stray, return_decided=decided, return_decided_by=by)
+                return [] if orphans.harmless(intent) else [stray]
             if old.refunds:
                 log.error(
                     "payment of another intent has refunds", booking=str(old.booking_id), intent=old.intent_id
@@ -177,15 +179,15 @@ class LostRows:
 
     async def decide(self, deliveries: Sequence[Delivery]) -> None:
         """An operator has decided that money without a booking is refunded now: save that."""
-        ids = [each.message.booking_id for each in deliveries if each.message.decided]
-        if not ids:
+        decided = {each.message.booking_id: each.message.by for each in deliveries if each.message.decided}
+        if not decided:
             return
         now = self._clock()
         unit = UnitOfWork(self._store, self._stripe.metrics)
-        async with unit.locked(ids) as transaction:
-            for payment in tuple(unit.payments.values()):
-                unit.change(payment._replace(return_decided=True))
-            await transaction.strays.decide(sorted(ids), now)
+        async with unit.locked(list(decided)) as transaction:
+            for id, payment in tuple(unit.payments.items()):
+                unit.change(payment._replace(return_decided=True, return_decided_by=decided[id]))
+            await transaction.strays.decide(decided, now)
 
     # --- payments without a booking
 
@@ -226,10 +228,15 @@ def _stripe_commands(orphan: Payment, before: Payment) -> list[PaymentCommand]:
     new = [refund for refund in orphan.refunds if before.refund(refund.id) is None]
     for refund in new:
         log.error(
-            "money of an unknown booking goes back", booking=str(id), intent=orphan.intent_id, amount=refund.amount
+            "money of an unknown booking goes back",
+            booking=str(id),
+            intent=orphan.intent_id,
+            amount=refund.amount,
+            by=refund.by,
         )
     cancels = [CancelPaymentIntent(booking_id=id)] if orphan.must_be_canceled > before.must_be_canceled else []
-    return [*cancels, *(RefundPayment(booking_id=id, refund_id=each.id, amount=each.amount) for each in new)]
+    refunds = [RefundPayment(booking_id=id, refund_id=each.id, amount=each.amount, by=each.by) for each in new]
+    return [*cancels, *refunds]
 
 
 def _named_by_booking(message: PaymentCommand) -> bool:

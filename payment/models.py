@@ -44,6 +44,8 @@ class Payment(Model):
     amount_captured = fields.BigIntField(db_default=0)
     amount_refunded = fields.BigIntField(db_default=0)
     last_error: fields.JSONField[object] = fields.JSONField(null=True)
+    # Why Stripe refused to make the intent: more than `last_error` says, which customers see.
+    rejection: fields.JSONField[object] = fields.JSONField(null=True)
     failed_attempts = fields.IntField(db_default=0)
     last_attempt_at = fields.DatetimeField(null=True)
     dispute_status = fields.CharField(max_length=64, null=True)
@@ -75,6 +77,8 @@ class Payment(Model):
     return_after = fields.DatetimeField(null=True)
     # An operator has decided: the money is refunded at once, however many orphans there are.
     return_decided = fields.BooleanField(db_default=False)
+    # Who has decided that.
+    return_decided_by = fields.CharField(max_length=255, null=True)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
 
@@ -128,6 +132,7 @@ class Refund(Model):
     status = fields.CharField(max_length=16)
     stripe_refund_id = fields.CharField(max_length=255, null=True, unique=True)
     reason = fields.CharField(max_length=255, null=True)
+    by = fields.CharField(max_length=255, null=True)
     by_hand = fields.BooleanField(db_default=False)
     asked_at = fields.DatetimeField()
     key_number = fields.IntField(db_default=1)
@@ -183,6 +188,7 @@ class StrayIntent(Model):
     # When its money is refunded; at once if an operator has decided so.
     return_after = fields.DatetimeField()
     return_decided = fields.BooleanField(db_default=False)
+    return_decided_by = fields.CharField(max_length=255, null=True)
     # From the last snapshot.
     status = fields.CharField(max_length=32)
     amount_received = fields.BigIntField(db_default=0)

@@ -145,7 +145,7 @@ def handled_orphan(old: Payment, now: datetime, grace: timedelta, *, held_back: 
         return _reported_again(old, max(due, now + HELD_BACK))
     if now < due:
         return _reported_again(old, max(due, now + CLOCKS_APART))
-    return domain.with_request(_done(old), own, None, now)
+    return domain.with_request(_done(old), own, None, now, by=old.return_decided_by)
 
 
 def _reported_again(payment: Payment, at: datetime) -> Payment:
@@ -179,6 +179,7 @@ class Stray:
     retry_at: datetime | None = None
     retry_count: int = 0
     return_decided: bool = False
+    return_decided_by: str | None = None
 
 
 def seen_stray(stray: Stray, snapshot: IntentSnapshot) -> Stray:

@@ -13,9 +13,10 @@ from uuid import UUID
 
 import asyncpg
 import orjson
+from pydantic import TypeAdapter
 
 from common.contracts.statuses import IntentStatus, PaymentMethods
-from common.contracts.values import PaymentError
+from common.contracts.values import PaymentError, Rejection
 from common.postgres.sql import as_json, assignments, few, recordset, revision, values
 from payment.columns import columns, fields
 from payment.disputes import Dispute
@@ -101,6 +102,7 @@ WHERE {table}.booking_id = excluded.booking_id
 """
 
 
+REJECTION = TypeAdapter(Rejection)
 # By whether there is only one row.
 INSERT = {one: _insert(one) for one in (False, True)}
 SAVE = {(one, events): _save(one, events) for one in (False, True) for events in (False, True)}
@@ -125,7 +127,7 @@ INSERT INTO payment_attempts ({", ".join(ATTEMPT_COLUMNS)}) SELECT * FROM {recor
 VERSION_COLUMNS = {"booking_id": "uuid", "version": "int", "conflict": "bool"}
 APPLIED_COLUMNS = (
     "version", "reported_version", "report_after", "report_attempts", "orphaned_at", "return_after",
-    "return_decided", "revision",
+    "return_decided", "return_decided_by", "revision",
 )  # fmt: skip
 APPLIED_FIELDS = fields(APPLIED_COLUMNS)
 # If booking has a version above ours, or other contents for ours, this database has lost it: the next version is
@@ -150,7 +152,7 @@ UPDATE payments p SET
     report_after = CASE WHEN locked.behind THEN $2 WHEN locked.version = p.version THEN NULL
         ELSE p.report_after END,
     report_attempts = CASE WHEN locked.behind OR locked.version = p.version THEN 0 ELSE p.report_attempts END,
-    orphaned_at = NULL, return_after = NULL, return_decided = false
+    orphaned_at = NULL, return_after = NULL, return_decided = false, return_decided_by = NULL
 FROM locked WHERE p.booking_id = locked.booking_id
 RETURNING p.booking_id, locked.revision, locked.behind,
     {", ".join(f"p.{column}" for column in APPLIED_COLUMNS[:-1])}, {revision("p")}
@@ -176,10 +178,12 @@ def _payment(row: Any) -> Payment:
     """The payment from a row with the columns of READ."""
     payment = Payment(*row[: len(COLUMNS)])
     error: Any = payment.last_error
+    rejection: Any = payment.rejection
     return payment._replace(
         status=IntentStatus(payment.status),
         payment_methods=PaymentMethods(payment.payment_methods),
         last_error=None if error is None else PaymentError(**orjson.loads(error)),
+        rejection=None if rejection is None else REJECTION.validate_json(rejection),
     )
 
 
@@ -200,7 +204,9 @@ def _parameters(one: bool, *tables: tuple[Sequence[tuple[Any, ...]], Iterable[st
     """The query's parameters for these tables of (rows, columns): with `one` row in each, its values."""
     if one:
         row = [value for rows, _ in tables for value in rows[0]]
-        return [orjson.dumps(value).decode() if isinstance(value, PaymentError) else value for value in row]
+        return [
+            orjson.dumps(value).decode() if isinstance(value, PaymentError | Rejection) else value for value in row
+        ]
     return [as_json(rows, columns) for rows, columns in tables]
 
 

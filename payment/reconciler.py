@@ -69,6 +69,5 @@ def _due_messages(payment: Payment, now: datetime) -> Iterator[Envelope]:
         yield envelope_for(SyncPayment(booking_id=id), id)
     for refund in payment.refunds:
         if is_due(refund.retry_at, now):
-            yield envelope_for(
-                RefundPayment(booking_id=id, refund_id=refund.id, amount=refund.amount, whole=refund.whole), id
-            )
+            values = {"refund_id": refund.id, "amount": refund.amount, "whole": refund.whole, "by": refund.by}
+            yield envelope_for(RefundPayment(booking_id=id, **values), id)

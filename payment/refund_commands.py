@@ -114,7 +114,8 @@ def _request_refund(unit: UnitOfWork, message: RefundPayment, now: datetime) -> 
     if payment is None or payment.amount_captured == 0:
         log.warning("refund of what was not paid", booking=str(message.booking_id))
     elif payment.refund(message.refund_id) is None:
-        unit.change(domain.with_request(payment, message.refund_id, message.amount, now, message.whole))
+        id, amount = message.refund_id, message.amount
+        unit.change(domain.with_request(payment, id, amount, now, message.whole, message.by))
 
 
 def _apply(unit: UnitOfWork, id: UUID, asked: Refund, answer: Answer, now: datetime) -> bool:

@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid5
 
+from common.contracts import values
+
 # The namespace of the ids of refunds made by hand at Stripe: the same Stripe refund always gets the same id.
 BY_HAND = UUID("7f6d2f9e-3a55-5b0c-9f43-0b1f4a4f9d11")
 
@@ -56,7 +58,8 @@ _WAITS = {None: 0, "charge_pending": 1, "insufficient_funds": 2, "processing": 3
 class Refund:
     """`reason` is why it failed: Stripe's failure_reason or error code, or a code of ours. `pending_reason` is why
     it has not succeeded yet: Stripe's pending_reason, or the code of Stripe's last refusal. `refusals` counts them;
-    `refused_since` is when the first of this kind came; `whole`: it is for all that is left."""
+    `refused_since` is when the first of this kind came; `whole`: it is for all that is left. `by`: the subject that
+    asked for it, None if the system owes it or it was made by hand."""
 
     id: UUID
     booking_id: UUID
@@ -75,6 +78,7 @@ class Refund:
     pending_reason: str | None = None
     refusals: int = 0
     refused_since: datetime | None = None
+    by: str | None = None
 
     @property
     def unmade(self) -> bool:
@@ -85,6 +89,22 @@ class Refund:
     def visible(self) -> tuple[object, ...]:
         """The fields that a report is published for."""
         return self.id, self.status, self.amount, self.pending_reason, self.reason
+
+    @property
+    def shown(self) -> values.Refund:
+        """The fields that operators see."""
+        return values.Refund(
+            id=self.id,
+            amount=self.amount,
+            status=self.status,
+            reason=self.reason,
+            pending_reason=self.pending_reason,
+            by=self.by,
+            by_hand=self.by_hand,
+            stripe_refund_id=self.stripe_refund_id,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +147,10 @@ def request(
     refunds: Sequence[Refund],
     now: datetime,
     whole: bool | None = None,
+    by: str | None = None,
 ) -> Refund:
-    """A new refund: a part of `amount`, or all that is left. It fails at once when less than its amount is left.
+    """A new refund, which `by` asks for: a part of `amount`, or all that is left. It fails at once when less than
+    its amount is left.
 
     `whole` is None from a sender of an earlier release: then the refund is whole if `amount` is all that is left.
     """
@@ -136,7 +158,7 @@ def request(
     if whole is None:
         whole = amount is None or amount == rest
     wanted = (rest if rest > 0 else captured) if whole or amount is None else amount
-    refund = replace(requested(id, booking_id, wanted, now), retry_at=now + RETRY_FIRST, whole=whole)
+    refund = replace(requested(id, booking_id, wanted, now), retry_at=now + RETRY_FIRST, whole=whole, by=by)
     return _misfit(refund, rest, now) if refund.amount > rest else refund
 
 

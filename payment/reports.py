@@ -43,6 +43,8 @@ def _state(payment: Payment) -> PaymentState:
         last_error=payment.last_error,
         attempts=payment.failed_attempts,
         last_attempt_at=payment.last_attempt_at,
+        refunds=tuple(refund.shown for refund in refunds),
+        rejection=payment.rejection,
     )
 
 

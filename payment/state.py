@@ -12,7 +12,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.contracts.statuses import IntentStatus, PaymentMethods
-from common.contracts.values import PaymentError
+from common.contracts.values import PaymentError, Rejection
 from payment.disputes import DROPPED, Dispute
 from payment.refunds import Refund, left
 
@@ -55,6 +55,8 @@ class Payment(NamedTuple):
     amount_captured: int = 0
     amount_refunded: int = 0
     last_error: PaymentError | None = None
+    # Why Stripe refused to make the intent.
+    rejection: Rejection | None = None
     failed_attempts: int = 0
     last_attempt_at: datetime | None = None
     # The status of all its disputes together: `payment.disputes.summary`.
@@ -77,6 +79,7 @@ class Payment(NamedTuple):
     orphaned_at: datetime | None = None
     return_after: datetime | None = None
     return_decided: bool = False
+    return_decided_by: str | None = None
     # The fields above are the row's columns (`columns.py`).
     revision: str = ""
     refunds: tuple[Refund, ...] = ()

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
@@ -26,7 +26,8 @@ FIXED = ("intent_id", "booking_id", "found_at")
 ADD = f"""
 INSERT INTO stray_intents ({STRAY}) SELECT * FROM {recordset("new", COLUMNS)} ORDER BY 1
 ON CONFLICT (intent_id) DO UPDATE SET drive_after = excluded.drive_after,
-    return_decided = stray_intents.return_decided OR excluded.return_decided
+    return_decided = stray_intents.return_decided OR excluded.return_decided,
+    return_decided_by = coalesce(stray_intents.return_decided_by, excluded.return_decided_by)
 RETURNING xmax = 0 AS new, intent_id
 """
 LOCK = f"""
@@ -41,9 +42,10 @@ UPDATE stray_intents s SET {assignments((c for c in COLUMNS if c not in FIXED), 
 FROM {recordset("new", COLUMNS, sought="intent_id")} WHERE s.intent_id = new.intent_id
 """
 DROP = "DELETE FROM stray_intents WHERE intent_id = ANY($1::varchar[])"
-DECIDE = """
-UPDATE stray_intents SET return_decided = true, drive_after = $2
-WHERE booking_id = ANY($1::uuid[]) AND drive_after IS NOT NULL
+DECIDE = f"""
+UPDATE stray_intents s SET return_decided = true, return_decided_by = d.by, drive_after = $2
+FROM {recordset("d", {"booking_id": "uuid", "by": "varchar"}, sought="booking_id")}
+WHERE s.booking_id = d.booking_id AND s.drive_after IS NOT NULL
 """
 # Found since the time $1, or still waiting; without those that an operator has decided about.
 COUNT = """
@@ -94,10 +96,10 @@ class StrayRows:
         if intents:
             await self._connection.execute(DROP, intents)
 
-    async def decide(self, bookings: Sequence[UUID], now: datetime) -> None:
-        """An operator has decided about the strays of these bookings: they are due now."""
+    async def decide(self, bookings: Mapping[UUID, str | None], now: datetime) -> None:
+        """Operators have decided about the strays of these bookings, each with who did: they are due now."""
         if bookings:
-            await self._connection.execute(DECIDE, bookings, now)
+            await self._connection.execute(DECIDE, as_json(sorted(bookings.items()), ("booking_id", "by")), now)
 
     async def count(self, since: datetime) -> int:
         """The number of orphans and strays that were found after `since`, or that still wait for something."""

@@ -123,7 +123,7 @@ class Strays:
         if isinstance(answer, NoAnswer):
             return  # retried with the same key
         if isinstance(answer, RefundSnapshot):
-            _error("money of a stray intent goes back", stray, amount=answer.amount)
+            _error("money of a stray intent goes back", stray, amount=answer.amount, by=stray.return_decided_by)
             after = replace(_again(stray, now), refund_status=answer.status)
         elif answer.code in FOR_PEOPLE:
             self._refund_failed(stray, answer.code)
@@ -145,14 +145,19 @@ class Strays:
         """False if the row is not as `before`: another process was faster, or a Stripe event made it due."""
         async with self.store.transaction() as transaction:
             now = (await transaction.strays.lock([before.intent_id])).get(before.intent_id)
-            if now is None or replace(now, return_decided=before.return_decided) != before:
+            if now is None or _decided_as(now, before) != before:
                 return False
-            await transaction.strays.save([replace(after, return_decided=now.return_decided)])
+            await transaction.strays.save([_decided_as(after, now)])
             return True
 
 
 def _error(event: str, stray: Stray, /, **more: Any) -> None:
     log.error(event, booking=str(stray.booking_id), intent=stray.intent_id, **more)
+
+
+def _decided_as(stray: Stray, other: Stray) -> Stray:
+    """`stray` with what operators have decided about `other`."""
+    return replace(stray, return_decided=other.return_decided, return_decided_by=other.return_decided_by)
 
 
 def _again(stray: Stray, now: datetime) -> Stray:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from common.contracts.values import PaymentError
+from common.contracts.values import Rejection
 from common.runtime.outages import RedisOutage
 from payment.disputes import Dispute
 from payment.domain import KEY_LIFE, key_is_spent
@@ -124,14 +124,14 @@ async def make_intent(
     deadline: float,
     walks: Walks,
     priority: Priority = Priority.INTENTS,
-) -> IntentSnapshot | PaymentError | NoAnswer:
-    """Stripe's intent for the booking: the one that it has, else a new one. A PaymentError if Stripe refuses."""
+) -> IntentSnapshot | Rejection | NoAnswer:
+    """Stripe's intent for the booking: the one that it has, else a new one. A Rejection if Stripe refuses."""
     if not key_is_spent(payment, now):
         try:
             answer = await create_intent(stripe, payment, installation, deadline, priority)
             return read_intent(answer.body, Source.CREATED, answer.at)
         except Refused as refusal:
-            return PaymentError(refusal.code, message=refusal.message)
+            return Rejection(refusal.code, refusal.message, refusal.param, refusal.request_id)
         except IdempotencyKeySpent:
             log.warning("intent looked up", booking=str(payment.booking_id))
     return await _find_intent(stripe, payment, installation, deadline, walks)

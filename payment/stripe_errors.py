@@ -51,16 +51,24 @@ class Refused(StripeFailure):
     """The request is wrong, or the object's state does not allow it: a retry would not help.
 
     `code` is Stripe's error code; if there is none (as when the balance is too low), the code of its message or the
-    class of the error. `param` is the parameter that it is about.
+    class of the error. `param` is the parameter that it is about, `request_id` Stripe's id of the request.
     """
 
     outcome = "refused"
 
-    def __init__(self, code: str, message: str, intent: Json | None, param: str | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        intent: Json | None,
+        param: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.param = param
+        self.request_id = request_id
         self.intent = intent  # as it is now, if the error contains it
 
 
@@ -84,7 +92,8 @@ def failure_of(error: stripe.StripeError, *, may_be_forbidden: bool = False) -> 
         return IdempotencyKeySpent(str(error))
     if forbidden or isinstance(error, (stripe.InvalidRequestError, stripe.CardError)):
         code = error.code or details.get("message_code") or type(error).__name__
-        return Refused(str(code), error.user_message or "", details.get("payment_intent"), details.get("param"))
+        intent, param = details.get("payment_intent"), details.get("param")
+        return Refused(str(code), error.user_message or "", intent, param, error.request_id)
     replayed = headers.get("idempotent-replayed") == "true"
     return (
         IdempotencyKeySpent(str(error))

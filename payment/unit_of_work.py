@@ -174,6 +174,7 @@ class UnitOfWork:
                 stripe_refund=refund.stripe_refund_id,
                 amount=refund.amount,
                 reason=refund.reason,
+                by=refund.by,
             )
         return [refund for refund in new if refund in unresolved]
 

@@ -13,7 +13,7 @@ from pydantic import WithJsonSchema
 from typing_extensions import TypeAliasType
 
 from common.contracts.errors import ERRORS
-from common.contracts.statuses import Reason
+from common.contracts.statuses import ChangeKind, Reason
 
 # Time alone, and the messages by which bookings change.
 CAUSES = (
@@ -56,6 +56,10 @@ TransitionCause = TypeAliasType(
             open_enum(CAUSES, "The type of the message that made a booking change; `time` where time alone did.")
         ),
     ],
+)
+EventChangeKind = TypeAliasType(
+    "EventChangeKind",
+    Annotated[str, WithJsonSchema(open_enum(ChangeKind, "What an operator did to an event."))],
 )
 ProblemCode = TypeAliasType(
     "ProblemCode",

@@ -13,9 +13,9 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from common.contracts.currencies import LARGEST_AMOUNT
-from common.contracts.open_enums import BookingReason, TransitionCause
+from common.contracts.open_enums import BookingReason
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import QUANTITY_MAX, Dispute, PaymentError
+from common.contracts.values import QUANTITY_MAX, Dispute, PaymentError, Refund, Rejection
 
 CAPACITY_MAX = 10_000_000
 
@@ -115,12 +115,23 @@ class PaymentSummary(Resource):
     attempts: int = Field(
         default=0, description="How many attempts to pay have failed; `last_error` says why the last"
     )
+    amount_captured: Amount = Field(
+        default=0, description="The money that came in, in the currency's minor unit, whatever went back since"
+    )
+    amount_refunded: Amount = Field(default=0, description="What of it has gone back, in the currency's minor unit")
+    refunds: tuple[Refund, ...] | None = Field(
+        default=None, description="Only for operators: every refund, also those that failed, oldest first"
+    )
+    rejection: Rejection | None = Field(
+        default=None, description="Only for operators: why Stripe refused to make the intent (`payment_rejected`)"
+    )
 
 
 class Booking(Resource):
     """One customer's seats at one event, from the request to its end."""
 
     id: UUID = Field(description="Its id, the same for the same owner and Idempotency-Key")
+    owner: str | None = Field(default=None, description="The subject of the token that made it")
     event_id: UUID = Field(description="The event")
     items: tuple[Item, ...] = Field(description="How many seats of which ticket types")
     amount: Amount
@@ -157,19 +168,6 @@ class Booking(Resource):
     def with_payment(self, **fields: Any) -> Booking:
         """This booking, with these fields of its payment replaced."""
         return self.model_copy(update={"payment": self.payment.model_copy(update=fields)})
-
-
-class Transition(Resource):
-    """One change of a booking, and what caused it."""
-
-    version: int = Field(description="The booking's version from then on")
-    from_status: BookingStatus | None = Field(description="Null for the first change, which made the booking")
-    to_status: BookingStatus
-    reason: BookingReason | None = Field(description="Why it is not, or no longer, confirmed")
-    payment_status: PaymentStatus
-    cause_type: TransitionCause
-    cause_id: str = Field(description="The id of the message that caused it; empty where time alone did")
-    at: datetime = Field(description="When it happened")
 
 
 class TicketType(Resource):
@@ -262,6 +260,9 @@ class RefundRetry(Resource):
     id: UUID = Field(description="Made from the operator's Idempotency-Key")
     event_id: UUID = Field(description="The event")
     asked_at: datetime = Field(description="When the operator asked")
+    by: str | None = Field(
+        default=None, description="The subject of the operator's token; null where that is not known"
+    )
     refunds: int = Field(description="Bookings whose refund is tried again")
     remaining: int = Field(description="Not tried again yet")
     under_way: int = Field(description="Owed, taken up, or waiting at Stripe")

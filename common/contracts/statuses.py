@@ -58,6 +58,14 @@ class CancelReason(StrEnum):
     EVENT_CANCELLED = "event_cancelled"
 
 
+class ChangeKind(StrEnum):
+    """What was done to an event."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    CANCELLED = "cancelled"
+
+
 class Reason(StrEnum):
     """Why a booking is not, or no longer, confirmed."""
 

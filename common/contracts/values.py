@@ -53,6 +53,51 @@ class Dispute:
 
 
 @dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund of a booking's charge: https://docs.stripe.com/api/refunds/object."""
+
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
+    id: UUID
+    """Ours"""
+    amount: int
+    """In the currency's minor unit"""
+    status: str
+    """`owed`: not taken up by the payment actor yet; `requested`: not made by Stripe yet; then as Stripe has it:
+    `pending`, `succeeded` or `failed`"""
+    reason: str | None = None
+    """Why it failed: Stripe's reason or error code, `amount_too_large` or `nothing_left`"""
+    pending_reason: str | None = None
+    """Why it is not made yet: Stripe's reason, or the code with which Stripe refuses it for now"""
+    by: str | None = None
+    """The subject that asked for it; null: nobody did, the system owes it, or it was made by hand at Stripe"""
+    by_hand: bool = False
+    """Somebody made it at Stripe, without Holdfast"""
+    stripe_refund_id: str | None = None
+    """Stripe's id; null until Stripe has made it"""
+    created_at: datetime | None = None
+    """When the payment actor took it up; null while it is owed"""
+    updated_at: datetime | None = None
+    """When it changed last"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why Stripe refused to make an intent, in Stripe's words: https://docs.stripe.com/api/errors."""
+
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
+    code: str
+    """Stripe's code of the error; any text of Stripe's"""
+    message: str | None = None
+    """Stripe's text, for developers"""
+    param: str | None = None
+    """The parameter of the request that it is about"""
+    request_id: str | None = None
+    """Stripe's id of the request, by which its dashboard and its support find it"""
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentState:
     """The whole payment, as it is reported: the newest `version` suffices, and an older one is ignored. Amounts are
     in the minor unit.
@@ -60,7 +105,8 @@ class PaymentState:
     `refund_waiting` and `refund_error` say why a refund under way is not made yet, and why the last refund failed,
     in Stripe's words or ours. `refund_failed_amount` is how much of the failed refunds can be retried, None from a
     sender that does not know it; `refund_failed_whole`: it is all that is left, whatever the amount. `disputes` are
-    all of the charge's, None from a process that does not know of them. `attempts` counts the failed attempts to
+    all of the charge's, None from a process that does not know of them; so are `refunds`, oldest first. `rejection`
+    is why Stripe refused to make the intent: operators alone see it. `attempts` counts the failed attempts to
     pay; `last_attempt_at` is Stripe's time of the newest one, unless a later state was known before: when it is
     later than the one before, the customer has time to try again, counted from it.
     """
@@ -85,13 +131,15 @@ class PaymentState:
     last_error: PaymentError | None = None
     attempts: int = 0
     last_attempt_at: datetime | None = None
+    refunds: tuple[Refund, ...] | None = None
+    rejection: Rejection | None = None
 
     @property
     def digest(self) -> str:
         """A hash of all that is reported but the version, which detects another report under the same version. Rows
         keep it and other releases compare it: what it is made of never changes. It omits what does not change how a
-        payment stands: the client secret, the order of refunds, and whether a process of an earlier release omits
-        an empty value."""
+        payment stands: the client secret, the order of refunds and more about each, more about a rejection, and
+        whether a process of an earlier release omits an empty value."""
         error = self.last_error
         if error is not None:
             words = f"code={error.code!r}, decline_code={error.decline_code!r}, message={error.message!r}"

@@ -242,10 +242,12 @@ class Worker:
 
 
 def _log_fields(envelope: Envelope) -> dict[str, str]:
-    """The fields of a log line that name the message."""
-    return {
-        "type": envelope.message.type,
+    """The fields of a log line that name the message, and who asked for it, where somebody did."""
+    message = envelope.message
+    shown = {
+        "type": message.type,
         "subject": envelope.subject,
         "id": envelope.id,
         "trace": envelope.traceparent[3:35],
     }
+    return shown if (by := message.requester) is None else shown | {"by": by}

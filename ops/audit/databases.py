@@ -18,7 +18,7 @@ from uuid import UUID
 import asyncpg
 
 from common.runtime.urls import postgres_options
-from ops.audit.records import Booking, Buyer, Case, Change, Payment, Refund, Seats, Stray
+from ops.audit.records import Booking, Buyer, Case, Change, EventHistory, Payment, Refund, Seats, Stray
 from ops.errors import StartError
 
 # Rows in memory at once, and in one query.
@@ -82,7 +82,12 @@ FULL JOIN (
     ) each GROUP BY key
 ) c ON c.key = b.key
 """
-# The ticket types and buyers of events with bookings made since then.
+# Events that have a history: those that were not changed since there are histories have none.
+EVENT_HISTORIES = """
+SELECT e.id::text, e.version, array_agg(c.version ORDER BY c.version) AS changes
+FROM event_changes c JOIN events e ON e.id = c.event_id WHERE {part} GROUP BY e.id
+"""
+# The ticket types, buyers and histories of events with bookings made since then.
 RECENT_EVENTS = "event_id IN (SELECT event_id FROM bookings WHERE created_at >= $1)"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 ZERO_ID = UUID(int=0)
@@ -114,6 +119,11 @@ class Databases:
         """Every buyer, or those of events with bookings made since. Raises SourceUnavailable."""
         async for row in _of_events(self.booking, BUYERS, since):
             yield Buyer(**row)
+
+    async def events(self, since: datetime | None) -> AsyncIterator[EventHistory]:
+        """Every event with a history, or those with bookings made since. Raises SourceUnavailable."""
+        async for row in _of_events(self.booking, EVENT_HISTORIES, since):
+            yield EventHistory(**row)
 
     async def bookings(self, since: datetime | None) -> AsyncIterator[list[Case]]:
         """Every booking (made since), in pages, each as a case with its payment and refunds."""

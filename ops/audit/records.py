@@ -5,7 +5,7 @@ Amounts are in the currency's minor unit. Our databases' UUIDs are texts here, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -31,6 +31,15 @@ class Buyer:
     holds: int
     booked_seats: int
     booked_holds: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventHistory:
+    """An event's version, and those of the changes in its history, in order."""
+
+    id: str
+    version: int
+    changes: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from ops.audit import money
 from ops.audit.money import STUCK
-from ops.audit.records import Booking, Buyer, Case, Finding, Payment, Seats, Verdict
+from ops.audit.records import Booking, Buyer, Case, EventHistory, Finding, Payment, Seats, Verdict
 from payment.disputes import DROPPED
 
 # The payment status that a pending booking shows, by the intent's status.
@@ -27,6 +27,9 @@ WAITING = {
 
 # Why Stripe has not made a refund, or refuses it for now: the account's balance does not suffice.
 WANTS_BALANCE = ("insufficient_funds", "insufficient_balance_for_refund", "balance_insufficient")
+
+# The rule of events; the others are of bookings, or of what is counted over them.
+EVENT_HISTORY = "event history"
 
 
 def judge(case: Case, now: datetime) -> Verdict:
@@ -57,6 +60,13 @@ def judge_buyer(row: Buyer) -> list[Finding]:
         return []
     booked = f"its bookings have {row.booked_seats} and {row.booked_holds}"
     return [Finding("buyers", row.key, f"{row.seats} seats and {row.holds} open holds; {booked}")]
+
+
+def judge_event(row: EventHistory) -> list[Finding]:
+    """Every change of an event is in its history once, from the first one in it on: it began with a release."""
+    if list(row.changes) == list(range(row.changes[0], row.version + 1)):
+        return []
+    return [Finding(EVENT_HISTORY, row.id, f"version {row.version}, history {list(row.changes)}")]
 
 
 def under_way(case: Case) -> Iterator[str]:

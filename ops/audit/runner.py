@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from ops.audit.databases import PAGE, Databases
 from ops.audit.ledger import Ledger
 from ops.audit.records import Case, Finding, UnderWay, tally
-from ops.audit.rules import judge, judge_buyer, judge_seats
+from ops.audit.rules import judge, judge_buyer, judge_event, judge_seats
 
 # How many bookings that did not match are checked again: each costs calls to Stripe, CONCURRENCY at a time.
 SUSPECTS_MAX = 5000
@@ -65,7 +65,7 @@ class Audit:
         result = self.result
         self._ledger.installation = await self._databases.installation()
         await self._ledger.read(result.since)
-        await self._seats()
+        await self._counters()
         await self._first_check()
         result.checked |= self._ledger.counts()
         before = await self._check_until_clean()
@@ -74,8 +74,9 @@ class Audit:
         result.seconds = (self._clock() - result.started_at).total_seconds()
         return result
 
-    async def _seats(self) -> None:
-        """Check the counters: read at one moment with the bookings, so that no difference is work under way."""
+    async def _counters(self) -> None:
+        """Check the counters, and the histories of events: each is read at one moment with what it must match, so
+        that no difference is work under way."""
         checked = 0
         async for row in self._databases.seats(self.result.since):
             checked += 1
@@ -86,6 +87,11 @@ class Audit:
             checked += 1
             self.result.mismatches += judge_buyer(buyer)
         self.result.checked["buyers"] = checked
+        checked = 0
+        async for event in self._databases.events(self.result.since):
+            checked += 1
+            self.result.mismatches += judge_event(event)
+        self.result.checked["events"] = checked
 
     async def _first_check(self) -> None:
         since, checked = self.result.since, self.result.checked

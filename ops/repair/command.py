@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -17,7 +19,7 @@ from ops.audit.runner import Audit, AuditResult
 from ops.audit.sources import Sources, find_sources
 from ops.errors import StartError
 from ops.repair.execution import count_anew, send_commands
-from ops.repair.plan import COUNTED, Action, Kind, of_findings
+from ops.repair.plan import COUNTED, Action, Kind, bookings_of, of_findings
 
 CLEAN, NOT_CLEAN, INCOMPLETE = 0, 1, 2
 # One round may find what only the next one repairs, such as an adopted payment without a booking.
@@ -35,9 +37,10 @@ async def run(
     *,
     yes: bool,
     ask: Callable[[str], bool],
+    by: str | None = None,
 ) -> int:
-    """Returns the exit code: 0 only when an audit at the end is clean. Raises StartError when a server does not
-    answer."""
+    """Returns the exit code: 0 only when an audit at the end is clean. `by`: who decides what is done; None: the
+    account that runs this. Raises StartError when a server does not answer."""
     quiet()
     sources = find_sources(data_dir, environment)
     console = Console(highlight=False, soft_wrap=True)
@@ -52,12 +55,20 @@ async def run(
             console.print("nothing was done")
             return NOT_CLEAN
         yes = True  # the answer also holds for what the next rounds find
-        await execute(console, sources, actions)
+        await execute(console, sources, actions, by or account_name())
         with console.status("Waiting for what follows, and checking again …"):
             result, actions = await audit_and_plan(sources, since, wait_seconds)
     _print_plan(console, result, actions)
     console.print("not clean: see holdfast audit", style="red")
     return CLEAN if result.clean else NOT_CLEAN
+
+
+def account_name() -> str:
+    """The name of the account that runs this process, or its number where it has none, as in some containers."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid {os.geteuid()}"
 
 
 async def audit_and_plan(
@@ -82,14 +93,14 @@ async def plan(databases: Databases, ledger: Ledger, result: AuditResult) -> lis
 
 
 async def _cases(databases: Databases, ledger: Ledger, result: AuditResult) -> list[Case]:
-    ids = list(dict.fromkeys(each.id for each in result.mismatches if each.rule not in COUNTED))
+    ids = bookings_of(result.mismatches)
     found: list[Case] = []
     for start in range(0, len(ids), PAGE):
         found += await ledger.again(await databases.cases(ids[start : start + PAGE]))
     return found
 
 
-async def execute(console: Console, sources: Sources, actions: list[Action]) -> None:
+async def execute(console: Console, sources: Sources, actions: list[Action], by: str) -> None:
     """Do all `actions`, and print the progress."""
     async with open_databases(sources.booking_url, sources.payment_url) as databases:
         for refused in await count_anew(databases.booking, actions):
@@ -106,7 +117,7 @@ async def execute(console: Console, sources: Sources, actions: list[Action]) -> 
         count += number
         console.print(f"sent payment commands for {count} of {len(to_send)}")
 
-    await send_commands(sources.redis_url, to_send, done)
+    await send_commands(sources.redis_url, to_send, by, done)
 
 
 def _print_plan(console: Console, result: AuditResult, actions: list[Action]) -> None:

@@ -51,9 +51,9 @@ ON CONFLICT (key) DO UPDATE SET seats = excluded.seats, holds = excluded.holds,
 """
 
 
-def message_of(action: Action) -> SyncPayment:
-    """The command for `action`. It is `decided`, as a person has seen the plan and said yes."""
-    values: dict[str, Any] = {"booking_id": UUID(action.id), "decided": True}
+def message_of(action: Action, by: str) -> SyncPayment:
+    """The command for `action`. It is `decided`, as a person, `by`, has seen the plan and said yes."""
+    values: dict[str, Any] = {"booking_id": UUID(action.id), "decided": True, "by": by}
     if action.intent_id is not None:
         values["intent_id"] = action.intent_id
     if action.amount is not None:
@@ -61,15 +61,15 @@ def message_of(action: Action) -> SyncPayment:
     return SyncPayment(**values)
 
 
-async def send_commands(redis_url: str, actions: Sequence[Action], done: Callable[[int], None]) -> None:
-    """Publish the commands for payment, CHUNK at a time, and call `done` with the number of each. Raises StartError
-    when Redis is unavailable, or when no payment process reads."""
+async def send_commands(redis_url: str, actions: Sequence[Action], by: str, done: Callable[[int], None]) -> None:
+    """Publish the commands of `by` for payment, CHUNK at a time, and call `done` with the number of each. Raises
+    StartError when Redis is unavailable, or when no payment process reads."""
     redis = connect(redis_url)
     bus = Publisher(redis, source="/holdfast/repair")
     try:
         for start in range(0, len(actions), CHUNK):
             part = actions[start : start + CHUNK]
-            await bus.publish([envelope_for(message_of(action), action.id) for action in part])
+            await bus.publish([envelope_for(message_of(action, by), action.id) for action in part])
             done(len(part))
             await _until_short(redis)
     except Outage as error:

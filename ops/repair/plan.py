@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ops.audit.records import Case, Finding
+from ops.audit.rules import EVENT_HISTORY
 
 
 class Kind(Enum):
@@ -39,6 +40,13 @@ class Action:
     intent_id: str | None = None
     amount: int | None = None
     currency: str | None = None
+
+
+def bookings_of(findings: Iterable[Finding]) -> list[str]:
+    """The bookings that findings are about. Neither what is counted nor an event is one: only a person can explain
+    what an event's history lacks."""
+    others = {*COUNTED, EVENT_HISTORY}
+    return list(dict.fromkeys(each.id for each in findings if each.rule not in others))
 
 
 def of_findings(findings: Iterable[Finding], cases: Sequence[Case]) -> list[Action]:

@@ -59,7 +59,7 @@ async def queries_during(holdfast: Holdfast, event: Json, requests: Awaitable[ob
 
 
 async def until_no_query_is_needed(holdfast: Holdfast, client: Client, event: Json) -> None:
-    """Wait until the catalogue is current: until then the gateway asks the booking actor, as it should."""
+    """Wait until the gateway's catalogue is current: until then the gateway asks the booking actor."""
 
     async def queries() -> list[str]:
         return await queries_during(holdfast, event, free_seats(client, event))

@@ -49,8 +49,8 @@ from common.runtime.telemetry import Metrics
 from ops.audit.databases import BUYERS
 
 TABLES = (
-    "events, ticket_types, bookings, booking_transitions, operator_requests, refund_retries, buyers, "
-    "revoked_tokens, recovery_codes"
+    "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, "
+    "buyers, revoked_tokens, recovery_codes"
 )
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))

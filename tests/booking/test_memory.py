@@ -59,6 +59,9 @@ OTHERS = {
     "refund_failed_amount": "refund_failed_amount = 1",
     "refund_failed_whole": "refund_failed_whole = true",
     "refund_retry_id": "refund_retry_id = gen_random_uuid()",
+    "refund_by": "refund_by = 'root'",
+    "refunds": "refunds = '[]'",
+    "rejection": """rejection = '{"code": "amount_too_small"}'""",
     "version": "version = version + 1",
     "settle_attempts": "settle_attempts = 1",
     "disputes": "disputes = '[]'",
@@ -235,11 +238,12 @@ async def test_an_edit_that_races_with_a_sale_binds_it(stage: Stage, edit: str) 
         assert event is not None
         selling = asyncio.create_task(stage.call(show.order(2)))
         await stage.until_somebody_waits_for_a_lock()
+        now = stage.clock()
         if change is None:
-            await rows.events.save(event, cancelled(event, stage.clock()), retry_at=stage.clock())
+            await rows.events.save(event, cancelled(event, now), now, "root", retry_at=now)
         else:
             fields = {"event_id": show.id, "changes": EventChanges()} | change(show)
-            await rows.events.save(event, await changed(stage, event, UpdateEvent(**fields)))
+            await rows.events.save(event, await changed(stage, event, UpdateEvent(**fields)), now, "root")
     (reply,) = await selling
     if unit_amount is None:
         assert reply.error == expected
@@ -266,6 +270,7 @@ async def test_terms_that_a_failover_lost_differ_from_those_made_anew(stage: Sta
     await stage.rows("DELETE FROM booking_transitions")
     await stage.rows("DELETE FROM bookings")
     await stage.rows("DELETE FROM operator_requests")
+    await stage.rows("DELETE FROM event_changes WHERE version > 1")
     await stage.rows("UPDATE events SET version = 1")
     token = before[0]["terms_token"]
     await stage.rows("UPDATE ticket_types SET unit_amount = 2500, held = 0, version = 0, terms_token = $1", token)

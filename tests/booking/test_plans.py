@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
+from uuid import UUID
 
 import orjson
 import pytest
 
-from booking.booking_rows import INSERT, SAVE, TAKE_DUE
+from booking.booking_rows import INSERT, SAVE, TAKE_DUE, page_query
 from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
 from booking.operator_requests import FIND
 from booking.reconciler import BookingReconciler
 from booking.recovery_rows import KEEP, USE
 from booking.repository import NEXT_DUE, Store
 from booking.repository import TAKE_DUE as TAKE_DUE_ROWS
+from common.contracts.messages import ListBookings
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.runtime.reconciler import POLL_SECONDS
@@ -42,6 +44,8 @@ DUE = {
     "bookings": {"bookings_due"},
     "events": {"events_due"},
 }
+# Later than all rows of a test.
+LATER = datetime.now(UTC) + timedelta(days=1)
 
 
 def parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
@@ -108,6 +112,22 @@ async def test_a_page_of_events_is_read_from_its_index(many: Stage) -> None:
     scans = [step for step in done if step.get("Index Name") == "events_by_start"]
     assert [step["Actual Rows"] for step in scans] == [51]
     assert all(step["Node Type"] != "Seq Scan" for step in done if step.get("Relation Name") == "events")
+
+
+@pytest.mark.parametrize("before", [None, (LATER, UUID(int=0))], ids=["first page", "a page behind it"])
+async def test_an_owners_bookings_are_read_from_their_index(many: Stage, before: Any) -> None:
+    """However many bookings others have: no row of theirs is visited, and nothing is sorted."""
+    await many.rows("UPDATE bookings SET owner = gen_random_uuid()::text")
+    await many.rows("UPDATE bookings SET owner = 'alice' WHERE id IN (SELECT id FROM bookings LIMIT 100)")
+    await many.rows("VACUUM ANALYZE bookings")
+    query, values = page_query(ListBookings(owner="alice", operator=True, before=before, limit=20))
+    async with many.database.connection() as connection:
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *values)
+    done = parts(orjson.loads(plan)[0]["Plan"])
+
+    (scan,) = [step for step in done if "Relation Name" in step]
+    assert (scan["Index Name"], scan["Actual Rows"]) == ("bookings_by_owner", 21)
+    assert not any(step["Node Type"].endswith("Sort") for step in done)
 
 
 async def planned(stage: Stage, query: str) -> list[dict[str, Any]]:

@@ -47,7 +47,8 @@ async def test_booking_is_shown_to_its_owner_and_to_operators(stage: Stage) -> N
     replies: list[Reply] = await stage.call(*queries, GetBooking(booking_id=uuid4(), owner=None))
     shown = booking.model_dump(mode="json")
     assert booking.payment.client_secret
-    for_operators = {**shown, "payment": {**shown["payment"], "disputes": [], "client_secret": None}}
+    seen_by_operators: dict[str, Any] = {"disputes": [], "refunds": [], "client_secret": None}
+    for_operators = {**shown, "payment": {**shown["payment"], **seen_by_operators}}
     assert [reply.result for reply in replies[:2]] == [shown, for_operators]
     assert [reply.error for reply in replies] == [None, None, "not_found", "not_found"]
 

@@ -223,7 +223,8 @@ async def test_late_money_buys_no_seats_of_an_event_that_is_being_cancelled(stag
         assert event is not None
         money = asyncio.create_task(stage.apply(report(booking, IntentStatus.SUCCEEDED, 2)))
         await stage.until_somebody_waits_for_a_lock()
-        await rows.events.save(event, cancelled(event, stage.clock()), retry_at=stage.clock())
+        now = stage.clock()
+        await rows.events.save(event, cancelled(event, now), now, "root", retry_at=now)
     await money
     row = await stage.row(booking)
     assert (row["status"], row["payment"]) == ("cancelled", "refund_pending")

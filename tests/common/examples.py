@@ -20,14 +20,28 @@ from common.contracts.resources import (
     TicketType,
 )
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import Dispute, PaymentError, PaymentState
+from common.contracts.values import Dispute, PaymentError, PaymentState, Refund, Rejection
 
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 OTHER = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 ERROR = PaymentError(code="card_declined", decline_code="insufficient_funds", message="Çok az 💸")
+REFUND = Refund(
+    id=OTHER,
+    amount=500,
+    status="failed",
+    reason="expired_or_canceled_card",
+    pending_reason="processing",
+    by="root",
+    by_hand=True,
+    stripe_refund_id="re_1",
+    created_at=AT,
+    updated_at=AT,
+)
+REJECTION = Rejection("amount_too_small", "Amount must be at least $0.50 usd", "amount", "req_1")
 BOOKING = Booking(
     id=ID,
+    owner="guest:1",
     event_id=OTHER,
     items=(Item(ticket_type_id=OTHER, quantity=2, unit_amount=1000),),
     amount=2000,
@@ -43,6 +57,10 @@ BOOKING = Booking(
         refund_waiting="insufficient_funds",
         refund_error="charge_disputed",
         attempts=2,
+        amount_captured=2000,
+        amount_refunded=500,
+        refunds=(REFUND,),
+        rejection=REJECTION,
     ),
     version=4,
     expires_at=AT,
@@ -103,6 +121,8 @@ REPORT: dict[str, Any] = {
     "attempts": 2,
     "last_attempt_at": AT,
     "last_error": ERROR,
+    "refunds": (REFUND,),
+    "rejection": REJECTION,
 }
 COMMAND: dict[str, Any] = {
     "booking_id": ID,
@@ -192,13 +212,14 @@ _ALL: list[m.Message] = [
     m.GetHistory(booking_id=ID, owner="guest:1"),
     m.ListEvents(after=(AT, OTHER), limit=20, operator=True, starts_from=AT, versions_only=True),
     m.GetEvent(event_id=OTHER, operator=True),
+    m.GetEventHistory(event_id=OTHER, after=3, limit=20),
     m.PaymentReport(booking_id=ID, payment=PaymentState(**REPORT)),
     m.CreatePaymentIntent(
         booking_id=ID, event_id=OTHER, amount=2000, currency="eur", payment_methods=PaymentMethods.INSTANT
     ),
     m.CancelPaymentIntent(**COMMAND),
-    m.SyncPayment(**COMMAND, decided=True),
-    m.RefundPayment(**COMMAND, refund_id=OTHER, amount=500, whole=True),
+    m.SyncPayment(**COMMAND, decided=True, by="root"),
+    m.RefundPayment(**COMMAND, refund_id=OTHER, amount=500, whole=True, by="root"),
     m.PaymentReportApplied(booking_id=ID, version=3, conflict=True),
     m.PaymentReportsApplied(reports=(m.PaymentReportApplied(booking_id=ID, version=3),)),
     m.BookingUnknown(booking_id=ID, version=3, intent_id="pi_1", amount=2000, currency="eur", amount_captured=2000),

@@ -296,6 +296,18 @@ async def test_each_message_has_one_line_in_the_log(stage: Stage) -> None:
         assert line["ms"] >= 0
 
 
+async def test_a_line_in_the_log_names_who_asked(stage: Stage) -> None:
+    """Where nobody did, it has no such field."""
+    ids = [uuid4(), uuid4()]
+    asked = SyncPayment(booking_id=ids[0], decided=True, by="root"), SyncPayment(booking_id=ids[1])
+    await stage.bus.publish([envelope_for(each, each.booking_id) for each in asked])
+    with capture_logs() as logs:
+        async with stage.acting({SyncPayment: Recorder()}):
+            await until(stage.idle)
+    found = {line["subject"]: line.get("by", "nobody") for line in logs if line["event"] == "message"}
+    assert found == {str(ids[0]): "root", str(ids[1]): "nobody"}
+
+
 async def test_what_follows_from_a_full_batch_does_not_wait_for_the_next_one(stage: Stage) -> None:
     sent = [sync(), sync()]
 

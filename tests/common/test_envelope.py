@@ -53,6 +53,7 @@ TABLE = {
         "event.list": "ListEvents",
         "event.get": "GetEvent",
         "token.list_revocations": "ListRevocations",
+        "event.history": "GetEventHistory",
     },
     "booking.payments": {
         "payment.intent_created": "PaymentReport",

@@ -104,7 +104,7 @@ async def test_links_lead_from_a_created_resource_to_operations_on_it(gateway: C
     booking = {"get_booking", "get_history", "cancel_booking", "create_payment_intent", "refund_booking"}
     assert found["/bookings"] == booking
     event = {"get_event", "admin_get_event", "update_event", "cancel_event", "retry_refunds", "create_booking"}
-    assert found["/admin/events"] == event | {"list_bookings", "admin_list_bookings"}
+    assert found["/admin/events"] == event | {"get_event_history", "list_bookings", "admin_list_bookings"}
 
 
 async def test_what_costs_seats_or_money_or_uses_up_a_code_requires_a_key(gateway: Client) -> None:

@@ -25,13 +25,16 @@ from common.contracts.messages import (
     CreateEvent,
     GetBooking,
     GetEvent,
+    GetEventHistory,
     GetHistory,
     ListBookings,
     ListEvents,
     RefundBooking,
     RequestPayment,
+    RetryRefunds,
     UpdateEvent,
 )
+from gateway.requests import encode_cursor
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import (
     EVENT_ID,
@@ -234,6 +237,27 @@ async def test_a_cancel_is_200_once_stripe_has_answered(
     assert (response.status, (await response.json())["status"]) == (status, state)
 
 
+async def test_every_command_says_who_asks(gateway: Client, actor: ScriptedBooking) -> None:
+    """The subject of the token, of operators and of customers."""
+    actor.on(CreateEvent, lambda message: as_json(event(message.event_id)))
+    actor.on(UpdateEvent, as_json(event()))
+    actor.on(CancelEvent, as_json(event()))
+    actor.on(RetryRefunds, {})
+    actor.on(RefundBooking, as_json(booking(EVENT_ID, status="confirmed", payment="refund_pending")))
+    actor.on(CancelBooking, as_json(booking(EVENT_ID)))
+    headers = bearer("box-office-7", operator=True) | {"Idempotency-Key": "k"}
+    await gateway.post("/admin/events", json=NEW, headers=headers)
+    await gateway.patch(f"/admin/events/{EVENT_ID}", json={"on_sale": False}, headers=headers)
+    await gateway.post(f"/admin/events/{EVENT_ID}/cancel", headers=headers)
+    await gateway.post(f"/admin/events/{EVENT_ID}/refunds/retry", headers=headers)
+    await gateway.post(f"/admin/bookings/{EVENT_ID}/refund", headers=headers)
+    await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=headers)
+    await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=bearer())
+    asked = [(type(each.message), each.message.requester) for each in actor.received]
+    operators = (CreateEvent, UpdateEvent, CancelEvent, RetryRefunds, RefundBooking, CancelBooking)
+    assert asked == [*((kind, "box-office-7") for kind in operators), (CancelBooking, "alice")]
+
+
 async def test_the_message_says_who_cancels(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(CancelBooking, CancellationClosed())
     response = await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=bearer())
@@ -322,6 +346,23 @@ async def test_an_invalid_event_is_a_problem_with_rule_and_limit(gateway: Client
     (message,) = actor.messages(UpdateEvent)
     assert message.changes.model_fields_set == set(body)
     assert (message.changes.sales_start, message.changes.sales_end.year) == (None, 2032)
+
+
+async def test_an_events_history_is_read_in_pages_by_operators(gateway: Client, actor: ScriptedBooking) -> None:
+    change = {"version": 2, "what": "changed", "changes": [], "by": "root", "at": "2030-01-01T00:00:00Z"}
+    actor.on(GetEventHistory, {"items": [change], "next": [2]})
+    path = f"/admin/events/{EVENT_ID}/history"
+    first = await (await gateway.get(f"{path}?limit=1", headers=OPERATOR)).json()
+    assert first["items"] == [change]
+    assert (await gateway.get(f"{path}?cursor={first['next_cursor']}", headers=OPERATOR)).status == 200
+    assert [(each.event_id, each.after, each.limit) for each in actor.messages(GetEventHistory)] == [
+        (EVENT_ID, None, 1),
+        (EVENT_ID, 2, 50),
+    ]
+    assert (await gateway.get(path, headers=bearer())).status == 403
+    # A cursor of another list, and one that nobody has given out.
+    for wrong in (encode_cursor(["2030-01-01T00:00:00Z", str(EVENT_ID)]), encode_cursor([-1]), "x"):
+        assert (await gateway.get(f"{path}?cursor={wrong}", headers=OPERATOR)).status == 422
 
 
 async def test_cancelling_an_event_is_202(gateway: Client, actor: ScriptedBooking) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ops.audit.records import Booking, Case, Finding, Intent, Payment
-from ops.repair.plan import Action, Kind, of_case, of_findings
+from ops.repair.plan import Action, Kind, bookings_of, of_case, of_findings
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 BOOKING = Booking("b", "confirmed", "paid", 1000, 1000, "eur", NOW, intent_id="pi_1")
@@ -71,3 +71,9 @@ def test_seats_are_counted_once_for_each_ticket_type_and_first() -> None:
 
 def test_nothing_is_done_about_nothing() -> None:
     assert of_findings([], []) == []
+
+
+def test_only_bookings_are_repaired_as_bookings() -> None:
+    """An event's id, taken for that of a booking that is lost, would have its money given back."""
+    rules = ("summary", "seats", "buyers", "event history", "captured", "summary")
+    assert bookings_of(Finding(rule, f"of {rule}", "") for rule in rules) == ["of summary", "of captured"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.contracts.statuses import IntentStatus
-from common.contracts.values import PaymentError
+from common.contracts.values import PaymentError, Rejection
 from payment import domain
 from payment.domain import RETRY_PAUSES, apply_snapshot
 from payment.reports import report
@@ -239,7 +239,7 @@ def test_an_unanswered_request_never_counts_as_failed(before: IntentStatus) -> N
 @pytest.mark.parametrize("before", list(IntentStatus))
 def test_a_refusal_rejects_only_a_payment_being_created(before: IntentStatus) -> None:
     """A refusal to make an intent does not undo one that exists."""
-    after = domain.refused(payment(before), DECLINE, NOW)
+    after = domain.refused(payment(before), Rejection("amount_too_small"), NOW)
     made = before is IntentStatus.CREATING
 
     assert after.status is (IntentStatus.REJECTED if made else before)

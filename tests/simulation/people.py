@@ -19,6 +19,7 @@ from common.contracts.messages import (
     ItemRequest,
     Message,
     NewTicketType,
+    OperatorRequest,
     RefundBooking,
     Reply,
     RequestPayment,
@@ -40,6 +41,9 @@ OWNERS = ("ann", "ben", "cas", "dee")
 ADDRESSES = {"ann": "an address", "ben": "an address"}
 # An owner that books and cancels in a loop: how often, how often at once, and how many bookings it keeps.
 LOOPING, LOOPS, ROUNDS, KEPT = "eve", 4, 4, 2
+# The subject of the operators. None of their requests has an Idempotency-Key: each is a new one.
+OPERATOR = "operator"
+BY_OPERATOR = OperatorRequest(subject=OPERATOR, operation="any", content_hash="")
 # Stripe refuses this amount as too small. Only Stripe knows the limit in this currency, so booking accepts it.
 TOO_LITTLE, CONVERTED = 20, "sar"
 # Free, less than Stripe accepts, and two prices that it accepts.
@@ -172,8 +176,9 @@ class People:
                 cancel_until=None if until is None else EPOCH + until,
                 payment_methods=PaymentMethods.ALL,
                 ticket_types=tuple(types),
+                request=BY_OPERATOR,
             )
-            self._send(message, show.id, "operator")
+            self._send(message, show.id, OPERATOR)
 
         if self.loops:
             seats = NewTicketType(id=self._arena.types[0], name="Seats", unit_amount=1000, capacity=100)
@@ -186,8 +191,9 @@ class People:
                 max_per_booking=4,
                 cancel_until=None,
                 ticket_types=(seats,),
+                request=BY_OPERATOR,
             )
-            self._send(message, self._arena.id, "operator")
+            self._send(message, self._arena.id, OPERATOR)
 
     def loop(self) -> None:
         """One owner books and cancels in a loop, some rounds at once."""
@@ -260,19 +266,20 @@ class People:
 
     def operator_cancels_booking(self) -> None:
         wish = self._wish("confirmed")
-        message = CancelBooking(booking_id=wish.id, owner=None, reason=CancelReason.BY_OPERATOR)
-        self._send(message, wish.id, "operator", wish)
+        reason = CancelReason.BY_OPERATOR
+        message = CancelBooking(booking_id=wish.id, owner=None, reason=reason, request=BY_OPERATOR)
+        self._send(message, wish.id, OPERATOR, wish)
 
     def operator_refunds(self) -> None:
         wish = self._wish("confirmed")
         amount = self._chance.choice((None, 500, 500, 1000))
-        message = RefundBooking(booking_id=wish.id, refund_id=self._id(), amount=amount)
+        message = RefundBooking(booking_id=wish.id, refund_id=self._id(), amount=amount, request=BY_OPERATOR)
         self._story.name(message.refund_id, "R")
-        self._send(message, wish.id, "operator", wish)
+        self._send(message, wish.id, OPERATOR, wish)
 
     def operator_cancels_event(self) -> None:
         show = self._chance.choice(self.shows)
-        self._send(CancelEvent(event_id=show.id), show.id, "operator")
+        self._send(CancelEvent(event_id=show.id, request=BY_OPERATOR), show.id, OPERATOR)
 
     @property
     def sees_failed_refunds(self) -> bool:
@@ -281,13 +288,15 @@ class People:
 
     def operator_retries_refunds(self) -> None:
         show = self._chance.choice(self.shows)
-        self._send(RetryRefunds(event_id=show.id, retry_id=self._id()), show.id, "operator")
+        message = RetryRefunds(event_id=show.id, retry_id=self._id(), request=BY_OPERATOR)
+        self._send(message, show.id, OPERATOR)
 
     def operator_changes_event(self) -> None:
         show = self._chance.choice(self.shows)
         change = TicketTypeChange(id=self._chance.choice(show.types), capacity=self._chance.randint(1, 6))
         changes = EventChanges(on_sale=self._chance.random() < 0.7)
-        self._send(UpdateEvent(event_id=show.id, changes=changes, ticket_types=(change,)), show.id, "operator")
+        message = UpdateEvent(event_id=show.id, changes=changes, ticket_types=(change,), request=BY_OPERATOR)
+        self._send(message, show.id, OPERATOR)
 
     def _wish(self, likely: str = "") -> Wish:
         of_them = self.seen(likely) if self._chance.random() < 0.7 else []

@@ -26,6 +26,7 @@ from payment.stripe_api import StripeApi
 from payment.stripe_objects import BOOKING_ID, REFUND_ID
 from tests.simulation.holds import Holds
 from tests.simulation.processes import BOOKING_SETTINGS, NoQueue
+from tests.simulation.requesters import check_requesters
 from tests.simulation.world import World
 
 BOOKINGS = f"SELECT {BOOKING_COLUMNS}, reason, expires_at, owner, deferred FROM bookings ORDER BY id"
@@ -261,6 +262,7 @@ class Promises:
         if "booking" not in self.lost:
             await self._check_history()
         self._check_answered()
+        await check_requesters(self._world, lost=bool(self.lost))
         if not self.lost:
             await self._check_sent()
             await self._holds.check_finished()

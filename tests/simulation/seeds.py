@@ -9,6 +9,7 @@ SHOWN_BY = {
     "release_twice": 3,
     "refund_key_changes": 9,
     "amount_not_compared": 6,
+    "nobody_has_asked": 1,
     "currency_not_compared": 31,
     "refunds_not_retried": 3,
     "webhooks_in_a_cache": 3,

@@ -72,6 +72,6 @@ class Standby:
         actions = await self._promises.to_repair()
         for action in actions:
             self._world.story.note(f"{action.kind.value}: {action.id} {action.intent_id or ''}", "repair")
-            envelope = envelope_for(message_of(action), action.id)
+            envelope = envelope_for(message_of(action, "operator"), action.id)
             self._world.redis.add(PAYMENT_COMMANDS, encoded(envelope.fields("/holdfast/repair")))
         return bool(actions)

@@ -62,6 +62,11 @@ class Message(Resource):
         """Its CloudEvents type."""
         return self.types[0]
 
+    @property
+    def requester(self) -> str | None:
+        """The subject of the token by which somebody asked for this; None where nobody did, and for questions."""
+        return None
+
     def topics(self) -> tuple[str, ...]:
         """For notifications: the topics by which gateways listen for it."""
         return ()

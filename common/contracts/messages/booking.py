@@ -38,6 +38,10 @@ class OperatorCommand(Message, stream=BOOKING_COMMANDS):
     request: OperatorRequest | None = None
     if_match: tuple[int, ...] | None = None
 
+    @property
+    def requester(self) -> str | None:
+        return None if self.request is None else self.request.subject
+
 
 class ItemRequest(Resource):
     """How many seats of which ticket type; without `ticket_type_id` of the event's only one."""
@@ -57,6 +61,10 @@ class CreateBooking(OfBooking, type="booking.create", stream=BOOKING_COMMANDS):
     address: str | None = Field(default=None, max_length=32)
     expected_amount: int | None = None
 
+    @property
+    def requester(self) -> str | None:
+        return self.owner
+
 
 class CancelBooking(OperatorCommand, type="booking.cancel"):
     """`owner` must be the booking's owner; None for an operator."""
@@ -65,6 +73,10 @@ class CancelBooking(OperatorCommand, type="booking.cancel"):
     owner: str | None
     reason: CancelReason
 
+    @property
+    def requester(self) -> str | None:
+        return super().requester if self.owner is None else self.owner
+
 
 class RequestPayment(OfBooking, type="booking.request_payment", stream=BOOKING_COMMANDS):
     """The owner wants to pay: the reply has what Stripe.js needs. Amount and currency must be right if sent."""
@@ -72,6 +84,10 @@ class RequestPayment(OfBooking, type="booking.request_payment", stream=BOOKING_C
     owner: str
     amount: int | None = None
     currency: str | None = None
+
+    @property
+    def requester(self) -> str | None:
+        return self.owner
 
 
 class NewTicketType(Resource):
@@ -237,6 +253,14 @@ class ListRevocations(Message, type="token.list_revocations", stream=BOOKING_QUE
     """Those that were asked for last come first. `before` is the last one of the page before."""
 
     before: tuple[datetime, UUID] | None = None
+    limit: int = Field(ge=1, le=200)
+
+
+class GetEventHistory(Message, type="event.history", stream=BOOKING_QUERIES):
+    """The changes of an event, oldest first. `after`: the version of the last change of the page before."""
+
+    event_id: UUID
+    after: int | None = None
     limit: int = Field(ge=1, le=200)
 
 

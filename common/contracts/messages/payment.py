@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
+from pydantic import Field
+
 from common.contracts.messages.base import (
     PAYMENT_COMMANDS,
     PAYMENT_DEFERRED,
@@ -45,16 +47,26 @@ class SyncPayment(PaymentCommand, type="payment.sync"):
     belongs to no booking is refunded, now and whatever the amount."""
 
     decided: bool = False
+    by: str | None = Field(default=None, max_length=255)
+
+    @property
+    def requester(self) -> str | None:
+        return self.by
 
 
 class RefundPayment(PaymentCommand, type="payment.refund"):
     """Refund all that is left (`whole`; `amount` is what the sender knows of it), or a part of exactly `amount`.
     `refund_id` makes that happen once only. Where the sender does not set `whole`, the refund is whole when
-    `amount` is None or equals all that is left."""
+    `amount` is None or equals all that is left. `by`: the subject that asked for it; None: the system owes it."""
 
     refund_id: UUID
     amount: int | None = None
     whole: bool | None = None
+    by: str | None = Field(default=None, max_length=255)
+
+    @property
+    def requester(self) -> str | None:
+        return self.by
 
 
 class PaymentReportApplied(OfBooking, type="payment.report_applied", stream=PAYMENT_COMMANDS, deferrable=True):
