@@ -11,6 +11,7 @@ from typing import Protocol
 from bench import (
     backlog,
     compare,
+    door,
     events,
     growth,
     journey,
@@ -51,6 +52,7 @@ PHASES: dict[str, Phase] = {
     "drain": backlog,
     "latency": latency,
     "sockets": sockets,
+    "door": door,
     "events": events,
     "growth": growth,
     "start": start,

@@ -10,6 +10,7 @@ from functools import partial
 from aiohttp import web
 
 from booking.availability import Availability
+from booking.door_handlers import DoorHandlers
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
 from booking.guest_handlers import GuestHandlers
@@ -20,9 +21,12 @@ from booking.reconciler import BookingReconciler
 from booking.repository import Store
 from booking.revocation_handlers import RevocationHandlers
 from booking.settings import BookingSettings
+from booking.ticket_codes import TicketCodes
+from booking.ticket_handlers import TicketHandlers
 from booking.unit_of_work import UnitOfWork
 from common.contracts.messages import (
     BOOKING_COMMANDS,
+    BOOKING_DOOR,
     BOOKING_PAYMENTS,
     BOOKING_QUERIES,
     PAYMENT_COMMANDS,
@@ -46,7 +50,7 @@ from common.wiring import (
     redis_context,
 )
 
-READS = (BOOKING_PAYMENTS, BOOKING_COMMANDS, BOOKING_QUERIES)
+READS = (BOOKING_PAYMENTS, BOOKING_COMMANDS, BOOKING_QUERIES, BOOKING_DOOR)
 ADDS = (PAYMENT_INTENTS, PAYMENT_COMMANDS, PAYMENT_DEFERRED)
 RECONCILER = web.AppKey("reconciler", BookingReconciler)
 
@@ -56,9 +60,7 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
     app = new_app()
     app.cleanup_ctx.extend(
         (
-            redis_context(
-                "booking", settings, reads=READS, adds=(PAYMENT_INTENTS, PAYMENT_COMMANDS, PAYMENT_DEFERRED)
-            ),
+            redis_context("booking", settings, reads=READS, adds=ADDS),
             database_context("booking", settings, settings.booking_database_url, settings.database_pool_size),
             clock_context(settings, own_clock),
             booking_context(settings),
@@ -86,11 +88,16 @@ def booking_context(settings: BookingSettings) -> Context:
         bookings = BookingHandlers(store, unit, metrics, now, policy)
         events, tokens = EventHandlers(store, availability, now), RevocationHandlers(store, now)
         guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days))
+        codes = TicketCodes(settings.ticket_signing_keys)
+        tickets, door = TicketHandlers(store, codes), DoorHandlers(store, codes, now)
         commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
             Subscription(BOOKING_COMMANDS, commands),
-            Subscription(BOOKING_QUERIES, {**QueryHandlers(store, now).queries, **tokens.queries}),
+            Subscription(
+                BOOKING_QUERIES, {**QueryHandlers(store, now).queries, **tokens.queries, **tickets.queries}
+            ),
+            Subscription(BOOKING_DOOR, door.door),
         )
         shutdown_s = settings.shutdown_seconds
         async with (

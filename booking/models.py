@@ -288,6 +288,54 @@ class RecoveryCode(Model):
         constraints = (CheckConstraint(name="recovery_codes_used", check="(used_at IS NULL) = (used_by IS NULL)"),)
 
 
+class CheckIn(Model):
+    """Somebody was let in by a ticket. Of the rows of a ticket one at most is not undone."""
+
+    # Made from the scanner's id of it and the ticket: however often it comes, it is one row.
+    id = fields.UUIDField(primary_key=True)
+    ticket_id = fields.UUIDField()
+    # No foreign key: bookings are never deleted, and each check-in locks its booking anyway.
+    booking_id = fields.UUIDField()
+    event_id = fields.UUIDField()
+    ticket_type_id = fields.UUIDField()
+    number = fields.IntField()
+    # The booking's version then, by which it was confirmed.
+    booking_version = fields.IntField()
+    at = fields.DatetimeField()
+    recorded_at = fields.DatetimeField()
+    gate = fields.CharField(max_length=200, null=True)
+    device = fields.CharField(max_length=200, null=True)
+    by = fields.CharField(max_length=255)
+    undone_at = fields.DatetimeField(null=True)
+    undone_by = fields.CharField(max_length=255, null=True)
+
+    class Meta:
+        table = "check_ins"
+        indexes = (Index(fields=["booking_id"], name="check_ins_by_booking"),)
+        constraints = (
+            CheckConstraint(name="check_ins_number", check="number > 0"),
+            CheckConstraint(name="check_ins_undone", check="(undone_at IS NULL) = (undone_by IS NULL)"),
+        )
+
+
+class DoorChange(Model):
+    """What scanners must hear of: a ticket was used or is valid again, or its booking has ended. Triggers write it,
+    whatever process makes the change."""
+
+    id = fields.BigIntField(primary_key=True, generated=True)
+    event_id = fields.UUIDField()
+    booking_id = fields.UUIDField()
+    # Null: all tickets of the booking.
+    ticket_id = fields.UUIDField(null=True)
+    # The transaction that made the change. Those below the oldest that is under way are all there: by it scanners
+    # read the changes in an order in which none can be missed.
+    transaction = fields.BigIntField(db_default=SqlDefault("(pg_current_xact_id()::text::bigint)"))
+
+    class Meta:
+        table = "door_changes"
+        indexes = (Index(fields=["event_id", "transaction", "id"], name="door_changes_by_event"),)
+
+
 class EventChange(Model):
     """One change of an event and its ticket types, with who made it. It is written with the change."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from operator import attrgetter
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from booking.cancellation_rows import EventCancellation
 from booking.state import Booking, Event, FollowUp
@@ -21,6 +22,7 @@ from common.contracts.messages import (
 )
 from common.contracts.resources import is_payable
 from common.contracts.statuses import BookingStatus
+from common.contracts.tickets import TicketEvent
 from common.contracts.values import Refund
 from common.messaging.envelope import Delivery, Envelope, envelope_for
 
@@ -100,6 +102,19 @@ def shown_event(event: Event) -> resources.Event:
         "terms_version": event.version,
     }
     return resources.Event.model_validate(values)
+
+
+def ticket_event(event: Event) -> TicketEvent:
+    """The event as its tickets show it, also by the venue's clock."""
+    return TicketEvent(
+        id=event.id,
+        name=event.name,
+        starts_at=event.starts_at,
+        starts_at_local=event.starts_at.astimezone(ZoneInfo(event.time_zone)).isoformat(),
+        time_zone=event.time_zone,
+        called_off_at=event.called_off_at,
+        version=event.version,
+    )
 
 
 def operators_event(

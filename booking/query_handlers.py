@@ -48,7 +48,7 @@ class QueryHandlers:
 
     async def get_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         bookings = await self._load(deliveries)
-        found = [(delivery, _visible(delivery.message, bookings)) for delivery in deliveries]
+        found = [(delivery, visible(delivery.message, bookings)) for delivery in deliveries]
         positioned = await with_positions(self._store, [shown(booking) for _, booking in found if booking])
         return answers(
             (delivery, _for_asker(delivery.message, booking, positioned) if booking else NotFound())
@@ -78,7 +78,7 @@ class QueryHandlers:
         replies: list[tuple[Delivery, Any]] = []
         async with self._store.reading() as rows:
             for delivery in deliveries:
-                if (booking := _visible(delivery.message, bookings)) is None:
+                if (booking := visible(delivery.message, bookings)) is None:
                     replies.append((delivery, NotFound()))
                 else:
                     history = await rows.bookings.history(booking.id)
@@ -126,7 +126,7 @@ class QueryHandlers:
             return await rows.bookings.load([delivery.message.booking_id for delivery in deliveries])
 
 
-def _visible(message: GetBooking | GetHistory, bookings: dict[UUID, Booking]) -> Booking | None:
+def visible(message: GetBooking | GetHistory, bookings: dict[UUID, Booking]) -> Booking | None:
     """The booking, if the one who asks may see it: an operator (no owner) sees all."""
     booking = bookings.get(message.booking_id)
     return booking if booking is not None and message.owner in (None, booking.owner) else None

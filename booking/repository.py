@@ -20,6 +20,7 @@ from booking.booking_rows import BookingRows
 from booking.buyer_rows import BuyerRows
 from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.cancellation_rows import CancellationRows
+from booking.door_rows import DoorRows
 from booking.event_rows import CANCELLED_BY, EventRows
 from booking.operator_requests import OperatorRequests
 from booking.recovery_rows import RecoveryRows
@@ -67,6 +68,7 @@ class Transaction:
         self.revocations = RevocationRows(connection)
         self.cancellations = CancellationRows(connection)
         self.recovery = RecoveryRows(connection)
+        self.door = DoorRows(connection)
 
 
 class Store(BaseStore[Transaction]):

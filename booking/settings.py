@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from booking.buyers import BuyerPolicy
 from booking.fair_share import Share
 from booking.state import HoldPolicy
-from common.runtime.settings import ActorSettings
+from booking.ticket_codes import TicketCodes
+from common.runtime.settings import ActorSettings, CommaSeparated
 from common.runtime.urls import PostgresUrl
 
 
@@ -51,6 +52,16 @@ class BookingSettings(ActorSettings):
     owner_stripe_calls: int = Field(default=4, ge=0, le=10_000)
     owner_stripe_call_seconds: float = Field(default=2.0, gt=0, le=3600)
     address_owners: int = Field(default=20, ge=0, le=100_000)
+    # Private keys of the codes of tickets (Ed25519, 32 bytes in base64url): the first signs, each is accepted.
+    # Without one tickets have no codes.
+    ticket_signing_keys: Annotated[CommaSeparated, Field(repr=False)] = ()
+
+    @field_validator("ticket_signing_keys")
+    @classmethod
+    def _keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        if len(TicketCodes(keys).public.keys) < len(keys):
+            raise ValueError("one of them is there twice")
+        return keys
 
     @model_validator(mode="after")
     def _holds_end(self) -> Self:

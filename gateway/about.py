@@ -46,6 +46,32 @@ REFUND = (
     "Gives back `amount`, or all that is left, once for each Idempotency-Key: 202 while Stripe has not answered "
     "yet. A booking whose money went back entirely is cancelled."
 )
+TICKETS = (
+    "Each seat of a confirmed booking is a ticket; those of a cancelled booking are shown, too, without codes. A "
+    "refund of a part leaves tickets valid. With the event and its time by the venue's clock it is all that a page "
+    "to print needs."
+)
+TICKET_IMAGE = (
+    "Like everything else it needs the token, which no URL has and no `<img>` sends: fetch it, and show it from "
+    "memory."
+)
+CALENDAR = "An iCalendar file (RFC 5545), whose entry a later one replaces."
+SIGNING_KEYS = "A JSON Web Key Set (RFC 7517, RFC 8037) for scanners. How codes are checked: `docs/tickets.md`."
+CHECK_IN = (
+    "200 lets somebody in, once for each ticket; every other answer does not. `ticket_used` says when and where "
+    "somebody was let in by the ticket before. Send the request again with its `id` if no answer comes."
+)
+CHECK_INS = (
+    "For scanners that had no network. Each item is told what it has met, as if it had come alone; the order of "
+    "arrival decides who was first. The same list again changes nothing, and is answered the same."
+)
+UNDO_CHECK_IN = (
+    "The ticket lets somebody in again. What happened stays in the history. Undoing again changes nothing."
+)
+DOOR = (
+    "The keys that check codes, how many people are in, and the tickets whose state has changed since the mark of "
+    "the answer before: a scanner that follows it works without a network for a while. No change is left out."
+)
 REVOKE = (
     "The tokens are refused with 401 from now on, and their open sockets are closed with 4401; other gateways "
     "follow within moments. Revoking again is no error: of a subject it also revokes the tokens issued since."

@@ -13,7 +13,6 @@ import orjson
 from aiohttp import web
 from prometheus_client import Gauge
 
-from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
 from common.messaging.calls import Calls
 from common.messaging.listener import Listener
 from common.messaging.registry import Registry
@@ -40,6 +39,7 @@ from gateway.limits import (
     BOOKING_SLOTS,
     LOAD_SHEDDER,
     SNAPSHOT_SLOTS,
+    WATCHED,
     LoadShedder,
     RequestSlots,
     SubjectSlots,
@@ -48,6 +48,7 @@ from gateway.queue_positions import QUEUE_POSITIONS, QueuePositions
 from gateway.revocations import REVOCATIONS, REVOKED, RevocationReader, RevokedTokens
 from gateway.routes import GUESTS, PROCESS, ROUTES, guarded
 from gateway.settings import SETTINGS, GatewaySettings
+from gateway.tickets import PUBLIC_KEYS, PublicKeys
 from gateway.waiters import CALLS, WAITERS, Waiters
 
 # How many snapshots the sockets of one subject may read at once: a tenth of what all may (WS_SNAPSHOTS_MAX).
@@ -107,6 +108,7 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     registry.add("queue")
     waiters = app[WAITERS] = Waiters(registry, calls)
     shedder = app[LOAD_SHEDDER] = LoadShedder(bus, gate, health.gate("mailboxes"), calls.awaited, settings)
+    app[PUBLIC_KEYS] = PublicKeys(calls, shedder, settings)
     hub = app[HUB] = Hub(settings, app[METRICS].registry, registry, app[CLOCK].timestamp)
     queue = app[QUEUE_POSITIONS] = QueuePositions(hub)
     catalogue = app[CATALOGUE] = CatalogueReader(registry, calls, gate, app[CLOCK], settings)
@@ -172,7 +174,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     app[REVOKED] = RevokedTokens(app[HEALTH].gate("revocations"))
     app.cleanup_ctx.extend(
         (
-            redis_context("gateway", settings, adds=(BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS)),
+            redis_context("gateway", settings, adds=WATCHED),
             clock_context(settings, own_clock),
             _authenticator,
             proofs,

@@ -97,6 +97,40 @@ EVENT_CHANGE = {
     "at": "2030-02-01T10:00:00Z",
 }
 
+TICKET_ID = "5f4c8f0e-6a57-5d2b-8f43-9a1b2c3d4e61"
+TICKET_CODE = "AE4HK3QR"  # the real ones have 216 characters
+CHECK_IN: dict[str, Any] = {
+    "id": "7a1c8f0e-6a57-5d2b-8f43-9a1b2c3d4e62",
+    "ticket_id": TICKET_ID,
+    "booking_id": BOOKING_ID,
+    "event_id": EVENT_ID,
+    "ticket_type_id": STALLS_ID,
+    "number": 1,
+    "at": "2030-05-01T18:58:03Z",
+    "gate": "North",
+    "device": "scanner 4",
+    "by": "box-office-7",
+    "undone_at": None,
+    "undone_by": None,
+}
+TICKET_EVENT = {
+    "id": EVENT_ID,
+    "name": "Opening night",
+    "starts_at": "2030-05-01T19:30:00Z",
+    "starts_at_local": "2030-05-01T21:30:00+02:00",
+    "time_zone": "Europe/Berlin",
+    "called_off_at": None,
+    "version": 2,
+}
+SIGNING_KEY = {
+    "kty": "OKP",
+    "crv": "Ed25519",
+    "use": "sig",
+    "alg": "EdDSA",
+    "kid": "d168c64c",
+    "x": "qS7UYxS5xhvh23XK24NNbseMx5kSJla_f0G6jNJ7Ukw",
+}
+
 # By the name of the model.
 EXAMPLES: Mapping[str, dict[str, Any]] = {
     "NewBooking": {
@@ -114,6 +148,47 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "ticket_types": [{"name": "Stalls", "unit_amount": 4500, "capacity": 500}],
     },
     "EventPatch": {"on_sale": False, "ticket_types": [{"id": STALLS_ID, "capacity": 520}]},
+    "BookingTickets": {
+        "booking_id": BOOKING_ID,
+        "status": "confirmed",
+        "event": TICKET_EVENT,
+        "seats": [{"ticket_type_id": STALLS_ID, "name": "Stalls", "quantity": 1}],
+        "items": [
+            {
+                "id": TICKET_ID,
+                "ticket_type_id": STALLS_ID,
+                "ticket_type": "Stalls",
+                "number": 1,
+                "state": "valid",
+                "code": TICKET_CODE,
+                "used_at": None,
+                "check_in": None,
+                "svg": f"/bookings/{BOOKING_ID}/tickets/{TICKET_ID}.svg",
+                "png": f"/bookings/{BOOKING_ID}/tickets/{TICKET_ID}.png",
+            }
+        ],
+        "next_cursor": None,
+    },
+    "SigningKeys": {"keys": [SIGNING_KEY]},
+    "NewCheckIn": {"code": TICKET_CODE, "event_id": EVENT_ID, "gate": "North", "device": "scanner 4"},
+    "CheckIn": CHECK_IN,
+    "NewCheckIns": {
+        "event_id": EVENT_ID,
+        "items": [{"id": JTI, "code": TICKET_CODE, "at": "2030-05-01T18:58:03Z", "gate": "North"}],
+    },
+    "CheckInResults": {
+        "items": [{"id": JTI, "outcome": "used", "ticket_id": TICKET_ID, "check_in": CHECK_IN}],
+    },
+    "UndoneCheckIn": {"check_in_id": CHECK_IN["id"]},
+    "Door": {
+        "event": TICKET_EVENT,
+        "keys": [SIGNING_KEY],
+        "ticket_types": [{"id": STALLS_ID, "name": "Stalls", "sold": 180, "checked_in": 112}],
+        "reset": False,
+        "items": [{"ticket_id": TICKET_ID, "state": "used", "used_at": "2030-05-01T18:58:03Z", "gate": "North"}],
+        "mark": "WyIxODk5NjI4NDgwLjEiLDg4MTIsOTA0XQ",
+        "more": False,
+    },
     "NewRefund": {"amount": 4500},
     "NewRevocation": {"jti": JTI, "expires_at": "2030-03-02T09:00:00Z"},
     "Revocation": REVOCATION,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -55,7 +56,10 @@ IDS = {
     "bookings": ("The booking's id", {"type": "string", "format": "uuid"}),
     "events": ("The event's id", {"type": "string", "format": "uuid"}),
     "assets": ("The name of a file", {"type": "string"}),
+    "tickets": ("The ticket's id", {"type": "string", "format": "uuid"}),
 }
+# In a path: what is named, and the name of its id.
+PATH_ID = re.compile(r"(\w+)/\{(\w+)\}")
 ETAG = {
     "description": "Of a booking; or of an event's terms (`terms_version`), without how many seats are left. "
     "`GET /events` and `GET /events/{id}` have one of their own that changes with each change of the answer; that "
@@ -79,6 +83,8 @@ TAGS = {
     "tokens": "Who asks: customers' tokens come from an identity provider, or are those of guests.",
     "events": "What is sold. Anyone may read it.",
     "bookings": "A customer's seats, from the request to the payment and its end.",
+    "tickets": "What lets customers in: of each seat of a confirmed booking, with a signed code.",
+    "door": "Letting people in, with a network and without one. For tokens with the scope `holdfast:box-office`.",
     "admin": "What operators do. Each operation names the scope that the token's `scope` must have, or one that "
     "includes it: " + "; ".join(f"`{scope}`, to {scope.meaning}" for scope in Scope) + ". `holdfast:operator`, the "
     "former name of `holdfast:admin`, means the same.",
@@ -186,10 +192,8 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 def _parameters(route: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     query = route.query.model_json_schema(ref_template=REF) if route.query is not None else {}
-    if "{" in route.path:
-        noun, _, name = route.path.removeprefix("/admin").removeprefix("/").partition("/")
+    for noun, name in PATH_ID.findall(route.path):
         about, schema = IDS[noun]
-        name = name.partition("/")[0].strip("{}")
         found.append({"name": name, "in": "path", "required": True, "description": about, "schema": schema})
     for name, schema in query.get("properties", {}).items():
         about = schema["description"]
@@ -269,7 +273,7 @@ def _links(made: Route, routes: Iterable[Route]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for route in routes:
         link: dict[str, Any] = {"operationId": route.view.__name__}
-        if f"/{noun}s/{{id}}" in route.path:
+        if f"/{noun}s/{{id}}" in route.path and route.path.count("{") == 1:
             found[route.view.__name__] = link | {"parameters": {"path.id": ID}}
         elif route.body is not None and name in route.body.model_fields:
             found[route.view.__name__] = link | {"requestBody": {name: ID}}

@@ -34,6 +34,10 @@ MEMBERS: Mapping[type[HoldfastError], tuple[str, ...]] = {
     errors.TooManyHolds: ("retry_after",),
     errors.BookingPaused: ("retry_after",),
     errors.PreconditionFailed: ("etag",),
+    errors.TicketUsed: ("ticket_id", "check_in_id", "used_at", "gate", "device"),
+    errors.TicketCancelled: ("ticket_id",),
+    errors.TicketOfAnotherEvent: ("ticket_id",),
+    errors.CheckInUndone: ("ticket_id", "check_in_id"),
     errors.NothingToPay: ("booking_status", "payment_status", "closing"),
     errors.TooManyRequests: ("retry_after", "limited_by"),
     errors.Unavailable: ("retry_after",),
@@ -82,6 +86,11 @@ class Members(Resource):
         "queue_position", "How many bookings are before this one in the queue in front of Stripe, where it is known"
     )
     etag: str | None = _member("etag", "The entity tag of the version as it is now, as in the header `ETag`")
+    ticket_id: UUID | None = _member("ticket_id", "The ticket")
+    check_in_id: UUID | None = _member("check_in_id", "The check-in that came first, or this one")
+    used_at: datetime | None = _member("used_at", "When somebody was let in by the ticket")
+    gate: str | None = _member("gate", "Where that was; null: the scanner did not say so")
+    device: str | None = _member("device", "By which scanner; null: it did not say so")
     retry_after: int | None = _member("retry_after", "Seconds to wait, as in the header `Retry-After`")
 
 
@@ -113,6 +122,11 @@ _EXAMPLES: Mapping[str, Any] = {
     "closing": None,
     "queue_position": 41,
     "etag": '"7"',
+    "ticket_id": "5f4c8f0e-6a57-5d2b-8f43-9a1b2c3d4e61",
+    "check_in_id": "7a1c8f0e-6a57-5d2b-8f43-9a1b2c3d4e62",
+    "used_at": "2030-05-01T18:58:03Z",
+    "gate": "North",
+    "device": "scanner 4",
     "retry_after": 3,
 }
 

@@ -35,6 +35,7 @@ WAIT = re.compile(r"wait=(\d{1,9})")
 CURSOR_MAX = 256  # characters: ours have about 100
 CURSOR = "`next_cursor` of the page before"
 
+Number = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 M = TypeVar("M", bound=BaseModel)
 P = TypeVar("P")
 
@@ -89,6 +90,10 @@ _POSITION: TypeAdapter[tuple[datetime, UUID]] = TypeAdapter(tuple[Time, Id])
 _VERSION: TypeAdapter[tuple[int]] = TypeAdapter(tuple[Annotated[int, Field(strict=True, ge=0, lt=2**31)]])
 
 
+# A server's name, and numbers of 64 bits.
+_MARK: TypeAdapter[tuple[str, int, int]] = TypeAdapter(tuple[Annotated[str, Field(max_length=40)], Number, Number])
+
+
 def decode_cursor(cursor: str, kind: TypeAdapter[P], characters_max: int = CURSOR_MAX) -> P:
     """The position that `encode_cursor` has made a cursor of. Raises ValueError."""
     if len(cursor) > characters_max:
@@ -110,6 +115,7 @@ def _reads(kind: TypeAdapter[P]) -> tuple[BeforeValidator, WithJsonSchema]:
 
 Cursor = Annotated[tuple[datetime, UUID], *_reads(_POSITION)]
 VersionCursor = Annotated[tuple[int], *_reads(_VERSION)]
+Mark = Annotated[tuple[str, int, int], *_reads(_MARK)]
 
 
 class Limited(BaseModel):
@@ -124,6 +130,24 @@ class PageQuery(Limited):
 
 class HistoryQuery(Limited):
     cursor: VersionCursor | None = Field(default=None, description=CURSOR)
+
+
+class TicketsQuery(HistoryQuery):
+    """The cursor is how many tickets come before the page."""
+
+
+class DoorQuery(BaseModel):
+    model_config = Limited.model_config
+
+    since: Mark | None = Field(
+        default=None, description="`mark` of the answer before: only changes since then. Left out: all"
+    )
+    limit: int = Field(
+        default=500,
+        ge=1,
+        le=1000,
+        description="About how many changed tickets are on a page at most. Default: `500`",
+    )
 
 
 class AdminEventsQuery(PageQuery):
@@ -168,9 +192,9 @@ def query(request: web.Request, kind: type[M]) -> M:
 # --- the path and headers ---------------------------------------------------------------------------------
 
 
-def path_id(request: web.Request) -> UUID:
-    """The `{id}` of the path. Raises NotFound if it is no UUID."""
-    text = request.match_info["id"]
+def path_id(request: web.Request, name: str = "id") -> UUID:
+    """The `{id}` of the path, or another one. Raises NotFound if it is no UUID."""
+    text = request.match_info[name]
     if not UUID_TEXT.fullmatch(text):
         raise NotFound
     return UUID(text)

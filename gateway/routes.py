@@ -12,12 +12,26 @@ from pydantic import BaseModel
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.contracts.history import EventChange, Transition
-from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
+from common.contracts.messages import BOOKING_COMMANDS, BOOKING_DOOR, BOOKING_QUERIES, PAYMENT_INTENTS
 from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Revocation
 from common.contracts.scopes import Scope
+from common.contracts.tickets import CheckIn, CheckInResults, Door, SigningKeys
 from common.runtime import health
 from common.runtime.web import Handler
-from gateway import about, docs, event_queries, event_views, guests, requests, schemas, session, views, waiters
+from gateway import (
+    about,
+    docs,
+    door,
+    event_queries,
+    event_views,
+    guests,
+    requests,
+    schemas,
+    session,
+    tickets,
+    views,
+    waiters,
+)
 from gateway.auth import AUTHENTICATOR, IDENTITY
 from gateway.bookings import ERRORS_BY_REASON
 from gateway.limiter import LIMITER
@@ -26,6 +40,7 @@ from gateway.schemas import Booking
 
 READS = (BOOKING_QUERIES,)
 WRITES = (BOOKING_COMMANDS,)
+DOOR = (BOOKING_DOOR,)
 # A new booking also joins the queue in front of Stripe.
 SELLS = (BOOKING_COMMANDS, PAYMENT_INTENTS)
 
@@ -141,6 +156,52 @@ ROUTES = (
         "bookings", Access.BEARER, mailboxes=WRITES, body=schemas.NewPaymentIntent, headers=("Prefer",),
         answers={200: schemas.PaymentIntent}, about=about.PAY,
         errors=(errors.NotFound, errors.NothingToPay, errors.AmountMismatch, *_ENDED),
+    ),
+    Route(
+        "GET", "/bookings/{id}/tickets", tickets.list_tickets, "List the tickets of a booking", "tickets",
+        Access.BEARER, mailboxes=READS, query=requests.TicketsQuery, answers={200: schemas.BookingTickets},
+        about=about.TICKETS,
+    ),
+    Route(
+        "GET", "/bookings/{id}/tickets/{ticket_id}.svg", tickets.get_ticket_svg, "Get a ticket's QR code as SVG",
+        "tickets", Access.BEARER, mailboxes=READS, answers={200: "image/svg+xml"}, about=about.TICKET_IMAGE,
+        errors=(errors.TicketCancelled,),
+    ),
+    Route(
+        "GET", "/bookings/{id}/tickets/{ticket_id}.png", tickets.get_ticket_png, "Get a ticket's QR code as PNG",
+        "tickets", Access.BEARER, mailboxes=READS, answers={200: "image/png"}, about=about.TICKET_IMAGE,
+        errors=(errors.TicketCancelled,),
+    ),
+    Route(
+        "GET", "/bookings/{id}/calendar.ics", tickets.get_booking_calendar, "Get a booking's calendar entry",
+        "tickets", Access.BEARER, mailboxes=READS, answers={200: "text/calendar"}, about=about.CALENDAR,
+    ),
+    Route(
+        "GET", "/tickets/keys", tickets.list_signing_keys, "List the public keys that check tickets", "tickets",
+        etag=True, headers=("If-None-Match",), answers={200: SigningKeys, 304: None}, about=about.SIGNING_KEYS,
+        errors=(errors.Unavailable, errors.Timeout),
+    ),
+    Route(
+        "POST", "/admin/tickets/check-in", door.check_in_ticket, "Check a ticket in", "door", Scope.BOX_OFFICE,
+        mailboxes=DOOR, body=schemas.NewCheckIn, answers={200: CheckIn}, about=about.CHECK_IN,
+        errors=(
+            errors.TicketUsed, errors.TicketCancelled, errors.TicketOfAnotherEvent, errors.TicketInvalid,
+            errors.CheckInUndone,
+        ),
+    ),
+    Route(
+        "POST", "/admin/tickets/check-ins", door.check_in_tickets, "Check tickets in that were shown offline",
+        "door", Scope.BOX_OFFICE, mailboxes=DOOR, body=schemas.NewCheckIns, answers={200: CheckInResults},
+        about=about.CHECK_INS,
+    ),
+    Route(
+        "POST", "/admin/tickets/undo", door.undo_check_in, "Undo a check-in", "door", Scope.BOX_OFFICE,
+        mailboxes=DOOR, body=schemas.UndoneCheckIn, answers={200: CheckIn}, errors=(errors.NotFound,),
+        about=about.UNDO_CHECK_IN,
+    ),
+    Route(
+        "GET", "/admin/events/{id}/door", door.get_door, "Read what a scanner needs", "door", Scope.BOX_OFFICE,
+        mailboxes=DOOR, query=requests.DoorQuery, answers={200: Door}, errors=_EVENT, about=about.DOOR,
     ),
     Route(
         "GET", "/admin/events", views.admin_list_events, "List events with their held and sold seats", "admin",

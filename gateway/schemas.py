@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from common.contracts import resources
+from common.contracts import resources, tickets
 from common.contracts.currencies import LARGEST_AMOUNT
 from common.contracts.messages import ItemRequest
 from common.contracts.resources import (
@@ -22,7 +22,7 @@ from common.contracts.resources import (
     Resource,
 )
 from common.contracts.statuses import PaymentMethods
-from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX
+from common.contracts.values import CHECK_INS_MAX, QUANTITY_MAX, TICKET_TYPES_MAX
 from gateway.values import Capacity, ClaimText, Id, Label, Methods, Quantity, SeatLimit, SoldIn, Time, TimeZone
 
 
@@ -40,6 +40,8 @@ CAPACITY = "How many seats there are, sold and held ones included"
 PROOF_MAX = 8192
 # Characters: a recovery code has 34, with its hyphens.
 CODE_MAX = 100
+# Characters: a ticket's code has 216.
+TICKET_CODE_MAX = 400
 # These descriptions of an event's fields also hold for what operators send.
 SHOWN = Event.model_fields
 SALES_END = "From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end"
@@ -235,6 +237,63 @@ class NewRevocation(Body):
         return self
 
 
+class ShownTicket(Body):
+    """A ticket that is shown at a door: by its `code`, or by `booking_id` and `ticket_id`."""
+
+    code: str | None = Field(
+        default=None, min_length=1, max_length=TICKET_CODE_MAX, description="What the QR code says"
+    )
+    booking_id: Id | None = Field(default=None, description="Without `code`: the ticket's booking")
+    ticket_id: Id | None = Field(default=None, description="Without `code`: the ticket")
+    at: Time | None = Field(
+        default=None, description="When it was shown, by the scanner's clock; left out, or in the future: now"
+    )
+    gate: Label | None = Field(default=None, description="Where, for people")
+    device: Label | None = Field(default=None, description="By which scanner, for people")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        ids = (self.booking_id is None, self.ticket_id is None)
+        if ids != ((True, True) if self.code is not None else (False, False)):
+            raise ValueError("send either code, or booking_id and ticket_id")
+        return self
+
+
+OF_DOOR = "The event of this door: tickets of others are refused. Left out: any event"
+
+
+class NewCheckIn(ShownTicket):
+    """A ticket that is shown at a door now."""
+
+    id: Id | None = Field(
+        default=None,
+        description="A new one for each time that a ticket is shown: the request may be sent again with it, and is "
+        "answered as before",
+    )
+    event_id: Id | None = Field(default=None, description=OF_DOOR)
+
+
+class OfflineCheckIn(ShownTicket):
+    """A ticket that was shown at a door without a network."""
+
+    id: Id = Field(description="A new one for each time that a ticket was shown")
+
+
+class NewCheckIns(Body):
+    """Tickets that were shown at a door without a network, in the order in which they were."""
+
+    event_id: Id | None = Field(default=None, description=OF_DOOR)
+    items: tuple[OfflineCheckIn, ...] = Field(
+        min_length=1, max_length=CHECK_INS_MAX, description=f"The check-ins, {CHECK_INS_MAX} at most"
+    )
+
+
+class UndoneCheckIn(Body):
+    """Which check-in was a mistake."""
+
+    check_in_id: Id = Field(description="The check-in; a refused one names that which came first")
+
+
 # --- answers ----------------------------------------------------------------------------------------------
 
 
@@ -267,6 +326,19 @@ class QueuedBooking(Resource):
 
 
 BookingOrQueued = Annotated[Booking | QueuedBooking, Field(discriminator="kind")]
+
+
+class Ticket(tickets.Ticket):
+    """One seat of a booking that is, or was, confirmed."""
+
+    svg: str = Field(description="Where its QR code is as an SVG image. A token is needed, as for everything else")
+    png: str = Field(description="Where its QR code is as a PNG image")
+
+
+class BookingTickets(tickets.BookingTickets):
+    """The tickets of a booking, with all that a page to print them needs."""
+
+    items: tuple[Ticket, ...] = Field(description=tickets.BookingTickets.model_fields["items"].description)
 
 
 class PaymentIntent(Resource):

@@ -22,11 +22,17 @@ class Secrets:
     stripe_publishable_key: str
     sandbox_control_key: str = ""
     redis_password: str = ""
+    ticket_signing_key: str = ""
 
 
 def new_password() -> str:
     """For a database or Redis: letters and digits, which mean the same in URLs and in every file of settings."""
     return secrets.token_hex(24)
+
+
+def new_signing_key() -> str:
+    """A private key for the codes of tickets (Ed25519): any 32 bytes are one."""
+    return secrets.token_urlsafe(32)
 
 
 def new_secrets() -> Secrets:
@@ -37,6 +43,7 @@ def new_secrets() -> Secrets:
         stripe_publishable_key=f"pk_test_{secrets.token_hex(24)}",
         sandbox_control_key=secrets.token_urlsafe(32),
         redis_password=new_password(),
+        ticket_signing_key=new_signing_key(),
     )
 
 

@@ -247,6 +247,8 @@ class Stack:
             "BOOKING_DATABASE_URL": self.booking_database_url,
             "PAYMENT_DATABASE_URL": self.payment_database_url,
         }
+        if "TICKET_SIGNING_KEYS" not in self.settings:
+            made["TICKET_SIGNING_KEYS"] = self.secrets.ticket_signing_key
         if "AUTH_JWKS_URL" not in self.settings and signing_secret(self.settings) is None:
             made["AUTH_JWT_SECRETS"] = self.secrets.auth_jwt_secret
         if self.sandbox_url is not None:

@@ -92,6 +92,13 @@ CapacityBelowSold = _error("capacity_below_sold", 409, "The capacity cannot be l
 NothingToRecover = _error("nothing_to_recover", 409, "The guest has no booking to come back to")
 Conflict = _error("conflict", 409, "The present state does not allow this")
 
+# At the door.
+TicketUsed = _error("ticket_used", 409, "Somebody was let in by this ticket before")
+TicketCancelled = _error("ticket_cancelled", 409, "The ticket's booking has ended")
+TicketOfAnotherEvent = _error("ticket_of_another_event", 409, "The ticket is for another event")
+TicketInvalid = _error("ticket_invalid", 422, "There is no such ticket")
+CheckInUndone = _error("check_in_undone", 409, "This check-in was undone: check the ticket in anew")
+
 # A retry can help.
 TooManyRequests = _error("too_many_requests", 429, "Too many requests", retryable=True)
 Unavailable = _error("unavailable", 503, "The service is busy, try again", retryable=True)

@@ -48,3 +48,8 @@ def new_traceparent() -> str:
 def booking_id(subject: str, idempotency_key: str) -> UUID:
     """The id of the booking that `subject` asks for: the same for the same key."""
     return uuid5(BOOKINGS, f"{subject}\0{idempotency_key}")
+
+
+def ticket_id(booking_id: UUID, ticket_type_id: UUID, number: int) -> UUID:
+    """The id of a ticket: the booking's seat of this ticket type with this number, counted from 1."""
+    return uuid5(booking_id, f"{ticket_type_id}/{number}")

@@ -13,7 +13,7 @@ from pydantic import WithJsonSchema
 from typing_extensions import TypeAliasType
 
 from common.contracts.errors import ERRORS
-from common.contracts.statuses import ChangeKind, Reason
+from common.contracts.statuses import ChangeKind, CheckInOutcome, Reason, TicketState
 
 # Time alone, and the messages by which bookings change.
 CAUSES = (
@@ -60,6 +60,33 @@ TransitionCause = TypeAliasType(
 EventChangeKind = TypeAliasType(
     "EventChangeKind",
     Annotated[str, WithJsonSchema(open_enum(ChangeKind, "What an operator did to an event."))],
+)
+TicketStateText = TypeAliasType(
+    "TicketState",
+    Annotated[
+        str,
+        WithJsonSchema(
+            open_enum(
+                TicketState,
+                "Whether the ticket lets somebody in. Only `valid` does; `used`: somebody was let in by it; "
+                "`cancelled` and `refunded`: its booking has ended.",
+            )
+        ),
+    ],
+)
+CheckInOutcomeText = TypeAliasType(
+    "CheckInOutcome",
+    Annotated[
+        str,
+        WithJsonSchema(
+            open_enum(
+                CheckInOutcome,
+                "What the check-in met. Only `ok` lets somebody in; `used`: somebody was let in by the ticket "
+                "before; `cancelled`: its booking has ended; `other_event`: it is for another event; `invalid`: "
+                "there is no such ticket; `undone`: this very check-in was undone since.",
+            )
+        ),
+    ],
 )
 ProblemCode = TypeAliasType(
     "ProblemCode",

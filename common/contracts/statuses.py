@@ -78,3 +78,23 @@ class Reason(StrEnum):
     BY_CUSTOMER = CancelReason.BY_CUSTOMER.value
     BY_OPERATOR = CancelReason.BY_OPERATOR.value
     EVENT_CANCELLED = CancelReason.EVENT_CANCELLED.value
+
+
+class TicketState(StrEnum):
+    """Whether a ticket lets somebody in."""
+
+    VALID = "valid"
+    USED = "used"
+    CANCELLED = "cancelled"
+    REFUNDED = "refunded"
+
+
+class CheckInOutcome(StrEnum):
+    """What a check-in met."""
+
+    OK = "ok"
+    USED = "used"
+    CANCELLED = "cancelled"
+    OTHER_EVENT = "other_event"
+    INVALID = "invalid"
+    UNDONE = "undone"

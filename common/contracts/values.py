@@ -14,6 +14,8 @@ from common.contracts.statuses import IntentStatus
 TICKET_TYPES_MAX = 100
 # The most seats of one booking.
 QUANTITY_MAX = 1000
+# The most check-ins of one request: with their codes they fit into BODY_MAX_BYTES.
+CHECK_INS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from uuid import UUID
 import asyncpg
 
 from common.runtime.urls import postgres_options
-from ops.audit.records import Booking, Buyer, Case, Change, EventHistory, Payment, Refund, Seats, Stray
+from ops.audit.records import Booking, Buyer, Case, Change, CheckIn, EventHistory, Payment, Refund, Seats, Stray
 from ops.errors import StartError
 
 # Rows in memory at once, and in one query.
@@ -82,6 +82,16 @@ FULL JOIN (
     ) each GROUP BY key
 ) c ON c.key = b.key
 """
+# Each check-in with what it must belong to: a seat of a booking that was confirmed then.
+CHECK_INS = """
+SELECT c.id::text, c.number, t.to_status AS status, coalesce((
+    SELECT sum((item->>'quantity')::int) FROM jsonb_array_elements(b.items) AS item
+    WHERE (item->>'ticket_type_id')::uuid = c.ticket_type_id
+), 0)::bigint AS seats
+FROM (SELECT * FROM check_ins WHERE {part}) c
+LEFT JOIN bookings b ON b.id = c.booking_id AND b.event_id = c.event_id
+LEFT JOIN booking_transitions t ON t.booking_id = c.booking_id AND t.version = c.booking_version
+"""
 # Events that have a history: those that were not changed since there are histories have none.
 EVENT_HISTORIES = """
 SELECT e.id::text, e.version, array_agg(c.version ORDER BY c.version) AS changes
@@ -119,6 +129,11 @@ class Databases:
         """Every buyer, or those of events with bookings made since. Raises SourceUnavailable."""
         async for row in _of_events(self.booking, BUYERS, since):
             yield Buyer(**row)
+
+    async def check_ins(self, since: datetime | None) -> AsyncIterator[CheckIn]:
+        """Every check-in, or those of events with bookings made since. Raises SourceUnavailable."""
+        async for row in _of_events(self.booking, CHECK_INS, since):
+            yield CheckIn(**row)
 
     async def events(self, since: datetime | None) -> AsyncIterator[EventHistory]:
         """Every event with a history, or those with bookings made since. Raises SourceUnavailable."""

@@ -34,6 +34,17 @@ class Buyer:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckIn:
+    """A check-in: the seat's number, how many seats of its ticket type the booking has, and the booking's status
+    then; None if the booking has no such version."""
+
+    id: str
+    number: int
+    seats: int
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class EventHistory:
     """An event's version, and those of the changes in its history, in order."""
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from ops.audit import money
 from ops.audit.money import STUCK
-from ops.audit.records import Booking, Buyer, Case, EventHistory, Finding, Payment, Seats, Verdict
+from ops.audit.records import Booking, Buyer, Case, CheckIn, EventHistory, Finding, Payment, Seats, Verdict
 from payment.disputes import DROPPED
 
 # The payment status that a pending booking shows, by the intent's status.
@@ -60,6 +60,16 @@ def judge_buyer(row: Buyer) -> list[Finding]:
         return []
     booked = f"its bookings have {row.booked_seats} and {row.booked_holds}"
     return [Finding("buyers", row.key, f"{row.seats} seats and {row.holds} open holds; {booked}")]
+
+
+def judge_check_in(row: CheckIn) -> list[Finding]:
+    """Nobody was let in but by a seat that was sold then. The database itself lets each ticket in once."""
+    found = []
+    if row.status != "confirmed":
+        found.append(f"its booking was {row.status or 'not there'}")
+    if row.number > row.seats:
+        found.append(f"seat {row.number} of {row.seats}")
+    return [Finding("check-ins", row.id, text) for text in found]
 
 
 def judge_event(row: EventHistory) -> list[Finding]:

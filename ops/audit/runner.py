@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from ops.audit.databases import PAGE, Databases
 from ops.audit.ledger import Ledger
 from ops.audit.records import Case, Finding, UnderWay, tally
-from ops.audit.rules import judge, judge_buyer, judge_event, judge_seats
+from ops.audit.rules import judge, judge_buyer, judge_check_in, judge_event, judge_seats
 
 # How many bookings that did not match are checked again: each costs calls to Stripe, CONCURRENCY at a time.
 SUSPECTS_MAX = 5000
@@ -75,8 +75,8 @@ class Audit:
         return result
 
     async def _counters(self) -> None:
-        """Check the counters, and the histories of events: each is read at one moment with what it must match, so
-        that no difference is work under way."""
+        """Check the counters, the check-ins and the histories of events: each is read at one moment with what it
+        must match, so that no difference is work under way."""
         checked = 0
         async for row in self._databases.seats(self.result.since):
             checked += 1
@@ -87,6 +87,11 @@ class Audit:
             checked += 1
             self.result.mismatches += judge_buyer(buyer)
         self.result.checked["buyers"] = checked
+        checked = 0
+        async for check_in in self._databases.check_ins(self.result.since):
+            checked += 1
+            self.result.mismatches += judge_check_in(check_in)
+        self.result.checked["check-ins"] = checked
         checked = 0
         async for event in self._databases.events(self.result.since):
             checked += 1

@@ -93,6 +93,11 @@ INVALID: dict[str, list[Fields]] = {
         entry("booking.get", {"booking_id": str(uuid4()), "owner": None}),
         entry("booking.list", {"owner": "a\0b", "limit": 1}),
     ],
+    "booking.door": [
+        entry("ticket.check_in", {"by": "a\0b", "entries": [{"id": str(uuid4()), "code": "no code"}]}),
+        entry("ticket.undo_check_in", {"by": "somebody", "check_in_id": str(uuid4())}),
+        entry("ticket.door", {"event_id": str(uuid4()), "since": ["a\0b", HUGE, HUGE], "limit": 1}),
+    ],
     "booking.payments": [
         entry("payment.succeeded", report(1)),
         entry("payment.succeeded", report(HUGE)),

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from booking.availability import Availability
 from booking.buyers import NO_LIMITS, BuyerPolicy
+from booking.door_handlers import DoorHandlers
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare, Share
 from booking.guest_handlers import GuestHandlers
@@ -25,6 +26,8 @@ from booking.reconciler import BookingReconciler
 from booking.repository import Store
 from booking.revocation_handlers import RevocationHandlers
 from booking.state import HoldPolicy
+from booking.ticket_codes import TicketCodes
+from booking.ticket_handlers import TicketHandlers
 from booking.unit_of_work import UnitOfWork
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
@@ -50,11 +53,12 @@ from ops.audit.databases import BUYERS
 
 TABLES = (
     "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, "
-    "buyers, revoked_tokens, recovery_codes"
+    "buyers, revoked_tokens, recovery_codes, check_ins, door_changes"
 )
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
 CODES_LAST = timedelta(days=30)
+SIGNING_KEY = "a-private-key-of-the-tests-of-32-bytes-abcd"
 # Owners may ask of Stripe what they want.
 NO_LIMIT = Share(calls=0)
 M = TypeVar("M", bound=Message)
@@ -152,6 +156,8 @@ class Stage:
     guest_handlers: GuestHandlers
     query_handlers: QueryHandlers
     revocation_handlers: RevocationHandlers
+    ticket_handlers: TicketHandlers
+    door_handlers: DoorHandlers
     reconciler: BookingReconciler
     share: FairShare
     unit: Callable[[], UnitOfWork]
@@ -175,6 +181,7 @@ class Stage:
         queue = Queue(store, bus, redis, "test", 60_000)
         fair_share = FairShare(redis, share, lambda: clock().timestamp())
         unit = partial(UnitOfWork, store, availability, queue, fair_share)
+        codes = TicketCodes([SIGNING_KEY])
         return cls(
             database=database,
             redis=redis,
@@ -187,6 +194,8 @@ class Stage:
             guest_handlers=GuestHandlers(store, clock, CODES_LAST),
             query_handlers=QueryHandlers(store, clock),
             revocation_handlers=RevocationHandlers(store, clock),
+            ticket_handlers=TicketHandlers(store, codes),
+            door_handlers=DoorHandlers(store, codes, clock),
             reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
             share=fair_share,
             unit=unit,
@@ -204,6 +213,8 @@ class Stage:
             **self.query_handlers.queries,
             **self.revocation_handlers.commands,
             **self.revocation_handlers.queries,
+            **self.ticket_handlers.queries,
+            **self.door_handlers.door,
         }
         return list(await table[type(messages[0])]([delivery(message) for message in messages]))
 

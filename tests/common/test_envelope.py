@@ -54,6 +54,13 @@ TABLE = {
         "event.get": "GetEvent",
         "token.list_revocations": "ListRevocations",
         "event.history": "GetEventHistory",
+        "booking.tickets": "GetTickets",
+        "ticket.keys": "GetSigningKeys",
+    },
+    "booking.door": {
+        "ticket.check_in": "CheckInTickets",
+        "ticket.undo_check_in": "UndoCheckIn",
+        "ticket.door": "GetDoor",
     },
     "booking.payments": {
         "payment.intent_created": "PaymentReport",

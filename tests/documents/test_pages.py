@@ -13,11 +13,13 @@ import pytest
 from tortoise import fields
 
 from booking import models as booking_models
+from booking.door_handlers import DoorHandlers
 from booking.event_handlers import EventHandlers
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
 from booking.query_handlers import QueryHandlers
 from booking.revocation_handlers import RevocationHandlers
+from booking.ticket_handlers import TicketHandlers
 from common.contracts.messages import BOOKING_COMMANDS, MAILBOXES, NOTIFICATIONS, TYPES, Message
 from common.messaging.batch import Handlers
 from common.messaging.envelope import envelope_for
@@ -208,14 +210,16 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
     mock: Any = Mock()
     bookings = BookingHandlers(mock, mock, mock, mock, mock)
     events, guests = EventHandlers(mock, mock, mock), GuestHandlers(mock, mock, mock)
-    tokens = RevocationHandlers(mock, mock)
+    tokens, tickets = RevocationHandlers(mock, mock), TicketHandlers(mock, mock)
+    door = DoorHandlers(mock, mock, mock)
     lost = LostRows(Strays(mock, mock, mock, mock, mock, 1.0))
     payments = PaymentHandlers(
         mock, mock, mock, lost, intent_calls_seconds=1, command_calls_seconds=1, deferred_calls_seconds=1
     )
     read: dict[str, Handlers] = {
         "booking.commands": {**bookings.commands, **events.commands, **tokens.commands, **guests.commands},
-        "booking.queries": {**QueryHandlers(mock, mock).queries, **tokens.queries},
+        "booking.queries": {**QueryHandlers(mock, mock).queries, **tokens.queries, **tickets.queries},
+        "booking.door": door.door,
         "booking.payments": bookings.payments,
         "payment.intents": payments.intents,
         "payment.commands": payments.commands,

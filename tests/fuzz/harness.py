@@ -54,10 +54,13 @@ class Victim:
     subject: str
     client: Client
     booking: Json
+    # Of who has paid.
+    tickets: list[Json] = field(default_factory=list)
 
     @property
     def identifying(self) -> set[str]:
-        return {self.subject, self.booking["id"], *_of_payment(self.booking)}
+        codes = {each["code"] for each in self.tickets}
+        return {self.subject, self.booking["id"], *codes, *_of_payment(self.booking)}
 
     @property
     def secret(self) -> str:
@@ -94,6 +97,8 @@ class Harness:
                 async with client.live() as live:
                     await self.holdfast.stripe.pay(booking)
                     await live.until(booking["id"], "confirmed")
+                found = await client.request("GET", f"/bookings/{booking['id']}/tickets")
+                self.victims[-1].tickets = found.ok()["items"]
         await self._call()
 
     async def _call(self) -> None:
@@ -138,6 +143,10 @@ class Harness:
     @property
     def event_ids(self) -> list[str]:
         return [event["id"] for event in self.events]
+
+    @property
+    def tickets(self) -> list[Json]:
+        return [ticket for victim in self.victims for ticket in victim.tickets]
 
     @property
     def types(self) -> list[str]:

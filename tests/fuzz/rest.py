@@ -43,6 +43,10 @@ IDS = {
     "body.booking_id": "bookings",
     "body.event_id": "events",
     "body.items[*].ticket_type_id": "types",
+    "path.ticket_id": "tickets",
+    "body.ticket_id": "tickets",
+    "body.code": "codes",
+    "body.items[*].code": "codes",
 }
 
 

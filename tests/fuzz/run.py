@@ -57,6 +57,10 @@ async def _rest(
     from tests.fuzz import rest  # Schemathesis takes a second to import
 
     ids = {"bookings": harness.bookings, "events": harness.event_ids, "types": harness.types}
+    ids |= {
+        "tickets": [each["id"] for each in harness.tickets],
+        "codes": [each["code"] for each in harness.tickets],
+    }
     target = rest.Target(harness.holdfast.stack.gateway_url, ids, harness.learn)
     await asyncio.to_thread(rest.fuzz, target, document, harness.callers[caller], requests, seed, tally, show)
 

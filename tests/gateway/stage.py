@@ -15,7 +15,14 @@ import jwt
 from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
 
-from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, TYPES, BookingChanged, Message
+from common.contracts.messages import (
+    BOOKING_COMMANDS,
+    BOOKING_DOOR,
+    BOOKING_QUERIES,
+    TYPES,
+    BookingChanged,
+    Message,
+)
 from common.contracts.resources import Booking, Event, OperatorsEvent, Refunds
 from common.messaging.consumer import Consumer, Subscription, run_all
 from common.messaging.envelope import Delivery, Envelope, answer, envelope_for
@@ -69,7 +76,7 @@ Answer = Callable[[Any], Any]
 
 
 class ScriptedBooking:
-    """Reads `booking.commands` and `booking.queries` as the booking actor does, and answers by script."""
+    """Reads what gateways send as the booking actor does, and answers by script."""
 
     def __init__(self, redis_url: str) -> None:
         self._settings = ActorSettings(redis_url=redis_url, block_ms=20)
@@ -78,7 +85,7 @@ class ScriptedBooking:
         self._answers: dict[type[Message], Answer] = {}
         self._arrived = asyncio.Condition()
         self.received: list[Delivery] = []
-        self._consumers = [self._consumer(BOOKING_COMMANDS), self._consumer(BOOKING_QUERIES)]
+        self._consumers = [self._consumer(each) for each in (BOOKING_COMMANDS, BOOKING_QUERIES, BOOKING_DOOR)]
         self._task: asyncio.Task[None] | None = None
 
     async def _ping(self) -> None:

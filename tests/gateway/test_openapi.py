@@ -102,9 +102,10 @@ async def test_links_lead_from_a_created_resource_to_operations_on_it(gateway: C
             assert {link["operationId"] for link in links.values()} <= operations
             found.setdefault(path, set()).update(links)
     booking = {"get_booking", "get_history", "cancel_booking", "create_payment_intent", "refund_booking"}
-    assert found["/bookings"] == booking
+    assert found["/bookings"] == booking | {"list_tickets", "get_booking_calendar", "check_in_ticket"}
     event = {"get_event", "admin_get_event", "update_event", "cancel_event", "retry_refunds", "create_booking"}
-    assert found["/admin/events"] == event | {"get_event_history", "list_bookings", "admin_list_bookings"}
+    door = {"get_door", "check_in_ticket", "check_in_tickets"}
+    assert found["/admin/events"] == event | door | {"get_event_history", "list_bookings", "admin_list_bookings"}
 
 
 async def test_what_costs_seats_or_money_or_uses_up_a_code_requires_a_key(gateway: Client) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from uuid import uuid4
 
 import pytest
 
 from common.contracts.errors import NotFound
-from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, CancelBooking, GetBooking, ListBookings
+from common.contracts.messages import (
+    BOOKING_COMMANDS,
+    BOOKING_DOOR,
+    BOOKING_QUERIES,
+    CancelBooking,
+    GetBooking,
+    ListBookings,
+)
 from common.contracts.messages.base import TYPES
 from common.contracts.scopes import Scope, allowed_by
 from gateway.examples import EXAMPLES
@@ -47,6 +55,10 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
     "refund_booking": (FINANCE, "holdfast:finance"),
     "revoke_tokens": (ADMIN, "holdfast:admin"),
     "list_revocations": (READ, "holdfast:read"),
+    "check_in_ticket": (BOX_OFFICE, "holdfast:box-office"),
+    "check_in_tickets": (BOX_OFFICE, "holdfast:box-office"),
+    "undo_check_in": (BOX_OFFICE, "holdfast:box-office"),
+    "get_door": (BOX_OFFICE, "holdfast:box-office"),
     "renew_guest": (NOBODY, ""),
     "create_recovery_code": (NOBODY, ""),
     # To customers, and to those who may not read it either, the booking does not exist.
@@ -56,7 +68,8 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
 
 async def send(gateway: Client, route: Route, scope: str | None) -> tuple[int, str | None]:
     """The status, and the scope that a refusal names."""
-    path = route.path.replace("{id}", str(uuid4())).replace("{name}", "docs.js")
+    values = {"id": str(uuid4()), "name": "docs.js", "ticket_id": str(uuid4())}
+    path = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], route.path)
     body = EXAMPLES[route.body.__name__] if route.body is not None else None
     response = await gateway.request(route.method, path, json=body, headers=keyed(scope=scope))
     if response.status != 403:
@@ -69,7 +82,7 @@ async def send(gateway: Client, route: Route, scope: str | None) -> tuple[int, s
 
 def finds_nothing(actor: ScriptedBooking) -> None:
     for kind in set(TYPES.values()):
-        if kind.stream in (BOOKING_COMMANDS, BOOKING_QUERIES):
+        if kind.stream in (BOOKING_COMMANDS, BOOKING_QUERIES, BOOKING_DOOR):
             actor.on(kind, NotFound())
 
 

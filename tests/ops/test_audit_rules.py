@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ops.audit.money import STUCK
-from ops.audit.records import Booking, Buyer, Case, Change, Intent, Payment, Refund, Seats, StripeRefund
-from ops.audit.rules import judge, judge_buyer, judge_seats
+from ops.audit.records import Booking, Buyer, Case, Change, CheckIn, Intent, Payment, Refund, Seats, StripeRefund
+from ops.audit.rules import judge, judge_buyer, judge_check_in, judge_seats
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=10)
@@ -399,6 +399,22 @@ def test_buyers_are_counted() -> None:
     assert judge_buyer(Buyer("e:owner:alice", 3, 1, 3, 1)) == []
     (found,) = judge_buyer(Buyer("e:owner:alice", 3, 1, 2, 1))
     assert (found.rule, found.id) == ("buyers", "e:owner:alice")
+
+
+CHECK_INS: dict[str, tuple[CheckIn, Iterable[str]]] = {
+    "right": (CheckIn("c", 2, 2, "confirmed"), []),
+    "no such seat": (CheckIn("c", 3, 2, "confirmed"), ["seat 3 of 2"]),
+    "cancelled by then": (CheckIn("c", 1, 2, "cancelled"), ["its booking was cancelled"]),
+    "no such booking": (CheckIn("c", 1, 0, None), ["its booking was not there", "seat 1 of 0"]),
+}
+
+
+@pytest.mark.parametrize("name", CHECK_INS)
+def test_check_ins_belong_to_sold_seats(name: str) -> None:
+    row, texts = CHECK_INS[name]
+    assert [(each.rule, each.id, each.text) for each in judge_check_in(row)] == [
+        ("check-ins", "c", text) for text in texts
+    ]
 
 
 @pytest.mark.parametrize("name", SEATS)

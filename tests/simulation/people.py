@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from common.contracts.ids import booking_id
@@ -131,10 +133,12 @@ class People:
         self.opened_at = EPOCH
         # Intents whose client secret a client was given.
         self.payable: list[str] = []
+        # Hears what is answered to scanners.
+        self.at_the_door: Callable[[Message, Any], None] = lambda *_: None
 
     # --- what they request
 
-    def _send(self, message: Message, subject: UUID, who: str, wish: Wish | None = None) -> None:
+    def send(self, message: Message, subject: UUID, who: str, wish: Wish | None = None) -> None:
         correlation = f"request-{len(self.requests) + 1}"
         envelope = envelope_for(message, subject)._replace(replyto="replies:gateway", correlationid=correlation)
         request = Request(envelope.id, message, wish, wish.version if wish is not None else 0)
@@ -178,7 +182,7 @@ class People:
                 ticket_types=tuple(types),
                 request=BY_OPERATOR,
             )
-            self._send(message, show.id, OPERATOR)
+            self.send(message, show.id, OPERATOR)
 
         if self.loops:
             seats = NewTicketType(id=self._arena.types[0], name="Seats", unit_amount=1000, capacity=100)
@@ -193,7 +197,7 @@ class People:
                 ticket_types=(seats,),
                 request=BY_OPERATOR,
             )
-            self._send(message, self._arena.id, OPERATOR)
+            self.send(message, self._arena.id, OPERATOR)
 
     def loop(self) -> None:
         """One owner books and cancels in a loop, some rounds at once."""
@@ -208,12 +212,12 @@ class People:
             )
             wish = self.wishes[request.booking_id] = Wish(request)
             self._story.name(request.booking_id, "B")
-            self._send(request, wish.id, LOOPING, wish)
+            self.send(request, wish.id, LOOPING, wish)
             self._kept.append(wish)
             if len(self._kept) > KEPT:
                 old = self._kept.pop(0)
                 message = CancelBooking(booking_id=old.id, owner=LOOPING, reason=CancelReason.BY_CUSTOMER)
-                self._send(message, old.id, LOOPING, old)
+                self.send(message, old.id, LOOPING, old)
 
     def _id(self) -> UUID:
         return UUID(int=self._chance.getrandbits(128), version=4)
@@ -241,7 +245,7 @@ class People:
         )
         wish = self.wishes[request.booking_id] = Wish(request)
         self._story.name(request.booking_id, "B")
-        self._send(request, request.booking_id, owner, wish)
+        self.send(request, request.booking_id, owner, wish)
 
     def book_again(self) -> None:
         """The same request with the same key, or, by mistake, another one with it."""
@@ -249,37 +253,37 @@ class People:
         request = wish.request
         if self._chance.random() < 0.1:
             request = request.model_copy(update={"items": (ItemRequest(quantity=3),)})
-        self._send(request, wish.id, request.owner, wish)
+        self.send(request, wish.id, request.owner, wish)
 
     def cancel(self) -> None:
         wish = self._wish()
         message = CancelBooking(booking_id=wish.id, owner=wish.request.owner, reason=CancelReason.BY_CUSTOMER)
-        self._send(message, wish.id, wish.request.owner, wish)
+        self.send(message, wish.id, wish.request.owner, wish)
 
     def get_booking(self) -> None:
         wish = self._wish()
-        self._send(GetBooking(booking_id=wish.id, owner=wish.request.owner), wish.id, wish.request.owner, wish)
+        self.send(GetBooking(booking_id=wish.id, owner=wish.request.owner), wish.id, wish.request.owner, wish)
 
     def request_payment(self) -> None:
         wish = self._wish()
-        self._send(RequestPayment(booking_id=wish.id, owner=wish.request.owner), wish.id, wish.request.owner, wish)
+        self.send(RequestPayment(booking_id=wish.id, owner=wish.request.owner), wish.id, wish.request.owner, wish)
 
     def operator_cancels_booking(self) -> None:
         wish = self._wish("confirmed")
         reason = CancelReason.BY_OPERATOR
         message = CancelBooking(booking_id=wish.id, owner=None, reason=reason, request=BY_OPERATOR)
-        self._send(message, wish.id, OPERATOR, wish)
+        self.send(message, wish.id, OPERATOR, wish)
 
     def operator_refunds(self) -> None:
         wish = self._wish("confirmed")
         amount = self._chance.choice((None, 500, 500, 1000))
         message = RefundBooking(booking_id=wish.id, refund_id=self._id(), amount=amount, request=BY_OPERATOR)
         self._story.name(message.refund_id, "R")
-        self._send(message, wish.id, OPERATOR, wish)
+        self.send(message, wish.id, OPERATOR, wish)
 
     def operator_cancels_event(self) -> None:
         show = self._chance.choice(self.shows)
-        self._send(CancelEvent(event_id=show.id, request=BY_OPERATOR), show.id, OPERATOR)
+        self.send(CancelEvent(event_id=show.id, request=BY_OPERATOR), show.id, OPERATOR)
 
     @property
     def sees_failed_refunds(self) -> bool:
@@ -289,14 +293,14 @@ class People:
     def operator_retries_refunds(self) -> None:
         show = self._chance.choice(self.shows)
         message = RetryRefunds(event_id=show.id, retry_id=self._id(), request=BY_OPERATOR)
-        self._send(message, show.id, OPERATOR)
+        self.send(message, show.id, OPERATOR)
 
     def operator_changes_event(self) -> None:
         show = self._chance.choice(self.shows)
         change = TicketTypeChange(id=self._chance.choice(show.types), capacity=self._chance.randint(1, 6))
         changes = EventChanges(on_sale=self._chance.random() < 0.7)
         message = UpdateEvent(event_id=show.id, changes=changes, ticket_types=(change,), request=BY_OPERATOR)
-        self._send(message, show.id, OPERATOR)
+        self.send(message, show.id, OPERATOR)
 
     def _wish(self, likely: str = "") -> Wish:
         of_them = self.seen(likely) if self._chance.random() < 0.7 else []
@@ -317,6 +321,8 @@ class People:
             if message.error is None and request.wish is not None:
                 result = message.result.get("booking", message.result)
                 self._see(Booking.model_validate(result), request.version)
+            elif message.error is None:
+                self.at_the_door(request.message, message.result)
 
     def _see(self, booking: Booking, known: int) -> None:
         self._story.note(

@@ -15,6 +15,7 @@ from pydantic import HttpUrl, SecretStr
 from redis.asyncio import Redis
 
 from booking.availability import Availability
+from booking.door_handlers import DoorHandlers
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
 from booking.handlers import BookingHandlers
@@ -27,6 +28,7 @@ from booking.unit_of_work import UnitOfWork
 from common.contracts.errors import HoldfastError
 from common.contracts.messages import (
     BOOKING_COMMANDS,
+    BOOKING_DOOR,
     BOOKING_PAYMENTS,
     BOOKING_QUERIES,
     PAYMENT_COMMANDS,
@@ -57,6 +59,7 @@ from payment.stripe_api import StripeApi
 from payment.stripe_errors import OutcomeUnknown, Refused
 from payment.webhook import Webhook
 from payment.webhook_batches import WebhookBatches
+from tests.simulation.door import CODES
 from tests.simulation.postgres import GatedDatabase
 from tests.simulation.process import Process
 from tests.simulation.redis import SimulatedConnection, SimulatedMailbox
@@ -216,6 +219,7 @@ class BookingProcess(ActorProcess):
         self._bookings = BookingHandlers(self.repository, unit, metrics, self.now, policy)
         self._event_handlers = EventHandlers(self.repository, self.availability, self.now)
         self._query_handlers = QueryHandlers(self.repository, self.now)
+        self._door_handlers = DoorHandlers(self.repository, CODES, self.now)
         self._reconciler = BookingReconciler(
             self.repository, unit, self.availability, self.bus, self.redis, self.now, policy
         )
@@ -225,10 +229,12 @@ class BookingProcess(ActorProcess):
         return self._reconciler
 
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
+        door = {BOOKING_DOOR: (self._door_handlers.door, None)} if self.world.door.opens else {}
         return {
             BOOKING_PAYMENTS: (self._bookings.payments, None),
             BOOKING_COMMANDS: ({**self._bookings.commands, **self._event_handlers.commands}, None),
             BOOKING_QUERIES: (self._query_handlers.queries, None),
+            **door,
         }
 
 

@@ -101,6 +101,7 @@ class Promises:
             self.rows = {}
             self._not_on_sale = set()
             self._holds.forget()
+            self._world.door.forget()
 
     async def check(self) -> None:
         """Check what must hold at every moment."""
@@ -148,6 +149,7 @@ class Promises:
         for record in await raw.fetch(SEATS.format(part="true")):
             for finding in judge_seats(Seats(**record)):
                 self._world.story.violate("1 never oversold", f"{finding.id}: {finding.text}")
+        await self._world.door.check(raw)
         for record in await raw.fetch(BUYERS.format(part="true")):
             for finding in judge_buyer(Buyer(**record)):
                 self._world.story.violate("10 a share for each", f"{finding.id}: {finding.text}")
@@ -265,6 +267,7 @@ class Promises:
         await check_requesters(self._world, lost=bool(self.lost))
         if not self.lost:
             await self._check_sent()
+            await self._world.door.check_finished(self._world.lasting.booking.raw)
             await self._holds.check_finished()
         await self._check_disputes()
         result, _ = await self._audit()

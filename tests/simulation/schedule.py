@@ -109,7 +109,7 @@ class Schedule:
 
     def _outside(self) -> list[tuple[float, Act]]:
         """Clients, operators, customers, banks and Stripe do something."""
-        people, customers = self._people, self._customers
+        people, customers, door = self._people, self._customers, self.world.door
         has_wishes = bool(people.wishes)
         confirmed, paid = bool(people.seen("confirmed")), bool(self._promises.count("succeeded"))
         webhooks = bool(self._postman.waiting) and Fault.STRIPE_OUTAGE not in self.world.gates.outages
@@ -130,6 +130,9 @@ class Schedule:
             (0.15 * self.world.profile.by_hand * paid, customers.dispute),
             (self.world.profile.by_hand * (1.0 * paid + 0.4), customers.by_hand),
             (8.0 * webhooks, self._postman.send),
+            (2.0 * door.ready, door.show),
+            (0.3 * door.busy, door.undo),
+            (0.5 * door.opens, door.follow),
         ]
 
     def _trouble(self) -> list[tuple[float, Act]]:

@@ -13,6 +13,7 @@ from common.runtime.telemetry import Metrics
 from payment.stripe_api import StripeMetrics
 from sandbox.faults import Switches
 from tests.simulation.clockwork import EPOCH, EPOCH_S, Clock, VirtualLoop, install
+from tests.simulation.door import AtTheDoor
 from tests.simulation.faults import Fault, Lure, Profile
 from tests.simulation.gates import Gates
 from tests.simulation.people import People
@@ -71,6 +72,7 @@ class World:
             random.Random(f"loops {seed}"),
             lure.loops,
         )
+        self.door = AtTheDoor(random.Random(f"door {seed}"), self.people, self.story, lure.doors)
         self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.receive)
         self.people.redis = self.redis
         # How many booking processes were started so far.

@@ -11,6 +11,7 @@ from common.contracts.resources import Resource
 BOOKING_COMMANDS = "booking.commands"
 BOOKING_QUERIES = "booking.queries"
 BOOKING_PAYMENTS = "booking.payments"
+BOOKING_DOOR = "booking.door"
 PAYMENT_INTENTS = "payment.intents"
 PAYMENT_COMMANDS = "payment.commands"
 PAYMENT_DEFERRED = "payment.deferred"
@@ -21,6 +22,7 @@ MAILBOXES = (
     BOOKING_COMMANDS,
     BOOKING_QUERIES,
     BOOKING_PAYMENTS,
+    BOOKING_DOOR,
     PAYMENT_INTENTS,
     PAYMENT_COMMANDS,
     PAYMENT_DEFERRED,

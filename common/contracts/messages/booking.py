@@ -8,10 +8,17 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
-from common.contracts.messages.base import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES, Message, OfBooking
+from common.contracts.messages.base import (
+    BOOKING_COMMANDS,
+    BOOKING_DOOR,
+    BOOKING_PAYMENTS,
+    BOOKING_QUERIES,
+    Message,
+    OfBooking,
+)
 from common.contracts.resources import CAPACITY_MAX, Amount, Currency, Name, Resource
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, PaymentState
+from common.contracts.values import CHECK_INS_MAX, QUANTITY_MAX, TICKET_TYPES_MAX, PaymentState
 
 # --- booking.commands -------------------------------------------------------------------------------------
 
@@ -229,6 +236,18 @@ class GetHistory(GetBooking, type="booking.history"):
     """The booking's transitions."""
 
 
+class GetTickets(GetBooking, type="booking.tickets"):
+    """The booking's tickets, in order. `after`: how many come before the page. `ticket_id`: this one alone."""
+
+    after: int = Field(default=0, ge=0)
+    limit: int = Field(ge=1, le=200)
+    ticket_id: UUID | None = None
+
+
+class GetSigningKeys(Message, type="ticket.keys", stream=BOOKING_QUERIES):
+    """The public keys that check the codes of tickets."""
+
+
 class ListEvents(Message, type="event.list", stream=BOOKING_QUERIES):
     """Ordered by start, then id. `after` is the last one of the page before. `starts_from`: none that starts
     earlier; when both are None, events that have not started. `operator`: the reply has OperatorsEvents.
@@ -262,6 +281,56 @@ class GetEventHistory(Message, type="event.history", stream=BOOKING_QUERIES):
     event_id: UUID
     after: int | None = None
     limit: int = Field(ge=1, le=200)
+
+
+# --- booking.door -----------------------------------------------------------------------------------------
+
+
+class CheckInEntry(Resource):
+    """A ticket that is shown at a door, by its `code` or by the ids of booking and ticket.
+
+    `id` makes it one check-in of this ticket, however often it comes. `at`: when it was shown; None: now.
+    """
+
+    id: UUID
+    code: str | None = None
+    booking_id: UUID | None = None
+    ticket_id: UUID | None = None
+    at: AwareDatetime | None = None
+    gate: str | None = None
+    device: str | None = None
+
+
+class CheckInTickets(Message, type="ticket.check_in", stream=BOOKING_DOOR):
+    """Let people in by their tickets, each once. `event_id`: the event of the door; None: any."""
+
+    by: str
+    event_id: UUID | None = None
+    entries: tuple[CheckInEntry, ...] = Field(max_length=CHECK_INS_MAX)
+
+    @property
+    def requester(self) -> str | None:
+        return self.by
+
+
+class UndoCheckIn(Message, type="ticket.undo_check_in", stream=BOOKING_DOOR):
+    """This check-in was a mistake: its ticket lets somebody in again."""
+
+    by: str
+    check_in_id: UUID
+
+    @property
+    def requester(self) -> str | None:
+        return self.by
+
+
+class GetDoor(Message, type="ticket.door", stream=BOOKING_DOOR):
+    """What scanners need to know of an event, and the tickets that have changed since a mark. `since`: the server,
+    transaction and number of the last change that is known; None: all changes."""
+
+    event_id: UUID
+    since: tuple[str, int, int] | None = None
+    limit: int = Field(ge=1, le=1000)
 
 
 # --- booking.payments -------------------------------------------------------------------------------------
