@@ -125,10 +125,10 @@ async def _shift(stage: Stage, codes: Sequence[str]) -> Shift:
 
     async def scanner(first: int) -> None:
         headers = {"Authorization": f"Bearer {stage.token(f'scanner-{first}', operator=True)}"}
-        for turn in range(first, len(shown), SCANNERS):
-            due = started + turn * interval
+        for place in range(first, len(shown), SCANNERS):
+            due = started + place * interval
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            shift.answers[await _check_in(stage, shown[turn], f"scanner {first}", headers)] += 1
+            shift.answers[await _check_in(stage, shown[place], f"scanner {first}", headers)] += 1
             shift.waits.append(time.perf_counter() - due)
 
     async with asyncio.TaskGroup() as group:

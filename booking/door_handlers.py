@@ -188,7 +188,7 @@ def _result(shown: _Shown, met: Mapping[UUID, Met]) -> CheckInResult:
     if check_in is not None and check_in.id == shown.id:
         outcome = CheckInOutcome.UNDONE if _undone(met[shown.id]) else CheckInOutcome.OK
     elif (outcome := refused(status, seat=seat)) is not None:
-        check_in = None  # whoever came before does not matter
+        check_in = None  # who came before does not matter
     else:
         outcome = CheckInOutcome.USED
     return CheckInResult(id=id, outcome=outcome, ticket_id=shown.ticket_id, check_in=check_in)

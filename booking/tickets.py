@@ -47,7 +47,7 @@ def has_tickets(booking: Booking, *, was_confirmed: bool) -> bool:
 
 
 def refused(status: str | None, *, seat: bool) -> CheckInOutcome | None:
-    """Why a ticket lets nobody in, whoever was let in by it before. `status`: its booking's, None without one;
+    """Why a ticket lets nobody in, used or not. `status`: its booking's, None without one;
     `seat`: the booking has such a seat."""
     if status is None or not seat or status not in (CONFIRMED, CANCELLED):
         return CheckInOutcome.INVALID

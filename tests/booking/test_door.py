@@ -168,7 +168,7 @@ async def test_a_ticket_of_another_event_is_not_let_in_here(stage: Stage) -> Non
     assert await met(stage, entry(ticket), event_id=show.id) == ["ok"]
 
 
-async def test_a_cancelled_booking_lets_nobody_in_whoever_was_let_in_before(stage: Stage) -> None:
+async def test_a_cancelled_booking_lets_nobody_in_any_more(stage: Stage) -> None:
     booking, (one, other) = await sold(stage, await stage.show(), 2)
     before = entry(one)
     assert await met(stage, before) == ["ok"]
@@ -366,7 +366,7 @@ async def test_the_mark_of_another_server_begins_anew(stage: Stage) -> None:
     assert (again.reset, [each.ticket_id for each in again.items]) == (True, [ticket.id])
 
 
-async def test_what_was_restored_from_a_dump_of_another_server_is_heard_of(stage: Stage) -> None:
+async def test_what_was_restored_from_a_dump_of_another_server_is_not_missed(stage: Stage) -> None:
     """Its numbers of transactions mean nothing here: they may be far ahead."""
     show = await stage.show(20)
     _, of_one = await sold(stage, show, 3)

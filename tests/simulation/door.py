@@ -32,7 +32,7 @@ PAGE = 2
 # How often, each 10 ms, transactions of other databases on the server are waited for, which hold changes back.
 WAITS_MAX = 1000
 CHECKED_IN = "SELECT id, undone_at IS NULL AS counts FROM check_ins"
-# The state of each ticket of which scanners must have heard.
+# The state of each ticket that scanners must know.
 USED = """
 SELECT c.ticket_id FROM check_ins c JOIN bookings b ON b.id = c.booking_id
 WHERE c.undone_at IS NULL AND b.status = 'confirmed'
@@ -54,9 +54,9 @@ class AtTheDoor:
         self._sent: list[CheckInTickets] = []
         # By ticket, the check-ins that let somebody in.
         self._let_in: defaultdict[UUID, set[UUID]] = defaultdict(set)
-        # What the scanner that follows has heard of each event.
+        # What the scanner that follows knows of each event.
         self._marks: dict[UUID, tuple[str, int, int]] = {}
-        self._heard: dict[UUID, str] = {}
+        self._known: dict[UUID, str] = {}
         people.at_the_door = self.answered
 
     # --- what is sent
@@ -113,14 +113,14 @@ class AtTheDoor:
                     assert each.check_in is not None
                     self._let_in[each.ticket_id].add(each.check_in.id)
         elif isinstance(message, GetDoor) and message.since == self._marks.get(message.event_id):
-            self._hear(message.event_id, result)
+            self._receive(message.event_id, result)
 
-    def _hear(self, event_id: UUID, result: Any) -> bool:
+    def _receive(self, event_id: UUID, result: Any) -> bool:
         """Returns whether there is more."""
         door = Door.model_validate(result | {"mark": ""})
         if door.reset:
-            self._story.violate("scanners hear of all", f"{event_id}: a reset on the same server")
-        self._heard |= {each.ticket_id: each.state for each in door.items}
+            self._story.violate("scanners miss nothing", f"{event_id}: a reset on the same server")
+        self._known |= {each.ticket_id: each.state for each in door.items}
         self._marks[event_id] = tuple(result["mark"])
         return door.more
 
@@ -145,27 +145,27 @@ class AtTheDoor:
                 self._story.violate("nobody without a seat", f"{finding.id}: {finding.text}")
 
     async def check_finished(self, raw: asyncpg.Connection) -> None:
-        """The scanner that follows has heard of every ticket that was used or ended."""
+        """The scanner that follows knows every ticket that was used or ended."""
         if not self.opens:
             return
         for show in self._people.shows:
-            await self._hear_the_rest(raw, show.id)
+            await self._receive_the_rest(raw, show.id)
         used = {row["ticket_id"] for row in await raw.fetch(USED)}
-        if (heard := {id for id, state in self._heard.items() if state == "used"}) != used:
-            self._story.violate("scanners hear of all", f"used {used}, heard {heard}")
+        if (known := {id for id, state in self._known.items() if state == "used"}) != used:
+            self._story.violate("scanners miss nothing", f"used {used}, known {known}")
         ended = {row["booking_id"] for row in await raw.fetch(ENDED)}
         for ticket in self._tickets:
-            state = self._heard.get(ticket.id, "valid")
+            state = self._known.get(ticket.id, "valid")
             if (ticket.booking_id in ended) != (state in ("cancelled", "refunded")):
-                self._story.violate("scanners hear of all", f"{ticket.id} of {ticket.booking_id}: heard {state}")
+                self._story.violate("scanners miss nothing", f"{ticket.id} of {ticket.booking_id}: known as {state}")
 
-    async def _hear_the_rest(self, raw: asyncpg.Connection, event_id: UUID) -> None:
+    async def _receive_the_rest(self, raw: asyncpg.Connection, event_id: UUID) -> None:
         handlers = DoorHandlers(cast(Any, None), CODES, cast(Any, None))
         last = await raw.fetchval("SELECT max(id) FROM door_changes WHERE event_id = $1", event_id)
         for _ in range(WAITS_MAX):
             since = self._marks.get(event_id)
             message = GetDoor(event_id=event_id, since=since, limit=1000)
-            more = self._hear(event_id, await handlers._door(Transaction(raw), message))
+            more = self._receive(event_id, await handlers._door(Transaction(raw), message))
             if not more and (last is None or self._marks[event_id][2] >= last):
                 return
             await raw.execute("SELECT pg_sleep(0.01)")

@@ -342,8 +342,8 @@ def a_signed_code_is_enough() -> None:
 def scanners_hear_of_check_ins_alone() -> None:
     """Scanners do not hear that a booking has ended."""
     rows: Any = booking.door_rows
-    told = "WHERE d.event_id = $1"
-    rows.CHANGES = rows.CHANGES.replace(told, f"{told} AND d.ticket_id IS NOT NULL")
+    condition = "WHERE d.event_id = $1"
+    rows.CHANGES = rows.CHANGES.replace(condition, f"{condition} AND d.ticket_id IS NOT NULL")
 
 
 PLANTED: dict[str, Callable[[], None]] = {
