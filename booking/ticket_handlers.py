@@ -69,7 +69,7 @@ class TicketHandlers:
                     number=ticket.number,
                     state=state_of(booking.status, booking.reason, used=check_in is not None),
                     code=self._codes.sign(ticket) if booking.status is BookingStatus.CONFIRMED else None,
-                    used_at=check_in and check_in.at,
+                    used_at=None if check_in is None else check_in.at,
                     check_in=check_in if wanted.owner is None else None,
                 )
             )

@@ -19,6 +19,7 @@ from common.contracts.messages import BOOKING_QUERIES, GetSigningKeys, GetTicket
 from common.contracts.statuses import TicketState
 from common.contracts.tickets import BookingTickets
 from common.messaging.calls import Calls
+from common.runtime.outages import Outage
 from common.runtime.single_flight import SingleFlight
 from common.runtime.web import json_response
 from common.wiring import CLOCK
@@ -119,7 +120,7 @@ class PublicKeys:
         if self._answer is None or time.monotonic() - self._read_at > KEYS_SECONDS:
             try:
                 return await self._refresh()
-            except HoldfastError:
+            except (HoldfastError, Outage):
                 if self._answer is None:
                     raise
         return self._answer

@@ -157,7 +157,9 @@ class AtTheDoor:
         for ticket in self._tickets:
             state = self._known.get(ticket.id, "valid")
             if (ticket.booking_id in ended) != (state in ("cancelled", "refunded")):
-                self._story.violate("scanners miss nothing", f"{ticket.id} of {ticket.booking_id}: known as {state}")
+                self._story.violate(
+                    "scanners miss nothing", f"{ticket.id} of {ticket.booking_id}: known as {state}"
+                )
 
     async def _receive_the_rest(self, raw: asyncpg.Connection, event_id: UUID) -> None:
         handlers = DoorHandlers(cast(Any, None), CODES, cast(Any, None))
