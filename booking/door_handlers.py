@@ -71,9 +71,9 @@ class DoorHandlers:
             results += await self._part(part)
             await asyncio.sleep(0)
         following = iter(results)
-        return answers(
-            (each, CheckInResults(items=tuple(islice(following, len(each.message.entries))))) for each in deliveries
-        )
+        listed = (tuple(islice(following, len(each.message.entries))) for each in deliveries)
+        shown = (CheckInResults(items=items).model_dump(mode="json") for items in listed)
+        return answers(zip(deliveries, shown, strict=True))
 
     async def _part(self, part: Sequence[tuple[CheckInTickets, CheckInEntry]]) -> list[CheckInResult]:
         by_hand = {entry.booking_id for _, entry in part if entry.code is None and entry.booking_id is not None}
@@ -86,20 +86,16 @@ class DoorHandlers:
         return [_result(each, met) for each in shown]
 
     async def _met(self, shown: Sequence[_Shown]) -> dict[UUID, Met]:
-        """What each check-in has met, by its id. Of several with one ticket the first is the one that may count."""
+        """What each check-in has met, by its id. Several with one ticket come one after the other."""
         now, met = self._clock(), dict[UUID, Met]()
         while shown:
             asked: dict[UUID, Asked] = {}
             for each in shown:
-                wanted = _asked(each, now)
-                asked.setdefault(wanted.ticket_id, wanted)
+                asked.setdefault(each.ticket_id, _asked(each, now))
             async with self._store.statement() as rows:
                 found = await rows.door.check_in(list(asked.values()))
             met |= {wanted.id: found[wanted.ticket_id] for wanted in asked.values()}
-            # One that is undone stands in nobody's way but its own.
-            others = [each for each in shown if each.id not in met]
-            met |= {each.id: found[each.ticket_id] for each in others if not _undone(found[each.ticket_id])}
-            shown = [each for each in others if each.id not in met]
+            shown = [each for each in shown if each.id not in met]
         return met
 
     def _ticket(self, entry: CheckInEntry, bookings: Mapping[UUID, Booking]) -> Ticket | None:

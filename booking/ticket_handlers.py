@@ -89,4 +89,5 @@ class TicketHandlers:
         return {**shown.model_dump(mode="json", exclude={"next_cursor"}), "next": following}
 
     async def get_signing_keys(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        return answers((each, self._codes.public) for each in deliveries)
+        public = self._codes.public.model_dump(mode="json")
+        return answers((each, public) for each in deliveries)

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 from pydantic import WithJsonSchema
 from typing_extensions import TypeAliasType
 
+from common.contracts import statuses
 from common.contracts.errors import ERRORS
-from common.contracts.statuses import ChangeKind, CheckInOutcome, Reason, TicketState
+from common.contracts.statuses import ChangeKind, Reason
 
 # Time alone, and the messages by which bookings change.
 CAUSES = (
@@ -61,26 +62,26 @@ EventChangeKind = TypeAliasType(
     "EventChangeKind",
     Annotated[str, WithJsonSchema(open_enum(ChangeKind, "What an operator did to an event."))],
 )
-TicketStateText = TypeAliasType(
+TicketState = TypeAliasType(
     "TicketState",
     Annotated[
         str,
         WithJsonSchema(
             open_enum(
-                TicketState,
+                statuses.TicketState,
                 "Whether the ticket lets somebody in. Only `valid` does; `used`: somebody was let in by it; "
                 "`cancelled` and `refunded`: its booking has ended.",
             )
         ),
     ],
 )
-CheckInOutcomeText = TypeAliasType(
+CheckInOutcome = TypeAliasType(
     "CheckInOutcome",
     Annotated[
         str,
         WithJsonSchema(
             open_enum(
-                CheckInOutcome,
+                statuses.CheckInOutcome,
                 "What the check-in met. Only `ok` lets somebody in; `used`: somebody was let in by the ticket "
                 "before; `cancelled`: its booking has ended; `other_event`: it is for another event; `invalid`: "
                 "there is no such ticket; `undone`: this very check-in was undone since.",

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from common.contracts.open_enums import CheckInOutcomeText, TicketStateText
+from common.contracts.open_enums import CheckInOutcome, TicketState
 from common.contracts.resources import Resource
 from common.contracts.statuses import BookingStatus
 
@@ -39,7 +39,7 @@ class Ticket(Resource):
     ticket_type_id: UUID = Field(description="The ticket type")
     ticket_type: str = Field(description="The title of the ticket type")
     number: int = Field(description="Which seat of this ticket type in the booking, counted from 1")
-    state: TicketStateText
+    state: TicketState
     code: str | None = Field(
         description="What the QR code says, signed: who shows it is let in. Null where the booking has ended, and "
         "on an installation without a signing key"
@@ -102,7 +102,7 @@ class CheckInResult(Resource):
     """What one check-in of a list has met."""
 
     id: UUID = Field(description="The id that the scanner gave it")
-    outcome: CheckInOutcomeText
+    outcome: CheckInOutcome
     ticket_id: UUID | None = Field(default=None, description="The ticket; null where there is none")
     check_in: CheckIn | None = Field(
         default=None, description="This check-in where it counts; with `used` the one that came first"
@@ -128,7 +128,7 @@ class DoorTicket(Resource):
     """A ticket that is not, or was not, simply valid."""
 
     ticket_id: UUID = Field(description="The ticket")
-    state: TicketStateText
+    state: TicketState
     used_at: datetime | None = Field(default=None, description="When somebody was let in by it")
     gate: str | None = Field(default=None, description="Where that was")
 

@@ -159,8 +159,10 @@ async def test_ten_scanners_at_once_let_each_ticket_in_once(battered: Holdfast) 
         await booking.kill()
         await booking.start()
 
-    *answers, _ = await asyncio.gather(*map(work, scanners), kill())
-    counted = Counter(answer.code for of_one in answers for answer in of_one)
+    async with asyncio.TaskGroup() as group:
+        at_work = [group.create_task(work(scanner)) for scanner in scanners]
+        group.create_task(kill())
+    counted = Counter(answer.code for each in at_work for answer in each.result())
     assert counted == {None: len(everything), "ticket_used": 9 * len(everything)}
     assert await _used(battered, event) == len(everything)
 

@@ -47,7 +47,7 @@ async def tickets(stage: Stage, id: UUID, owner: str | None = "alice", **wanted:
 # --- the rules
 
 
-@pytest.mark.parametrize(("status", "reason", "used"), product(BookingStatus, [None, *Reason], [False, True]))
+@pytest.mark.parametrize(("status", "reason", "used"), list(product(BookingStatus, [None, *Reason], [False, True])))
 def test_only_tickets_of_confirmed_bookings_are_good(status: BookingStatus, reason: str | None, used: bool) -> None:
     state = state_of(status, reason, used=used)
     if status is BookingStatus.CONFIRMED:
@@ -56,13 +56,13 @@ def test_only_tickets_of_confirmed_bookings_are_good(status: BookingStatus, reas
         assert state is (TicketState.REFUNDED if reason == Reason.REFUNDED else TicketState.CANCELLED)
 
 
-@pytest.mark.parametrize(("status", "was_confirmed"), product(BookingStatus, [False, True]))
+@pytest.mark.parametrize(("status", "was_confirmed"), list(product(BookingStatus, [False, True])))
 def test_a_booking_has_tickets_once_it_was_confirmed(status: BookingStatus, was_confirmed: bool) -> None:
     there = status is BookingStatus.CONFIRMED or (status is BookingStatus.CANCELLED and was_confirmed)
     assert has_tickets(sample(status), was_confirmed=was_confirmed) is there
 
 
-@pytest.mark.parametrize(("status", "seat"), product([None, *BookingStatus], [False, True]))
+@pytest.mark.parametrize(("status", "seat"), list(product([None, *BookingStatus], [False, True])))
 def test_only_sold_seats_let_people_in(status: BookingStatus | None, seat: bool) -> None:
     why = refused(status, seat=seat)
     if not seat or status in (None, BookingStatus.PENDING, BookingStatus.FAILED):
@@ -143,7 +143,7 @@ def test_without_a_key_there_are_no_codes() -> None:
 )
 def test_wrong_keys_are_refused(value: str, complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
-        BookingSettings(booking_database_url="postgresql://x/y", ticket_signing_keys=value)  # type: ignore[arg-type]
+        BookingSettings(booking_database_url="postgresql://x/y", ticket_signing_keys=value)
 
 
 # --- what is shown
