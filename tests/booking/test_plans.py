@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from booking.booking_rows import INSERT, SAVE, TAKE_DUE, page_query
+from booking.door_rows import CHANGES, CHECK_IN, COUNTS, OF_BOOKINGS, UNDO, WERE_CONFIRMED
 from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
 from booking.operator_requests import FIND
 from booking.reconciler import BookingReconciler
@@ -161,14 +162,32 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
         (FIND, {"operator_requests"}),
         (KEEP, {"bookings"}),
         (USE, {"recovery_codes"}),
+        (CHECK_IN, {"bookings", "check_ins"}),
+        (UNDO, {"bookings", "check_ins"}),
+        (CHANGES, {"door_changes", "bookings", "check_ins"}),
+        (OF_BOOKINGS, {"check_ins"}),
+        (WERE_CONFIRMED, {"booking_transitions"}),
+        (COUNTS, {"check_ins"}),
     ],
-    ids=["insert", "save", "change ticket types", "find requests", "keep recovery codes", "use recovery codes"],
+    ids=[
+        *("insert", "save", "change ticket types", "find requests", "keep recovery codes", "use recovery codes"),
+        *("check in", "undo", "door", "check-ins of bookings", "confirmed before", "count check-ins"),
+    ],
 )
 async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
     stage: Stage, statement: str, tables: set[str]
 ) -> None:
     """Postgres keeps that plan while a sale fills the tables."""
-    for table in ("bookings", "events", "operator_requests", "buyers", "recovery_codes"):
+    tables_of_all = (
+        "bookings",
+        "events",
+        "operator_requests",
+        "buyers",
+        "recovery_codes",
+        "check_ins",
+        "door_changes",
+    )
+    for table in tables_of_all:
         await stage.rows(f"TRUNCATE {table} CASCADE")
     done = await planned(stage, statement)
     scans = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]

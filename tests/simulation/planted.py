@@ -339,7 +339,7 @@ def a_signed_code_is_enough() -> None:
     rows.CHECK_IN = rows.CHECK_IN.replace("WHERE status = 'confirmed' AND seat", "WHERE seat")
 
 
-def scanners_hear_of_check_ins_alone() -> None:
+def scanners_miss_that_bookings_end() -> None:
     """Scanners do not hear that a booking has ended."""
     rows: Any = booking.door_rows
     condition = "WHERE d.event_id = $1"
@@ -381,7 +381,7 @@ PLANTED: dict[str, Callable[[], None]] = {
         shares_without_end,
         one_share_for_everybody,
         a_signed_code_is_enough,
-        scanners_hear_of_check_ins_alone,
+        scanners_miss_that_bookings_end,
     )
 }
 
@@ -407,7 +407,7 @@ LURES: dict[str, Lure] = {
     "shares_without_end": Lure(loops=1.0),
     "one_share_for_everybody": Lure(loops=1.0),
     "a_signed_code_is_enough": Lure(doors=1.0),
-    "scanners_hear_of_check_ins_alone": Lure(doors=1.0),
+    "scanners_miss_that_bookings_end": Lure(doors=1.0),
     "unknown_types_are_dead_lettered": Lure(frozenset({Fault.OLDER_RELEASE})),
     "refund_key_changes": Lure(frozenset({Fault.STRIPE_LOST_ANSWER, Fault.STRIPE_500_KEPT}), refunds=6.0),
     "amount_not_compared": Lure(by_hand=6.0),
