@@ -82,6 +82,8 @@ class Availability:
             if followed:
                 pause_ms = self._pause_ms(max(followed.values()))
                 ours = await self._take(followed, pause_ms)
+            elif catalogues:
+                pause_ms = self._pause_ms(catalogues, CATALOGUE_TIMES)
             if catalogues and self._now() >= self._catalogues_at:
                 tried = set([id for id in touched if id not in followed][:CATALOGUE_EVENTS])
                 ours |= await self._take_for_catalogues(tried, catalogues)
