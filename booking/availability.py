@@ -24,7 +24,7 @@ COUNTED_TIMES = 4
 CATALOGUE_TIMES = 4
 # So many of these at a time, those first that have waited longest. Each costs the fleet a tenth of a booking: where
 # hundreds of events sell at the same time, a catalogue is some seconds behind, until it reads them all again.
-CATALOGUE_EVENTS = 20
+CATALOGUE_EVENTS = 10
 # The lease to publish an event lasts this many pauses: more than one, so that its holder renews it in time.
 LEASE_PAUSES = 2
 
