@@ -78,7 +78,7 @@ WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
         AND (t.capacity - t.held - t.sold < b.below) IS NOT FALSE AS fits
     FROM ticket_types t JOIN {recordset("b", BOUND_COLUMNS, 3, sought="ticket_type_id")} ON b.ticket_type_id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
-), {buyer_rows.checked(5, _FIT)}, given AS ({_INSERTED} AND status <> 'failed' {_RETURNED}), refused AS (
+), {buyer_rows.checked(5)}, given AS ({_INSERTED} AND status <> 'failed' {_RETURNED}), refused AS (
     {_INSERTED} AND status = 'failed'
     AND (SELECT count(*) FROM given) = (SELECT count(*) FROM new WHERE status <> 'failed') {_RETURNED}
 ), written AS (SELECT * FROM given UNION ALL SELECT * FROM refused), recorded AS (
@@ -250,7 +250,7 @@ class BookingRows:
         return {row["id"]: row["revision"] for row in rows}
 
     async def _insert(self, *parameters: Any) -> list[asyncpg.Record]:
-        """Raises Interfered if another statement has added the first row of a buyer at the same time."""
+        """Raises Interfered if another statement has counted for a buyer at the same time."""
         try:
             rows: list[asyncpg.Record] = await self._connection.fetch(INSERT, *parameters)
         except asyncpg.CheckViolationError as error:
