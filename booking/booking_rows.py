@@ -88,6 +88,12 @@ WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
 ), {_moved(4)}, {buyer_rows.added(5)}
 SELECT id, revision FROM written
 """
+_RECORDED = """recorded AS (
+    INSERT INTO booking_transitions
+        (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, by, at)
+    SELECT id, version, status_before, status, reason, payment, cause_type, cause_id, by, updated_at FROM written
+    WHERE version > version_before
+)"""
 
 
 def _saved(saved: Mapping[str, str], *parts: str) -> str:
@@ -109,12 +115,6 @@ SELECT id, revision FROM written
 """
 
 
-_RECORDED = """recorded AS (
-    INSERT INTO booking_transitions
-        (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, by, at)
-    SELECT id, version, status_before, status, reason, payment, cause_type, cause_id, by, updated_at FROM written
-    WHERE version > version_before
-)"""
 # Changes that move no seats, as when a booking becomes payable: they leave alone what its buyers have, too.
 SAVE_UNMOVED = _saved({column: kind for column, kind in SAVE_COLUMNS.items() if column != "counted"})
 SAVE = _saved(SAVE_COLUMNS, _moved(2), buyer_rows.recounted("$3::int", "locked"))
