@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from booking.booking_rows import INSERT, SAVE, TAKE_DUE, page_query
+from booking.booking_rows import INSERT, SAVE, SAVE_UNMOVED, TAKE_DUE, page_query
 from booking.door_rows import CHANGES, CHECK_IN, COUNTS, OF_BOOKINGS, UNDO, WERE_CONFIRMED
 from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
 from booking.operator_requests import FIND
@@ -143,7 +143,7 @@ async def planned(stage: Stage, query: str) -> list[dict[str, Any]]:
         return parts(orjson.loads(await connection.fetchval("SELECT pg_temp.plan()"))[0]["Plan"])
 
 
-@pytest.mark.parametrize("statement", [INSERT, SAVE])
+@pytest.mark.parametrize("statement", [INSERT, SAVE, SAVE_UNMOVED])
 async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -> None:
     """However many bookings there are; and no step goes through the batch once for each of its rows."""
     done = await planned(many, statement)
@@ -158,6 +158,7 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
     [
         (INSERT, {"ticket_types", "buyers"}),
         (SAVE, {"ticket_types"}),
+        (SAVE_UNMOVED, set()),
         (CHANGE_TICKET_TYPES, {"ticket_types"}),
         (FIND, {"operator_requests"}),
         (KEEP, {"bookings"}),
@@ -170,7 +171,7 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
         (COUNTS, {"check_ins"}),
     ],
     ids=[
-        *("insert", "save", "change ticket types", "find requests", "keep recovery codes", "use recovery codes"),
+        *("insert", "save", "save without seats", "change ticket types", "find requests", "keep recovery codes", "use recovery codes"),
         *("check in", "undo", "door", "check-ins of bookings", "confirmed before", "count check-ins"),
     ],
 )
