@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from booking import buyer_rows
 from booking.buyers import BuyerBound, counts_as
-from booking.state import Booking, Bound, Cause, Item, SeatMove
+from booking.state import Booking, Bound, Cause, Item, Seat, SeatMove
 from common.contracts.history import Transition
 from common.contracts.messages import ListBookings
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
@@ -101,23 +101,39 @@ def _saved(saved: Mapping[str, str], *parts: str) -> str:
     grew), and what `parts` make of them. The bookings' rows are locked in the order of their ids first."""
     return f"""
 WITH unchanged AS (
-    SELECT new.*, b.status AS status_before, b.version AS version_before, b.counted AS counted_before
+    SELECT new.*, b.status AS status_before, b.version AS version_before, b.counted AS counted_before,
+        b.cancelled_seats AS cancelled_seats_before
     FROM {recordset("new", CHANGED_COLUMNS, 1, sought="id")}
     JOIN bookings b ON new.id = b.id AND new.revision = {revision("b")}
     ORDER BY b.id FOR NO KEY UPDATE OF b
 ), written AS (
     UPDATE bookings b SET {assignments(saved, "new")} FROM unchanged new WHERE b.id = new.id
     RETURNING b.id, b.version, b.status, b.reason, b.payment, b.updated_at, {revision("b")} AS revision,
-        b.event_id, b.owner, b.items, b.address, b.attempts, b.counted, counted_before,
+        b.event_id, b.owner, b.items, b.address, b.attempts, b.counted, counted_before, b.cancelled_seats,
+        cancelled_seats_before,
         status_before, version_before, cause_type, cause_id, by
 ), {", ".join((_RECORDED, *parts))}
 SELECT id, revision FROM written
 """
 
 
+def _but(*columns: str) -> dict[str, str]:
+    return {column: kind for column, kind in SAVE_COLUMNS.items() if column not in columns}
+
+
+_SEATS_MOVED = (_moved(2), buyer_rows.recounted("$3::int", "locked"))
 # Changes that move no seats, as when a booking becomes payable: they leave alone what its buyers have, too.
-SAVE_UNMOVED = _saved({column: kind for column, kind in SAVE_COLUMNS.items() if column != "counted"})
-SAVE = _saved(SAVE_COLUMNS, _moved(2), buyer_rows.recounted("$3::int", "locked"))
+SAVE_UNMOVED = _saved(_but("counted", "cancelled_seats"))
+SAVE = _saved(_but("cancelled_seats"), *_SEATS_MOVED)
+# Changes that give sold seats back: scanners must hear of it that these tickets let nobody in any more.
+SAVE_GIVEN_BACK = _saved(
+    SAVE_COLUMNS,
+    *_SEATS_MOVED,
+    f"""told AS (
+    INSERT INTO door_changes (event_id, booking_id) SELECT event_id, id FROM written
+    WHERE id IN (SELECT booking_id FROM {recordset("m", SEAT_COLUMNS, 2)} WHERE sold < 0) ORDER BY id
+)""",
+)
 LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
 LOCK = f"{LOAD} ORDER BY id FOR NO KEY UPDATE"
 HISTORY = "SELECT * FROM booking_transitions WHERE booking_id = $1 ORDER BY version"
@@ -157,6 +173,8 @@ def booking_of(row: Any) -> Booking:
     disputes, refunds = values["disputes"], values["refunds"]
     values["disputes"] = () if disputes is None else DISPUTES.validate_json(disputes)
     values["refunds"] = () if refunds is None else REFUNDS.validate_json(refunds)
+    cancelled = () if (text := values["cancelled_seats"]) is None else orjson.loads(text)
+    values["cancelled_seats"] = tuple([Seat(UUID(each["ticket_type_id"]), each["number"]) for each in cancelled])
     if (rejection := values["rejection"]) is not None:
         values["rejection"] = REJECTION.validate_json(rejection)
     return Booking(**values)
@@ -170,7 +188,7 @@ def _change(booking: Booking, cause: Cause) -> dict[str, Any]:
     """The values of CHANGED_COLUMNS, without those that are NULL."""
     values = (*_known(booking), *cause)
     row = {name: value for name, value in zip(CHANGED_COLUMNS, values, strict=True) if value is not None}
-    for name in ("disputes", "refunds"):
+    for name in ("disputes", "refunds", "cancelled_seats"):
         if not row[name]:
             del row[name]
     if (counted := counts_as(booking)) is not None:
@@ -246,7 +264,8 @@ class BookingRows:
             rows += await self._insert(len(bounds), new, as_json(bounds), as_json(moves), as_json(buyers))
         if known := [_change(*each) for each in changed if each[0].revision is not None]:
             seats = (as_json(moves), int(pause.total_seconds())) if moves or created else ()
-            rows += await self._connection.fetch(SAVE if seats else SAVE_UNMOVED, as_json(known), *seats)
+            save = SAVE_GIVEN_BACK if any(each.sold < 0 for each in moves) else SAVE if seats else SAVE_UNMOVED
+            rows += await self._connection.fetch(save, as_json(known), *seats)
         return {row["id"]: row["revision"] for row in rows}
 
     async def _insert(self, *parameters: Any) -> list[asyncpg.Record]:

@@ -66,9 +66,15 @@ def _key(kind: str, of: str) -> str:
     return f"event_id::text || ':{kind}:' || {of}"
 
 
+def _seats(when: str) -> str:
+    """How many seats of a booking its owner has, now or (`_before`) before the change."""
+    cancelled = f"coalesce(jsonb_array_length(cancelled_seats{when}), 0)"
+    return f"({SEATS} - {cancelled}) * (counted{when} > 0)::int"
+
+
 def recounted(pause: str, after: str) -> str:
-    """Parts of a statement: they count anew the bookings of `written` whose `counted` has changed, after the rows
-    of `after` have been locked. A seat sold to late money counts, whatever the limit. `pause`: for how many seconds
+    """Parts of a statement: they count anew the bookings of `written` whose `counted` has changed, or of which
+    seats were cancelled, after the rows of `after` have been locked. A seat sold to late money counts, whatever the limit. `pause`: for how many seconds
     the owner of a hold that was left to expire may not book (a payment that failed is no reason to let it wait);
     after each further one twice as long, until one is paid."""
     return f"""recounted AS (
@@ -76,9 +82,11 @@ def recounted(pause: str, after: str) -> str:
         sum(lapsed) AS lapsed, bool_or(paid) AS paid, max(updated_at) AS at
     FROM (
         SELECT {_key("owner", "owner")} AS key, event_id, updated_at, counted = {PAID} AS paid,
-            {SEATS} * ((counted > 0)::int - (counted_before > 0)::int) AS seats, {_HOLDS} AS holds,
+            {_seats("")} - {_seats("_before")} AS seats, {_HOLDS} AS holds,
             ((status, reason, attempts) = ('cancelled', 'hold_expired', 0) IS TRUE)::int AS lapsed
-        FROM written WHERE counted <> counted_before
+        FROM written
+        WHERE counted <> counted_before OR cancelled_seats <> coalesce(cancelled_seats_before, '[]')
+            AND counted IS NOT NULL
         UNION ALL
         SELECT {_key("address", "address")}, event_id, updated_at, false, {SEATS} * ({_HOLDS}), {_HOLDS}, 0
         FROM written WHERE counted <> counted_before AND address IS NOT NULL
@@ -104,7 +112,7 @@ WITH wrong AS (
     WHERE counted <> {COUNTS_AS} ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 ), written AS (
     UPDATE bookings b SET counted = wrong.now FROM wrong WHERE b.id = wrong.id
-    RETURNING b.*, wrong.counted_before
+    RETURNING b.*, wrong.counted_before, b.cancelled_seats AS cancelled_seats_before
 ), {recounted("$1::int", "wrong")} SELECT count(*) FROM wrong
 """
 LOCK = "SELECT key FROM buyers WHERE key = ANY($1::varchar[]) ORDER BY key FOR NO KEY UPDATE"

@@ -258,6 +258,12 @@ def moves(changes: Iterable[tuple[Booking | None, Booking]]) -> list[SeatMove]:
         if held or sold:
             found += [
                 SeatMove(after.id, type_id, held * quantity, sold * quantity)
-                for type_id, quantity, _ in after.items
+                for type_id, quantity, _ in after.items_left
+            ]
+        elif before is not None and after.cancelled_seats != before.cancelled_seats:
+            found += [
+                SeatMove(after.id, was.ticket_type_id, 0, left.quantity - was.quantity)
+                for was, left in zip(before.items_left, after.items_left, strict=True)
+                if left != was
             ]
     return found

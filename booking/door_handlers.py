@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
-from booking.door_rows import Asked, Change, Met, Undo
+from booking.door_rows import Asked, Met, Undo
 from booking.presenters import ticket_event
 from booking.repository import Store, Transaction
-from booking.state import Booking
+from booking.state import Booking, Event
 from booking.ticket_codes import TicketCodes
 from booking.tickets import Ticket, refused, state_of, tickets_of
 from common.contracts.errors import EventNotFound, NotFound
 from common.contracts.messages import CheckInEntry, CheckInTickets, GetDoor, UndoCheckIn
 from common.contracts.statuses import CheckInOutcome
-from common.contracts.tickets import CheckInResult, CheckInResults, Door, DoorTicket, DoorTicketType
+from common.contracts.tickets import CheckIn, CheckInResult, CheckInResults, Door, DoorTicket, DoorTicketType
 from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answers
 
@@ -124,15 +124,21 @@ class DoorHandlers:
         if event is None:
             return None
         begin, changes = await rows.door.changes(event.id, message.since, message.limit + 1)
-        bookings = await rows.bookings.load([each.booking_id for each in changes if each.ticket_id is None])
+        ids = list({each.booking_id for each in changes})
+        # Read after the changes, so that they are at least as new.
+        bookings, check_ins = await rows.bookings.load(ids), await rows.door.of_bookings(ids)
         counts = await rows.door.counts(event.id)
+        tickets: dict[UUID, dict[UUID, DoorTicket]] = {}
         items: list[DoorTicket] = []
         end = begin
         more = False
         for change in changes:
             if more := len(items) >= message.limit:
                 break
-            items += _changed(change, bookings)
+            if (of_booking := tickets.get(change.booking_id)) is None:
+                of_booking = _door_tickets(bookings[change.booking_id], event, check_ins)
+                tickets[change.booking_id] = of_booking
+            items += of_booking.values() if change.ticket_id is None else (of_booking[change.ticket_id],)
             end = (begin[0], change.transaction, change.id)
         door = Door(
             event=ticket_event(event),
@@ -190,11 +196,16 @@ def _result(shown: _Shown, met: Mapping[UUID, Met]) -> CheckInResult:
     return CheckInResult(id=id, outcome=outcome, ticket_id=shown.ticket_id, check_in=check_in)
 
 
-def _changed(change: Change, bookings: Mapping[UUID, Booking]) -> Iterator[DoorTicket]:
-    """The ticket of this change, or all of its booking, as they are now."""
-    state = state_of(change.status, change.reason, used=change.used_at is not None)
-    if change.ticket_id is not None:
-        yield DoorTicket(ticket_id=change.ticket_id, state=state, used_at=change.used_at, gate=change.gate)
-        return
-    for ticket in tickets_of(bookings[change.booking_id]):
-        yield DoorTicket(ticket_id=ticket.id, state=state)
+def _door_tickets(booking: Booking, event: Event, check_ins: Mapping[UUID, CheckIn]) -> dict[UUID, DoorTicket]:
+    """The booking's tickets as they are now, by their ids."""
+    found = {}
+    for ticket in tickets_of(booking):
+        id, check_in = ticket.id, check_ins.get(ticket.id)
+        state = state_of(ticket, booking, event, used=check_in is not None)
+        found[id] = DoorTicket(
+            ticket_id=id,
+            state=state,
+            used_at=None if check_in is None else check_in.at,
+            gate=None if check_in is None else check_in.gate,
+        )
+    return found

@@ -1,7 +1,8 @@
 """The SQL of the door: check-ins, and what scanners must hear of.
 
 Whatever changes whether a ticket lets somebody in holds the lock of its booking's row: a check-in, its undoing and
-the booking's end come one after the other, and each sees what the one before has done.
+a cancellation come one after the other, and each sees what the one before has done. Each writes into `door_changes`
+what scanners must hear of, in its own statement (cancellations: `booking_rows.SAVE_GIVEN_BACK`).
 """
 
 # Statements are put together from the column names below and never from data.
@@ -40,8 +41,9 @@ class Asked(NamedTuple):
 
 
 class Met(NamedTuple):
-    """What a check-in has met: its booking's status, None without such a booking; whether that has such a seat; and
-    the check-in that counts, or this one, which may be undone."""
+    """What a check-in has met: its booking's status, None without such a booking, `cancelled` also if the seat or
+    the event is; whether the booking has such a seat; and the check-in that counts, or this one, which may be
+    undone."""
 
     status: str | None
     seat: bool
@@ -54,16 +56,12 @@ class Undo(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A booking whose tickets have changed, or one of its tickets, as it is now."""
+    """A ticket was used or is valid again; or, without `ticket_id`, tickets of the booking were cancelled."""
 
     transaction: int
     id: int
     booking_id: UUID
     ticket_id: UUID | None
-    status: str
-    reason: str | None
-    used_at: datetime | None
-    gate: str | None
 
 
 COLUMNS = columns(Asked)
@@ -74,10 +72,14 @@ KEPT = ", ".join(COLUMNS)
 CHECK_IN = f"""
 WITH asked AS MATERIALIZED (SELECT * FROM {recordset("asked", COLUMNS, sought="booking_id")}),
 locked AS MATERIALIZED (
-    SELECT b.id, b.event_id, b.status, b.version, b.items FROM bookings b
-    WHERE b.id IN (SELECT booking_id FROM asked) ORDER BY b.id FOR NO KEY UPDATE
+    SELECT b.id, b.event_id, b.status, b.version, b.items, b.cancelled_seats, e.called_off_at FROM bookings b
+    JOIN events e ON e.id = b.event_id
+    WHERE b.id IN (SELECT booking_id FROM asked) ORDER BY b.id FOR NO KEY UPDATE OF b
 ), met AS MATERIALIZED (
-    SELECT asked.*, b.status, b.version, EXISTS (
+    SELECT asked.*, b.version, CASE WHEN b.status = 'confirmed' AND (
+        b.called_off_at IS NOT NULL OR b.cancelled_seats @> jsonb_build_array(
+            jsonb_build_object('ticket_type_id', asked.ticket_type_id, 'number', asked.number))
+    ) THEN 'cancelled' ELSE b.status END AS status, EXISTS (
         SELECT FROM jsonb_array_elements(b.items) AS item
         WHERE (item->>'ticket_type_id')::uuid = asked.ticket_type_id AND (item->>'quantity')::int >= asked.number
     ) AS seat FROM asked JOIN locked b ON b.id = asked.booking_id AND b.event_id = asked.event_id
@@ -85,22 +87,29 @@ locked AS MATERIALIZED (
     INSERT INTO check_ins AS c ({KEPT}, booking_version) SELECT {KEPT}, version FROM met
     WHERE status = 'confirmed' AND seat AND id NOT IN (SELECT id FROM known) ORDER BY booking_id, ticket_id
     ON CONFLICT (ticket_id) WHERE undone_at IS NULL DO UPDATE SET ticket_id = c.ticket_id RETURNING c.*
+), told AS (
+    INSERT INTO door_changes (event_id, booking_id, ticket_id)
+    SELECT event_id, booking_id, ticket_id FROM written WHERE id IN (SELECT id FROM asked)
 )
 SELECT asked.ticket_id AS asked_ticket_id, met.status, coalesce(met.seat, false) AS seat,
     {", ".join(f"c.{name}" for name in SHOWN)}
 FROM asked LEFT JOIN met ON met.id = asked.id
 LEFT JOIN (SELECT * FROM written UNION ALL SELECT * FROM known) c ON c.ticket_id = asked.ticket_id
 """
-# $1: which, $2: now. One that is undone already stays as it is.
+# $1: which, $2: now. One that is undone already stays as it is, with an earlier time.
 UNDO = f"""
 WITH asked AS MATERIALIZED (SELECT * FROM {recordset("asked", columns(Undo), sought="id")}),
 locked AS MATERIALIZED (
     SELECT b.id FROM bookings b WHERE b.id IN (SELECT c.booking_id FROM check_ins c JOIN asked ON asked.id = c.id)
     ORDER BY b.id FOR NO KEY UPDATE
+), undone AS (
+    UPDATE check_ins c SET undone_at = coalesce(c.undone_at, $2), undone_by = coalesce(c.undone_by, asked.by)
+    FROM asked, locked WHERE c.id = asked.id AND c.booking_id = locked.id RETURNING c.*
+), told AS (
+    INSERT INTO door_changes (event_id, booking_id, ticket_id)
+    SELECT event_id, booking_id, ticket_id FROM undone WHERE undone_at = $2
 )
-UPDATE check_ins c SET undone_at = coalesce(c.undone_at, $2), undone_by = coalesce(c.undone_by, asked.by)
-FROM asked, locked WHERE c.id = asked.id AND c.booking_id = locked.id
-RETURNING {", ".join(f"c.{name}" for name in SHOWN)}
+SELECT {", ".join(SHOWN)} FROM undone
 """
 OF_BOOKINGS = f"SELECT {', '.join(SHOWN)} FROM check_ins WHERE booking_id = ANY($1::uuid[]) AND undone_at IS NULL"
 WERE_CONFIRMED = """
@@ -120,20 +129,15 @@ CHANGES = """
 WITH present AS MATERIALIZED (
     SELECT pg_snapshot_xmin(now)::text::bigint AS oldest, pg_snapshot_xmax(now)::text::bigint AS next
     FROM pg_current_snapshot() AS now
-), changes AS (
-    (SELECT d.transaction, d.id, d.booking_id, d.ticket_id FROM door_changes d
-    WHERE d.event_id = $1 AND (d.transaction, d.id) > ($2, $3) AND d.transaction < (SELECT oldest FROM present)
-    ORDER BY d.transaction, d.id LIMIT $4)
-    UNION ALL
-    (SELECT 0, d.id, d.booking_id, d.ticket_id FROM door_changes d
-    WHERE d.event_id = $1 AND (0, d.id) > ($2, $3) AND d.transaction >= (SELECT next FROM present)
-    ORDER BY d.id LIMIT $4)
-    ORDER BY 1, 2 LIMIT $4
 )
-SELECT d.transaction, d.id, d.booking_id, d.ticket_id, b.status, b.reason, c.at AS used_at, c.gate
-FROM changes d JOIN bookings b ON b.id = d.booking_id
-LEFT JOIN check_ins c ON c.ticket_id = d.ticket_id AND c.undone_at IS NULL
-ORDER BY d.transaction, d.id
+(SELECT d.transaction, d.id, d.booking_id, d.ticket_id FROM door_changes d
+WHERE d.event_id = $1 AND (d.transaction, d.id) > ($2, $3) AND d.transaction < (SELECT oldest FROM present)
+ORDER BY d.transaction, d.id LIMIT $4)
+UNION ALL
+(SELECT 0, d.id, d.booking_id, d.ticket_id FROM door_changes d
+WHERE d.event_id = $1 AND (0, d.id) > ($2, $3) AND d.transaction >= (SELECT next FROM present)
+ORDER BY d.id LIMIT $4)
+ORDER BY 1, 2 LIMIT $4
 """
 
 

@@ -24,6 +24,7 @@ from booking.queue import with_positions
 from booking.repository import Store
 from booking.rules import Decision
 from booking.state import Booking, Event, FollowUp, HoldPolicy
+from booking.tickets import seats_of
 from booking.triggers import Cancel, Refund, Report
 from booking.unit_of_work import UnitOfWork, cause_of
 from common.contracts.errors import AmountMismatch, HoldfastError, NotFound
@@ -159,7 +160,8 @@ class BookingHandlers:
 
     def _refund(self, booking: Booking, message: RefundBooking, _: Event | None, now: datetime) -> Decision:
         """Owe money back, once for each `refund_id`."""
-        asked = Refund(message.refund_id, message.amount, message.requester)
+        seats = seats_of(booking, message.ticket_ids)
+        asked = Refund(message.refund_id, message.amount, message.requester, seats)
         return domain.decide(booking, asked, now, self._policy)
 
     def _request_payment(self, booking: Booking, message: RequestPayment, *_: object) -> Decision:

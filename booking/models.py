@@ -156,6 +156,8 @@ class Booking(Model):
     counted = fields.SmallIntField(null=True)
     # What it asks of Stripe waits behind what others ask: its owner has asked for more than its share.
     deferred = fields.BooleanField(db_default=False)
+    # Those that a refund has cancelled: ticket type and number. Null: none.
+    cancelled_seats: fields.JSONField[object] = fields.JSONField(null=True)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
 
@@ -319,8 +321,7 @@ class CheckIn(Model):
 
 
 class DoorChange(Model):
-    """What scanners must hear of: a ticket was used or is valid again, or its booking has ended. Triggers write it,
-    whatever process makes the change."""
+    """What scanners must hear of: a ticket was used or is valid again, or a booking's tickets were cancelled."""
 
     id = fields.BigIntField(primary_key=True, generated=True)
     event_id = fields.UUIDField()

@@ -5,13 +5,13 @@ A rule gets the booking with the report's payment already in it (`domain.apply_r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from booking.schedule import CLOCKS_APART, awaits_money
-from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, FollowUp
+from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, FollowUp, Seat
 from booking.triggers import Cancel, Refund, Report, RetryRefunds
 from common.contracts import errors
 from common.contracts.currencies import part_fault_of
@@ -176,12 +176,35 @@ def refund(booking: Booking, asked: Refund) -> Decision:
         return Decision(booking, (FollowUp.REFUND,) if booking.refund_owed else ())
     if left <= 0 or booking.refund_owed or booking.payment is PaymentStatus.REFUND_PENDING:
         raise errors.Conflict
-    amount = asked.amount or left
+    if asked.seats:
+        booking = _without(booking, asked.seats)
+    amount = asked.amount or (_price(booking, asked.seats) if asked.seats else left)
     if amount > left:
         raise errors.AmountOverLeft
     if amount < left and (fault := part_fault_of(amount, booking.currency)) is not None:
         raise errors.AmountOffStep(fault.text, limit=fault.limit)
-    return _owe(booking, asked.id, amount, asked.by, whole=asked.amount is None)
+    return _owe(booking, asked.id, amount, asked.by, whole=asked.amount is None and not asked.seats)
+
+
+def _without(booking: Booking, seats: Sequence[Seat]) -> Booking:
+    """The confirmed booking without these seats, which others can buy from now on. Raises the error that refuses
+    it: a booking keeps at least one seat, until it is cancelled itself."""
+    if booking.status is not CONFIRMED:
+        raise errors.Conflict
+    cancelled = (*booking.cancelled_seats, *seats)
+    if len(set(cancelled)) < len(cancelled):
+        raise errors.TicketCancelled
+    if len(cancelled) == sum(item.quantity for item in booking.items):
+        raise errors.LastTickets
+    return booking._replace(cancelled_seats=cancelled)
+
+
+def _price(booking: Booking, seats: Iterable[Seat]) -> int:
+    """What these seats cost. Raises Conflict if they cost nothing."""
+    prices = {item.ticket_type_id: item.unit_amount for item in booking.items}
+    if not (price := sum(prices[seat.ticket_type_id] for seat in seats)):
+        raise errors.Conflict("These tickets cost nothing: there is nothing to refund")
+    return price
 
 
 def give_back(booking: Booking, trigger: object) -> Decision:

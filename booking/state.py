@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
@@ -19,6 +20,13 @@ class Item(NamedTuple):
     ticket_type_id: UUID
     quantity: int
     unit_amount: int
+
+
+class Seat(NamedTuple):
+    """One of a booking's seats: of this ticket type with this number, counted from 1."""
+
+    ticket_type_id: UUID
+    number: int
 
 
 class Booking(NamedTuple):
@@ -41,7 +49,8 @@ class Booking(NamedTuple):
     the row's as it was read, and differs after each write of the row; None if the booking was not read.
 
     `address`: a keyed hash of the address of a guest, None after some days. `counted`: as what its buyers' rows
-    count it (see `buyers.py`); None if they do not."""
+    count it (see `buyers.py`); None if they do not. `cancelled_seats`: those that a refund has cancelled; `items`
+    and `amount` stay as they were booked."""
 
     id: UUID
     owner: str
@@ -86,7 +95,16 @@ class Booking(NamedTuple):
     address: str | None = None
     counted: int | None = None
     deferred: bool = False
+    cancelled_seats: tuple[Seat, ...] = ()
     revision: str | None = None
+
+    @property
+    def items_left(self) -> tuple[Item, ...]:
+        """Its items without the seats that were cancelled."""
+        if not self.cancelled_seats:
+            return self.items
+        gone = Counter(seat.ticket_type_id for seat in self.cancelled_seats)
+        return tuple(each._replace(quantity=each.quantity - gone[each.ticket_type_id]) for each in self.items)
 
     @property
     def refund_owed(self) -> bool:

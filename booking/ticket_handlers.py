@@ -16,7 +16,7 @@ from booking.ticket_codes import TicketCodes
 from booking.tickets import has_tickets, state_of, tickets_of
 from common.contracts.errors import NotFound
 from common.contracts.messages import GetSigningKeys, GetTickets
-from common.contracts.statuses import BookingStatus
+from common.contracts.statuses import TicketState
 from common.contracts.tickets import BookingTickets, CheckIn, TicketSeats
 from common.contracts.tickets import Ticket as Shown
 from common.messaging.batch import Handlers
@@ -61,21 +61,24 @@ class TicketHandlers:
         items = []
         for ticket in page:
             check_in = check_ins.get(ticket.id)
+            state = state_of(ticket, booking, event, used=check_in is not None)
+            ended = state in (TicketState.CANCELLED, TicketState.REFUNDED)
             items.append(
                 Shown(
                     id=ticket.id,
                     ticket_type_id=ticket.ticket_type_id,
                     ticket_type=names[ticket.ticket_type_id],
                     number=ticket.number,
-                    state=state_of(booking.status, booking.reason, used=check_in is not None),
-                    code=self._codes.sign(ticket) if booking.status is BookingStatus.CONFIRMED else None,
+                    state=state,
+                    code=None if ended else self._codes.sign(ticket),
                     used_at=None if check_in is None else check_in.at,
                     check_in=check_in if wanted.owner is None else None,
                 )
             )
         seats = (
             TicketSeats(ticket_type_id=each.ticket_type_id, name=names[each.ticket_type_id], quantity=each.quantity)
-            for each in booking.items
+            for each in booking.items_left
+            if each.quantity
         )
         shown = BookingTickets(
             booking_id=booking.id,

@@ -5,11 +5,12 @@ Pure: no clock, no input or output.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from booking.state import CANCELLED, CONFIRMED, Booking
+from booking.state import CANCELLED, CONFIRMED, Booking, Event, Seat
+from common.contracts.errors import TicketInvalid
 from common.contracts.ids import ticket_id
 from common.contracts.statuses import CheckInOutcome, Reason, TicketState
 
@@ -26,6 +27,10 @@ class Ticket(NamedTuple):
     def id(self) -> UUID:
         return ticket_id(self.booking_id, self.ticket_type_id, self.number)
 
+    @property
+    def seat(self) -> Seat:
+        return Seat(self.ticket_type_id, self.number)
+
 
 def tickets_of(booking: Booking) -> Iterator[Ticket]:
     """One for each seat, in the order of the booking's items."""
@@ -34,10 +39,24 @@ def tickets_of(booking: Booking) -> Iterator[Ticket]:
             yield Ticket(booking.event_id, booking.id, item.ticket_type_id, number)
 
 
-def state_of(status: str, reason: str | None, *, used: bool) -> TicketState:
-    """The state of each ticket of such a booking. A refund of a part changes no booking, and so no ticket."""
-    if status != CONFIRMED:
-        return TicketState.REFUNDED if reason == Reason.REFUNDED else TicketState.CANCELLED
+def seats_of(booking: Booking, ids: Sequence[UUID]) -> tuple[Seat, ...]:
+    """The seats of these tickets. Raises TicketInvalid if one of them is none of the booking's."""
+    if not ids:
+        return ()
+    seats = {ticket.id: ticket.seat for ticket in tickets_of(booking)}
+    if not seats.keys() >= set(ids):
+        raise TicketInvalid
+    return tuple(seats[id] for id in dict.fromkeys(ids))
+
+
+def state_of(ticket: Ticket, booking: Booking, event: Event, *, used: bool) -> TicketState:
+    """The state of a ticket of this booking. A cancelled event cancels all at once, before its bookings follow."""
+    if booking.status is not CONFIRMED:
+        return TicketState.REFUNDED if booking.reason == Reason.REFUNDED else TicketState.CANCELLED
+    if ticket.seat in booking.cancelled_seats:
+        return TicketState.REFUNDED
+    if event.called_off_at is not None:
+        return TicketState.CANCELLED
     return TicketState.USED if used else TicketState.VALID
 
 
@@ -47,8 +66,8 @@ def has_tickets(booking: Booking, *, was_confirmed: bool) -> bool:
 
 
 def refused(status: str | None, *, seat: bool) -> CheckInOutcome | None:
-    """Why a ticket lets nobody in, used or not. `status`: its booking's, None without one;
-    `seat`: the booking has such a seat."""
+    """Why a ticket lets nobody in, used or not. `status`: its booking's, None without one, `cancelled` also where
+    the seat or the event is; `seat`: the booking has such a seat."""
     if status is None or not seat or status not in (CONFIRMED, CANCELLED):
         return CheckInOutcome.INVALID
     return CheckInOutcome.CANCELLED if status == CANCELLED else None

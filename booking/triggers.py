@@ -7,7 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 from uuid import UUID
 
-from booking.state import HoldPolicy
+from booking.state import HoldPolicy, Seat
 from common.contracts.values import PaymentState
 
 
@@ -50,11 +50,13 @@ class Cancel(NamedTuple):
 
 
 class Refund(NamedTuple):
-    """An operator refunds all that is left, or `amount` of it; once for each `id`."""
+    """An operator refunds all that is left, or `amount` of it; once for each `id`. `seats`: these are cancelled,
+    and without `amount` their price goes back."""
 
     id: UUID
     amount: int | None = None
     by: str | None = None
+    seats: tuple[Seat, ...] = ()
 
 
 class RetryRefunds(NamedTuple):

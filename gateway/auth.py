@@ -61,8 +61,8 @@ class Identity:
 
     @property
     def operator(self) -> bool:
-        """Whether it has any scope of ours. Each of them allows to read all that operators see."""
-        return bool(self.scopes)
+        """Whether it may read all that operators see: every scope of ours but that of the door allows that."""
+        return Scope.READ in self.scopes
 
     @property
     def owner(self) -> str | None:

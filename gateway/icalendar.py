@@ -25,7 +25,6 @@ def calendar(tickets: BookingTickets, now: datetime) -> str:
         "BEGIN:VCALENDAR",
         "VERSION:2.0",
         "PRODID:-//Holdfast//Holdfast//EN",
-        "METHOD:PUBLISH",
         "BEGIN:VEVENT",
         f"UID:{tickets.booking_id}",
         # It grows with each change of the event, and when the booking ends.

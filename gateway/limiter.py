@@ -101,8 +101,8 @@ class Limiter:
         await self.subject(identity)
 
     async def subject(self, identity: Identity) -> None:
-        """Take a token of the subject; operators need none. Raises TooManyRequests."""
-        if not identity.operator and (refusal := self.subjects.take(identity.subject)) is not None:
+        """Take a token of the subject; who has a scope of ours needs none. Raises TooManyRequests."""
+        if not identity.scopes and (refusal := self.subjects.take(identity.subject)) is not None:
             await self._refuse("subject", refusal)
 
     async def guest(self, client: str) -> None:

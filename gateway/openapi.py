@@ -84,7 +84,7 @@ TAGS = {
     "events": "What is sold. Anyone may read it.",
     "bookings": "A customer's seats, from the request to the payment and its end.",
     "tickets": "What lets customers in: of each seat of a confirmed booking, with a signed code.",
-    "door": "Letting people in, with a network and without one. For tokens with the scope `holdfast:box-office`.",
+    "door": "Letting people in, with a network and without one. For tokens with the scope `holdfast:door`.",
     "admin": "What operators do. Each operation names the scope that the token's `scope` must have, or one that "
     "includes it: " + "; ".join(f"`{scope}`, to {scope.meaning}" for scope in Scope) + ". `holdfast:operator`, the "
     "former name of `holdfast:admin`, means the same.",

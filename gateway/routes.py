@@ -182,7 +182,7 @@ ROUTES = (
         errors=(errors.Unavailable, errors.Timeout),
     ),
     Route(
-        "POST", "/admin/tickets/check-in", door.check_in_ticket, "Check a ticket in", "door", Scope.BOX_OFFICE,
+        "POST", "/admin/tickets/check-in", door.check_in_ticket, "Check a ticket in", "door", Scope.DOOR,
         mailboxes=DOOR, body=schemas.NewCheckIn, answers={200: CheckIn}, about=about.CHECK_IN,
         errors=(
             errors.TicketUsed, errors.TicketCancelled, errors.TicketOfAnotherEvent, errors.TicketInvalid,
@@ -191,16 +191,16 @@ ROUTES = (
     ),
     Route(
         "POST", "/admin/tickets/check-ins", door.check_in_tickets, "Check tickets in that were shown offline",
-        "door", Scope.BOX_OFFICE, mailboxes=DOOR, body=schemas.NewCheckIns, answers={200: CheckInResults},
+        "door", Scope.DOOR, mailboxes=DOOR, body=schemas.NewCheckIns, answers={200: CheckInResults},
         about=about.CHECK_INS,
     ),
     Route(
-        "POST", "/admin/tickets/undo", door.undo_check_in, "Undo a check-in", "door", Scope.BOX_OFFICE,
+        "POST", "/admin/tickets/undo", door.undo_check_in, "Undo a check-in", "door", Scope.DOOR,
         mailboxes=DOOR, body=schemas.UndoneCheckIn, answers={200: CheckIn}, errors=(errors.NotFound,),
         about=about.UNDO_CHECK_IN,
     ),
     Route(
-        "GET", "/admin/events/{id}/door", door.get_door, "Read what a scanner needs", "door", Scope.BOX_OFFICE,
+        "GET", "/admin/events/{id}/door", door.get_door, "Read what a scanner needs", "door", Scope.DOOR,
         mailboxes=DOOR, query=requests.DoorQuery, answers={200: Door}, errors=_EVENT, about=about.DOOR,
     ),
     Route(

@@ -211,7 +211,14 @@ class NewRefund(Body):
     """How much goes back to the customer."""
 
     amount: Annotated[int, Field(ge=1, le=LARGEST_AMOUNT)] | None = Field(
-        default=None, description="In the currency's minor unit; left out or null: all that is left"
+        default=None,
+        description="In the currency's minor unit; left out or null: all that is left, or what `ticket_ids` cost",
+    )
+    ticket_ids: tuple[Id, ...] = Field(
+        default=(),
+        max_length=QUANTITY_MAX,
+        description="Tickets that are cancelled with it, while the booking keeps others: they let nobody in any "
+        "more, and their seats are free again. Left out: none",
     )
 
 

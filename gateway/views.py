@@ -250,6 +250,7 @@ async def refund_booking(request: web.Request) -> web.Response:
         booking_id=id,
         refund_id=keyed_id(by, f"refund {id}"),
         amount=body.amount,
+        ticket_ids=body.ticket_ids,
         request=by,
         if_match=if_match(request),
     )

@@ -1,13 +1,14 @@
 # ruff: noqa: RUF012
-"""Tickets are used at the door, and scanners hear of what changes there.
+"""Check-ins, each ticket's once; what scanners must hear of; and the seats of bookings that refunds have cancelled.
 
-A ticket is used once: an index says so. Triggers write what scanners must hear of, so that a cancellation by a
-process of the release before counts, too. The new tables are empty, and the trigger on bookings locks them for no
-longer than its making takes.
+There is no table of tickets: they follow from the bookings. The statements that use a ticket, or give its seat back,
+write what scanners must hear of: those of this release alone (docs/operations.md, At the door).
 """
 
+from orjson import loads
 from tortoise import fields, migrations
 from tortoise.fields import SqlDefault
+from tortoise.fields.data import JSON_DUMPS
 from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 from tortoise.migrations.constraints import CheckConstraint
@@ -15,31 +16,6 @@ from tortoise.migrations.constraints import CheckConstraint
 ONCE = "CREATE UNIQUE INDEX check_ins_once ON check_ins (ticket_id) WHERE undone_at IS NULL"
 # How many tickets of each type were used is counted by it.
 COUNTED = "CREATE INDEX check_ins_counted ON check_ins (event_id, ticket_type_id) WHERE undone_at IS NULL"
-CHECKED_IN = """
-CREATE FUNCTION record_check_in() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO door_changes (event_id, booking_id, ticket_id) VALUES (NEW.event_id, NEW.booking_id, NEW.ticket_id);
-    RETURN NULL;
-END $$
-"""
-CHECKED_IN_TRIGGER = """
-CREATE TRIGGER record_check_in AFTER INSERT ON check_ins FOR EACH ROW EXECUTE FUNCTION record_check_in()
-"""
-UNDONE_TRIGGER = """
-CREATE TRIGGER record_undone_check_in AFTER UPDATE OF undone_at ON check_ins FOR EACH ROW
-    WHEN (OLD.undone_at IS NULL AND NEW.undone_at IS NOT NULL) EXECUTE FUNCTION record_check_in()
-"""
-CANCELLED = """
-CREATE FUNCTION record_cancelled_tickets() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO door_changes (event_id, booking_id) VALUES (NEW.event_id, NEW.id);
-    RETURN NULL;
-END $$
-"""
-CANCELLED_TRIGGER = """
-CREATE TRIGGER record_cancelled_tickets AFTER UPDATE OF status ON bookings FOR EACH ROW
-    WHEN (OLD.status = 'confirmed' AND NEW.status <> 'confirmed') EXECUTE FUNCTION record_cancelled_tickets()
-"""
 
 
 class Migration(migrations.Migration):
@@ -94,21 +70,15 @@ class Migration(migrations.Migration):
                 "app": "booking",
                 "indexes": [Index(fields=["event_id", "transaction", "id"], name="door_changes_by_event")],
                 "pk_attr": "id",
-                "table_description": "What scanners must hear of: a ticket was used or is valid again, or its "
-                "booking has ended. Triggers write it, whatever process makes the change.",
+                "table_description": "What scanners must hear of: a ticket was used or is valid again, or a "
+                "booking's tickets were cancelled.",
             },
             bases=["Model"],
         ),
-        ops.RunSQL(
-            sql=[ONCE, COUNTED, CHECKED_IN, CHECKED_IN_TRIGGER, UNDONE_TRIGGER, CANCELLED, CANCELLED_TRIGGER],
-            reverse_sql=[
-                "DROP TRIGGER record_cancelled_tickets ON bookings",
-                "DROP FUNCTION record_cancelled_tickets()",
-                "DROP TRIGGER record_undone_check_in ON check_ins",
-                "DROP TRIGGER record_check_in ON check_ins",
-                "DROP FUNCTION record_check_in()",
-                "DROP INDEX check_ins_counted",
-                "DROP INDEX check_ins_once",
-            ],
+        ops.AddField(
+            model_name="Booking",
+            name="cancelled_seats",
+            field=fields.JSONField(null=True, encoder=JSON_DUMPS, decoder=loads),
         ),
+        ops.RunSQL(sql=[ONCE, COUNTED], reverse_sql=["DROP INDEX check_ins_counted", "DROP INDEX check_ins_once"]),
     ]

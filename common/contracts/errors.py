@@ -90,6 +90,7 @@ AmountOverLeft = _error("amount_over_left", 422, "The amount is more than is lef
 CancellationClosed = _error("cancellation_closed", 409, "The booking can no longer be cancelled")
 CapacityBelowSold = _error("capacity_below_sold", 409, "The capacity cannot be less than what is held and sold")
 NothingToRecover = _error("nothing_to_recover", 409, "The guest has no booking to come back to")
+LastTickets = _error("last_tickets", 409, "These are all tickets of the booking: cancel it instead")
 Conflict = _error("conflict", 409, "The present state does not allow this")
 
 # At the door.

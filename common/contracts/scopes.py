@@ -20,6 +20,7 @@ class Scope(StrEnum):
 
     READ = "holdfast:read", "read all that operators see"
     BOX_OFFICE = "holdfast:box-office", "read, and cancel customers' bookings"
+    DOOR = "holdfast:door", "let people in by their tickets, and read nothing else"
     FINANCE = "holdfast:finance", "read, refund, and retry refunds"
     ADMIN = "holdfast:admin", "do everything, also with events and tokens"
 
@@ -31,7 +32,8 @@ _ALL = frozenset(Scope)
 _INCLUDED: Mapping[str, frozenset[Scope]] = MappingProxyType(
     {
         Scope.READ: frozenset({Scope.READ}),
-        Scope.BOX_OFFICE: frozenset({Scope.READ, Scope.BOX_OFFICE}),
+        Scope.BOX_OFFICE: frozenset({Scope.READ, Scope.BOX_OFFICE, Scope.DOOR}),
+        Scope.DOOR: frozenset({Scope.DOOR}),
         Scope.FINANCE: frozenset({Scope.READ, Scope.FINANCE}),
         Scope.ADMIN: _ALL,
         OPERATOR: _ALL,

@@ -59,7 +59,10 @@ FROM (SELECT * FROM ticket_types WHERE {part}) t
 FULL JOIN (
     SELECT (item->>'ticket_type_id')::uuid AS id,
         sum((item->>'quantity')::int) FILTER (WHERE status = 'pending') AS held,
-        sum((item->>'quantity')::int) FILTER (WHERE status = 'confirmed') AS sold
+        sum((item->>'quantity')::int - (
+            SELECT count(*) FROM jsonb_array_elements(cancelled_seats) AS seat
+            WHERE seat->>'ticket_type_id' = item->>'ticket_type_id'
+        )) FILTER (WHERE status = 'confirmed') AS sold
     FROM bookings, jsonb_array_elements(items) AS item
     WHERE status IN ('pending', 'confirmed') AND {part} GROUP BY 1
 ) b ON b.id = t.id
@@ -67,7 +70,8 @@ FULL JOIN (
 # Each buyer with what its bookings are counted as. A booking without `counted` is none of theirs.
 BUYERS = """
 WITH booked AS (
-    SELECT *, (SELECT sum((item->>'quantity')::int) FROM jsonb_array_elements(items) AS item) AS seats
+    SELECT *, (SELECT sum((item->>'quantity')::int) FROM jsonb_array_elements(items) AS item)
+        - coalesce(jsonb_array_length(cancelled_seats), 0) AS seats
     FROM bookings WHERE counted IS NOT NULL AND {part}
 )
 SELECT coalesce(b.key, c.key) AS key, coalesce(b.seats, 0) AS seats, coalesce(b.holds, 0) AS holds,

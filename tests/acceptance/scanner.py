@@ -24,10 +24,10 @@ async def tickets(client: Client, booking: Json) -> list[Json]:
 
 
 class Scanner:
-    """Has the box office's token, and of the event what GET …/door has answered."""
+    """Has a token for the door, and of the event what GET …/door has answered."""
 
     def __init__(self, holdfast: Holdfast, event: Json) -> None:
-        self._client = holdfast.client(scopes=["holdfast:box-office"])
+        self._client = holdfast.client(scopes=["holdfast:door"])
         self._event = event
         self._mark: str | None = None
         self.keys: list[Json] = []

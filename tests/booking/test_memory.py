@@ -68,6 +68,7 @@ OTHERS = {
     "address": "address = 'other'",
     "counted": "counted = 0",
     "deferred": "deferred = true",
+    "cancelled_seats": "cancelled_seats = '[]'",
 }
 EVENT_OTHERS = {
     "name": "name = 'Opera'",

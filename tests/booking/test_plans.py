@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from booking.booking_rows import INSERT, SAVE, SAVE_UNMOVED, TAKE_DUE, page_query
+from booking.booking_rows import INSERT, SAVE, SAVE_GIVEN_BACK, SAVE_UNMOVED, TAKE_DUE, page_query
 from booking.door_rows import CHANGES, CHECK_IN, COUNTS, OF_BOOKINGS, UNDO, WERE_CONFIRMED
 from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
 from booking.operator_requests import FIND
@@ -143,7 +143,7 @@ async def planned(stage: Stage, query: str) -> list[dict[str, Any]]:
         return parts(orjson.loads(await connection.fetchval("SELECT pg_temp.plan()"))[0]["Plan"])
 
 
-@pytest.mark.parametrize("statement", [INSERT, SAVE, SAVE_UNMOVED])
+@pytest.mark.parametrize("statement", [INSERT, SAVE, SAVE_UNMOVED, SAVE_GIVEN_BACK])
 async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -> None:
     """However many bookings there are; and no step goes through the batch once for each of its rows."""
     done = await planned(many, statement)
@@ -159,6 +159,7 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
         (INSERT, {"ticket_types", "buyers"}),
         (SAVE, {"ticket_types"}),
         (SAVE_UNMOVED, set()),
+        (SAVE_GIVEN_BACK, {"ticket_types"}),
         (CHANGE_TICKET_TYPES, {"ticket_types"}),
         (FIND, {"operator_requests"}),
         (KEEP, {"bookings"}),
@@ -171,7 +172,8 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
         (COUNTS, {"check_ins"}),
     ],
     ids=[
-        *("insert", "save", "save without seats", "change ticket types", "find requests", "keep recovery codes", "use recovery codes"),
+        *("insert", "save", "save without seats", "save given back", "change ticket types", "find requests"),
+        *("keep recovery codes", "use recovery codes"),
         *("check in", "undo", "door", "check-ins of bookings", "confirmed before", "count check-ins"),
     ],
 )
@@ -193,7 +195,7 @@ async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
     done = await planned(stage, statement)
     scans = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
     assert {step["Relation Name"] for step in scans} >= tables
-    keys = ("id = ", "(key)::text = ", "(owner = ", "(code_hash)::text = ")
+    keys = ("id = ", "(event_id = ", "(key)::text = ", "(owner = ", "(code_hash)::text = ")
     full_scans = [step for step in scans if not any(key in step.get("Index Cond", "") for key in keys)]
     assert full_scans == []
 

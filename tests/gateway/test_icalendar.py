@@ -39,7 +39,6 @@ def test_an_entry_has_all_that_it_needs() -> None:
         "SEQUENCE": "2",
         "STATUS": "CONFIRMED",
         "SUMMARY": "Opening night",
-        "METHOD": "PUBLISH",
     }
     assert expected.items() <= entry().items()
 

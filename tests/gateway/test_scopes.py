@@ -30,15 +30,17 @@ ROLES: Mapping[str, str | None] = {
     "stranger": "openid holdfast:everything",
     "reader": "holdfast:read",
     "box office": "holdfast:box-office",
+    "door": "holdfast:door",
     "finance": "openid holdfast:finance",
     "box office and finance": "holdfast:box-office holdfast:finance",
     "admin": "holdfast:admin",
     "operator": "holdfast:operator",
 }
 ALL = frozenset(ROLES)
-READ = ALL - {"customer", "stranger"}
+READ = ALL - {"customer", "stranger", "door"}
 ADMIN = frozenset({"admin", "operator"})
 BOX_OFFICE = ADMIN | {"box office", "box office and finance"}
+DOOR = BOX_OFFICE | {"door"}
 FINANCE = ADMIN | {"finance", "box office and finance"}
 # None of these is a guest.
 NOBODY = frozenset[str]()
@@ -55,10 +57,10 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
     "refund_booking": (FINANCE, "holdfast:finance"),
     "revoke_tokens": (ADMIN, "holdfast:admin"),
     "list_revocations": (READ, "holdfast:read"),
-    "check_in_ticket": (BOX_OFFICE, "holdfast:box-office"),
-    "check_in_tickets": (BOX_OFFICE, "holdfast:box-office"),
-    "undo_check_in": (BOX_OFFICE, "holdfast:box-office"),
-    "get_door": (BOX_OFFICE, "holdfast:box-office"),
+    "check_in_ticket": (DOOR, "holdfast:door"),
+    "check_in_tickets": (DOOR, "holdfast:door"),
+    "undo_check_in": (DOOR, "holdfast:door"),
+    "get_door": (DOOR, "holdfast:door"),
     "renew_guest": (NOBODY, ""),
     "create_recovery_code": (NOBODY, ""),
     # To customers, and to those who may not read it either, the booking does not exist.

@@ -18,7 +18,7 @@ from gateway.settings import GatewaySettings
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import Client, ScriptedBooking, bearer
 
-OWNER, OPERATOR = bearer("alice"), bearer("box-office-7", scope="holdfast:box-office")
+OWNER, OPERATOR = bearer("alice"), bearer("box-office-7", scope="holdfast:door")
 CODE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ23" * 7 + "ABCDEFGHIJKLMNOPQRST"
 TICKETS = f"/bookings/{BOOKING_ID}/tickets"
 

@@ -173,11 +173,13 @@ class RetryRefunds(OperatorCommand, type="event.retry_refunds"):
 
 
 class RefundBooking(OperatorCommand, type="booking.refund"):
-    """An operator refunds `amount`, or all that is left when it is None, once only by `refund_id`."""
+    """An operator refunds `amount`, or all that is left when it is None, once only by `refund_id`. `ticket_ids`:
+    these tickets are cancelled, and without `amount` what they cost is refunded."""
 
     booking_id: UUID
     refund_id: UUID
     amount: int | None = Field(default=None, ge=1)
+    ticket_ids: tuple[UUID, ...] = ()
 
 
 class RevokeTokens(OperatorCommand, type="token.revoke"):
