@@ -74,9 +74,9 @@ def _seats(when: str) -> str:
 
 def recounted(pause: str, after: str) -> str:
     """Parts of a statement: they count anew the bookings of `written` whose `counted` has changed, or of which
-    seats were cancelled, after the rows of `after` have been locked. A seat sold to late money counts, whatever the limit. `pause`: for how many seconds
-    the owner of a hold that was left to expire may not book (a payment that failed is no reason to let it wait);
-    after each further one twice as long, until one is paid."""
+    seats were cancelled, after the rows of `after` have been locked. A seat sold to late money counts, whatever the
+    limit. `pause`: for how many seconds the owner of a hold that was left to expire may not book (a payment that
+    failed is no reason to let it wait); after each further one twice as long, until one is paid."""
     return f"""recounted AS (
     SELECT key, (array_agg(event_id))[1] AS event_id, sum(seats) AS seats, sum(holds) AS holds,
         sum(lapsed) AS lapsed, bool_or(paid) AS paid, max(updated_at) AS at
@@ -85,8 +85,8 @@ def recounted(pause: str, after: str) -> str:
             {_seats("")} - {_seats("_before")} AS seats, {_HOLDS} AS holds,
             ((status, reason, attempts) = ('cancelled', 'hold_expired', 0) IS TRUE)::int AS lapsed
         FROM written
-        WHERE counted <> counted_before OR cancelled_seats <> coalesce(cancelled_seats_before, '[]')
-            AND counted IS NOT NULL
+        WHERE counted <> counted_before
+            OR (counted IS NOT NULL AND cancelled_seats <> coalesce(cancelled_seats_before, '[]'))
         UNION ALL
         SELECT {_key("address", "address")}, event_id, updated_at, false, {SEATS} * ({_HOLDS}), {_HOLDS}, 0
         FROM written WHERE counted <> counted_before AND address IS NOT NULL

@@ -313,7 +313,6 @@ class CheckIn(Model):
 
     class Meta:
         table = "check_ins"
-        indexes = (Index(fields=["booking_id"], name="check_ins_by_booking"),)
         constraints = (
             CheckConstraint(name="check_ins_number", check="number > 0"),
             CheckConstraint(name="check_ins_undone", check="(undone_at IS NULL) = (undone_by IS NULL)"),

@@ -49,7 +49,7 @@ from common.messaging.publisher import Publisher
 from common.messaging.streams import Entry
 from common.postgres.database import Database
 from common.runtime.telemetry import Metrics
-from ops.audit.databases import BUYERS
+from ops.audit.databases import BUYERS, SEATS
 
 TABLES = (
     "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, "
@@ -308,15 +308,8 @@ class Stage:
         return [(fields[b"type"].decode(), fields[b"subject"].decode()) for _, fields in entries]
 
 
-SEATS_WRONG = """
-SELECT t.id, t.held, t.sold, sums.held AS held_is, sums.sold AS sold_is FROM ticket_types t
-LEFT JOIN (
-    SELECT (item ->> 'ticket_type_id')::uuid AS id,
-        sum((item ->> 'quantity')::int) FILTER (WHERE status = 'pending') AS held,
-        sum((item ->> 'quantity')::int) FILTER (WHERE status = 'confirmed') AS sold
-    FROM bookings, jsonb_array_elements(items) AS item GROUP BY 1
-) sums ON sums.id = t.id
-WHERE (t.held, t.sold) IS DISTINCT FROM (coalesce(sums.held, 0), coalesce(sums.sold, 0))
+SEATS_WRONG = f"""
+SELECT * FROM ({SEATS.format(part="true")}) each WHERE (held, sold) <> (booked_held, booked_sold)
 """
 # Buyers whose rows are not the sums over the bookings that are counted.
 BUYERS_WRONG = f"""

@@ -9,15 +9,17 @@ from uuid import UUID
 
 import pytest
 
-from booking.domain import may_cancel
+from booking.domain import may_cancel, moves
 from booking.rules import Decision
-from booking.state import Booking, Event, FollowUp
+from booking.state import Booking, Event, FollowUp, Item, Seat, SeatMove
 from booking.triggers import Cancel, Refund
+from common.contracts import errors
 from common.contracts.statuses import BookingStatus, CancelReason, PaymentStatus
 from common.contracts.values import PaymentState
-from tests.booking.samples import AMOUNT, FIRST, NOW, OTHER, PART, STATES, applied, asked, report, violations
+from tests.booking.samples import AMOUNT, FIRST, NOW, OTHER, PART, SEATS, STATES, applied, asked, report, violations
 
 BY_HAND = UUID(int=13)
+DEARER = UUID(int=4)
 S = BookingStatus
 
 
@@ -202,6 +204,45 @@ def test_late_money_for_an_unwanted_booking_is_refunded() -> None:
     assert (unwanted.reason, unwanted.version) == ("by_operator", STATES["hold expired"].version + 1)
 
     assert shown(after(unwanted, paid(3), free=True)) == ("cancelled", "refund_pending", AMOUNT)
+
+
+THREE = STATES["confirmed"]._replace(items=(Item(SEATS, 2, 2000), Item(DEARER, 1, 1000)))
+ONE, TWO, DEAR = Seat(SEATS, 1), Seat(SEATS, 2), Seat(DEARER, 1)
+
+
+def test_refunded_seats_are_given_back_and_what_they_cost_is_owed() -> None:
+    """The rest of the booking stays, and gives back no more than is left when it ends."""
+    part = asked(THREE, Refund(OTHER, seats=(TWO, DEAR)))
+    assert shown(part.booking) == ("confirmed", "refund_pending", 3000)
+    assert (part.booking.refund_whole, part.booking.items, part.booking.amount) == (False, THREE.items, AMOUNT)
+    freed = [SeatMove(THREE.id, SEATS, 0, -1), SeatMove(THREE.id, DEARER, 0, -1)]
+    assert moves([(THREE, part.booking)]) == freed
+    assert asked(part.booking, Refund(OTHER, seats=(TWO, DEAR))).booking == part.booking
+    assert moves([(part.booking, cancelled(part.booking))]) == [
+        SeatMove(THREE.id, SEATS, 0, -1),
+        SeatMove(THREE.id, DEARER, 0, 0),
+    ]
+
+
+def test_refunded_seats_may_give_back_another_amount() -> None:
+    assert shown(asked(THREE, Refund(OTHER, 500, seats=(ONE,))).booking) == ("confirmed", "refund_pending", 500)
+
+
+@pytest.mark.parametrize(
+    ("booking", "seats", "error"),
+    [
+        (THREE, (ONE, TWO, DEAR), errors.LastTickets),
+        (THREE._replace(cancelled_seats=(ONE,)), (ONE,), errors.TicketCancelled),
+        (THREE._replace(cancelled_seats=(ONE,)), (TWO, DEAR), errors.LastTickets),
+        (THREE._replace(items=(Item(SEATS, 2, AMOUNT // 2), Item(DEARER, 1, 0))), (DEAR,), errors.Conflict),
+        (THREE._replace(amount_refunded=4500), (DEAR,), errors.AmountOverLeft),
+        (cancelled(THREE), (ONE,), errors.Conflict),
+    ],
+    ids=["all", "again", "all that are left", "free", "more than is left", "of an ended booking"],
+)
+def test_seats_that_can_not_be_refunded(booking: Booking, seats: tuple[Seat, ...], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        asked(booking, Refund(BY_HAND, seats=seats))
 
 
 POLICY = [

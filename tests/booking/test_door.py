@@ -18,9 +18,11 @@ from booking.ticket_codes import TicketCodes
 from common.contracts.errors import EventNotFound, NotFound
 from common.contracts.messages import (
     CancelBooking,
+    CancelEvent,
     CheckInEntry,
     CheckInTickets,
     GetDoor,
+    RefundBooking,
     UndoCheckIn,
 )
 from common.contracts.resources import Booking
@@ -343,6 +345,44 @@ async def test_changes_come_in_pages(stage: Stage) -> None:
     assert (len(page.items), page.more) == (5, False)
 
 
+async def test_a_refunded_ticket_lets_nobody_in_and_its_seat_is_free_again(stage: Stage) -> None:
+    """The others of its booking stay as they were; scanners hear of it."""
+    show = await stage.show(3, max_per_owner=3)
+    booking, (one, two, three) = await sold(stage, show, 3)
+    await let_in(stage, one)
+    _, mark = await door(stage, show)
+    refund = RefundBooking(booking_id=booking.id, refund_id=uuid4(), ticket_ids=(three.id,))
+    (again,) = {str(reply.result) for reply in [*await stage.call(refund), *await stage.call(refund)]}
+    assert "'refund_pending'" in again
+    assert await stage.seats(show) == [(0, 2)]
+    assert await met(stage, entry(three), entry(two), entry(one)) == ["cancelled", "ok", "used"]
+    now = (await tickets(stage, booking.id)).items
+    assert [(each.state, each.code is None) for each in now] == [
+        ("used", False),
+        ("used", False),
+        ("refunded", True),
+    ]
+    heard, mark = await door(stage, show, mark)
+    assert {each.ticket_id: each.state for each in heard.items} == {each.id: each.state for each in now}
+    (other,) = await stage.book(show.order(1))  # also the owner may have one more
+    assert other.status == "pending"
+    await audit(stage)
+    await stage.cancel(booking, CancelReason.BY_OPERATOR)
+    assert await stage.seats(show) == [(1, 0)]
+    (strange,) = await stage.call(RefundBooking(booking_id=booking.id, refund_id=uuid4(), ticket_ids=(uuid4(),)))
+    assert strange.error == "ticket_invalid"
+
+
+async def test_a_cancelled_event_lets_nobody_in_before_its_bookings_follow(stage: Stage) -> None:
+    show = await stage.show()
+    booking, (ticket,) = await sold(stage, show)
+    await stage.call(CancelEvent(event_id=show.id))
+    assert (await stage.row(booking))["status"] == "confirmed"
+    assert await met(stage, entry(ticket)) == ["cancelled"]
+    (shown_as,) = (await tickets(stage, booking.id)).items
+    assert (shown_as.state, shown_as.code) == ("cancelled", None)
+
+
 async def test_a_change_that_is_committed_late_is_not_missed(stage: Stage) -> None:
     """It began before one that scanners have asked for already."""
     show = await stage.show(20)
@@ -350,6 +390,7 @@ async def test_a_change_that_is_committed_late_is_not_missed(stage: Stage) -> No
     _, (ticket,) = await sold(stage, show)
     async with locked(stage, booking) as late:
         await late.execute(CANCEL, booking.id)
+        await late.execute("INSERT INTO door_changes (event_id, booking_id) VALUES ($1, $2)", show.id, booking.id)
         await let_in(stage, ticket)
         meanwhile, mark = await door(stage, show)
         assert meanwhile.items == ()  # it follows the one that is under way

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 from uuid import UUID, uuid4, uuid5
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from booking.settings import BookingSettings
+from booking.state import Event
 from booking.ticket_codes import CODE_CHARACTERS, PAYLOAD, TicketCodes
-from booking.tickets import Ticket, has_tickets, refused, state_of
+from booking.tickets import Ticket, has_tickets, refused, state_of, tickets_of
 from common.contracts.errors import NotFound
 from common.contracts.messages import CheckInEntry, CheckInTickets, GetSigningKeys, GetTickets, ItemRequest
 from common.contracts.resources import Booking
@@ -36,6 +38,7 @@ from tests.booking.stage import Show, Stage, report
 OTHER_KEY = "another-private-key-of-some-32-bytes-abcdef"
 TICKET = Ticket(uuid4(), uuid4(), uuid4(), 3)
 CODES = TicketCodes([KEY])
+EVENT = Event(uuid4(), "Concert", datetime(2030, 1, 1, tzinfo=UTC), "eur", True, 10, {})
 
 
 async def tickets(stage: Stage, id: UUID, owner: str | None = "alice", **wanted: Any) -> BookingTickets:
@@ -49,11 +52,24 @@ async def tickets(stage: Stage, id: UUID, owner: str | None = "alice", **wanted:
 
 @pytest.mark.parametrize(("status", "reason", "used"), list(product(BookingStatus, [None, *Reason], [False, True])))
 def test_only_tickets_of_confirmed_bookings_are_good(status: BookingStatus, reason: str | None, used: bool) -> None:
-    state = state_of(status, reason, used=used)
+    booking = sample(status)._replace(reason=reason)
+    ticket, *_ = tickets_of(booking)
+    state = state_of(ticket, booking, EVENT, used=used)
     if status is BookingStatus.CONFIRMED:
         assert state is (TicketState.USED if used else TicketState.VALID)
     else:
         assert state is (TicketState.REFUNDED if reason == Reason.REFUNDED else TicketState.CANCELLED)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_what_a_refund_or_the_end_of_the_event_has_cancelled_is_good_no_more(used: bool) -> None:
+    booking = sample(BookingStatus.CONFIRMED)
+    one, other = tickets_of(booking)
+    part = booking._replace(cancelled_seats=(other.seat,))
+    called_off = EVENT._replace(called_off_at=EVENT.starts_at)
+    good = TicketState.USED if used else TicketState.VALID
+    assert [state_of(each, part, EVENT, used=used) for each in (one, other)] == [good, TicketState.REFUNDED]
+    assert state_of(one, booking, called_off, used=used) is TicketState.CANCELLED
 
 
 @pytest.mark.parametrize(("status", "was_confirmed"), list(product(BookingStatus, [False, True])))
