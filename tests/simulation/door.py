@@ -12,14 +12,14 @@ import asyncpg
 from booking.door_handlers import DoorHandlers
 from booking.repository import Transaction
 from booking.ticket_codes import TicketCodes
-from booking.tickets import Ticket
-from common.contracts.messages import CheckInEntry, CheckInTickets, GetDoor, Message, UndoCheckIn
+from booking.tickets import Ticket, state_of, tickets_of
+from common.contracts.messages import CheckInEntry, CheckInTickets, GetDoor, Message, RefundBooking, UndoCheckIn
 from common.contracts.statuses import CheckInOutcome
 from common.contracts.tickets import CheckInResults, Door
 from ops.audit.databases import CHECK_INS
 from ops.audit.records import CheckIn
 from ops.audit.rules import judge_check_in
-from tests.simulation.people import OPERATOR, People
+from tests.simulation.people import BY_OPERATOR, OPERATOR, People
 from tests.simulation.story import Story
 
 SIGNING_KEY = "a-private-key-of-the-simulation-of-32-bytes"
@@ -32,12 +32,9 @@ PAGE = 2
 # How often, each 10 ms, transactions of other databases on the server are waited for, which hold changes back.
 WAITS_MAX = 1000
 CHECKED_IN = "SELECT id, undone_at IS NULL AS counts FROM check_ins"
-# The state of each ticket that scanners must know.
-USED = """
-SELECT c.ticket_id FROM check_ins c JOIN bookings b ON b.id = c.booking_id
-WHERE c.undone_at IS NULL AND b.status = 'confirmed'
-"""
-ENDED = "SELECT booking_id FROM booking_transitions WHERE from_status = 'confirmed' AND to_status = 'cancelled'"
+# By which the state of each ticket follows that scanners must know.
+USED = "SELECT ticket_id FROM check_ins WHERE undone_at IS NULL"
+WERE_CONFIRMED = "SELECT DISTINCT booking_id FROM booking_transitions WHERE to_status = 'confirmed'"
 
 
 class AtTheDoor:
@@ -64,6 +61,10 @@ class AtTheDoor:
     @property
     def ready(self) -> bool:
         return self.opens and bool(self._tickets or self._people.seen("confirmed"))
+
+    @property
+    def shown(self) -> bool:
+        return self.opens and bool(self._tickets)
 
     @property
     def busy(self) -> bool:
@@ -97,6 +98,16 @@ class AtTheDoor:
         ids = [id for each in self._let_in.values() for id in sorted(each)]
         id = self._chance.choice(ids)
         self._people.send(UndoCheckIn(by=OPERATOR, check_in_id=id), id, OPERATOR)
+
+    def refund(self) -> None:
+        """An operator refunds a ticket of a booking that has several."""
+        ticket = self._chance.choice(list(self._tickets))
+        id = UUID(int=self._chance.getrandbits(128), version=4)
+        message = RefundBooking(
+            booking_id=ticket.booking_id, refund_id=id, ticket_ids=(ticket.id,), request=BY_OPERATOR
+        )
+        self._story.name(id, "R")
+        self._people.send(message, ticket.booking_id, OPERATOR)
 
     def follow(self) -> None:
         show = self._chance.choice(self._people.shows)
@@ -145,21 +156,19 @@ class AtTheDoor:
                 self._story.violate("nobody without a seat", f"{finding.id}: {finding.text}")
 
     async def check_finished(self, raw: asyncpg.Connection) -> None:
-        """The scanner that follows knows every ticket that was used or ended."""
+        """The scanner that follows knows every ticket that was used or has ended."""
         if not self.opens:
             return
         for show in self._people.shows:
             await self._receive_the_rest(raw, show.id)
-        used = {row["ticket_id"] for row in await raw.fetch(USED)}
-        if (known := {id for id, state in self._known.items() if state == "used"}) != used:
-            self._story.violate("scanners miss nothing", f"used {used}, known {known}")
-        ended = {row["booking_id"] for row in await raw.fetch(ENDED)}
-        for ticket in self._tickets:
-            state = self._known.get(ticket.id, "valid")
-            if (ticket.booking_id in ended) != (state in ("cancelled", "refunded")):
-                self._story.violate(
-                    "scanners miss nothing", f"{ticket.id} of {ticket.booking_id}: known as {state}"
-                )
+        rows, used = Transaction(raw), {row["ticket_id"] for row in await raw.fetch(USED)}
+        bookings = await rows.bookings.load([row["booking_id"] for row in await raw.fetch(WERE_CONFIRMED)])
+        events = await rows.events.find({each.event_id for each in bookings.values()})
+        for booking in bookings.values():
+            for ticket in tickets_of(booking):
+                state = state_of(ticket, booking, events[booking.event_id], used=ticket.id in used)
+                if (known := self._known.get(ticket.id, "valid")) != state:
+                    self._story.violate("scanners miss nothing", f"{ticket.id} is {state}, known as {known}")
 
     async def _receive_the_rest(self, raw: asyncpg.Connection, event_id: UUID) -> None:
         handlers = DoorHandlers(cast(Any, None), CODES, cast(Any, None))

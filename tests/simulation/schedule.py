@@ -132,6 +132,7 @@ class Schedule:
             (8.0 * webhooks, self._postman.send),
             (2.0 * door.ready, door.show),
             (0.3 * door.busy, door.undo),
+            (0.2 * door.shown, door.refund),
             (0.5 * door.opens, door.follow),
         ]
 
