@@ -36,6 +36,7 @@ from common.contracts.messages import (
     PaymentReport,
     PaymentReportApplied,
     RefundBooking,
+    RefundTickets,
     RequestPayment,
 )
 from common.messaging.batch import Handlers
@@ -70,6 +71,7 @@ class BookingHandlers:
             CancelBooking: partial(self._each, self._cancel),
             RequestPayment: partial(self._each, self._request_payment),
             RefundBooking: partial(self._each, self._refund),
+            RefundTickets: partial(self._each, self._refund),
         }
         self.payments: Handlers = {PaymentReport: self.apply_reports}
 
@@ -159,8 +161,8 @@ class BookingHandlers:
         return domain.decide(booking, Cancel(message.reason.value, allowed, message.requester), now, self._policy)
 
     def _refund(self, booking: Booking, message: RefundBooking, _: Event | None, now: datetime) -> Decision:
-        """Owe money back, once for each `refund_id`."""
-        seats = seats_of(booking, message.ticket_ids)
+        """Owe money back, once for each `refund_id`. Raises TicketInvalid for tickets of another booking."""
+        seats = seats_of(booking, message.ticket_ids) if isinstance(message, RefundTickets) else ()
         asked = Refund(message.refund_id, message.amount, message.requester, seats)
         return domain.decide(booking, asked, now, self._policy)
 

@@ -181,6 +181,7 @@ FIELDS = {
     "QueueMoved.deferred": "The same of deferred bookings, which are behind all others",
     "QueueMoved.total": "How many bookings wait",
     "RefundBooking.amount": "How much goes back; null: all that is left",
+    "RefundTickets.amount": "How much goes back; null: what these tickets cost",
     "RefundPayment.amount": "How much goes back; of a whole refund, what the sender knows of it",
     "RefundPayment.whole": "It is for all that is left",
     "PaymentState.refunds": "All of the charge's, oldest first; null from a process that does not know of them",

@@ -33,9 +33,6 @@ TRIGGERS = {
     "renew_terms_token": "the ticket type gets a new terms token; selling seats does not fire it",
     "record_event_change": "at the commit, a change of the event that nobody has recorded gets its row of "
     "`event_changes`",
-    "record_check_in": "scanners hear that a ticket was used",
-    "record_undone_check_in": "scanners hear that a ticket is valid again",
-    "record_cancelled_tickets": "scanners hear that the tickets of a confirmed booking are not valid any more",
     "hold_until_is_fixed": "the last moment of a hold, once set, is not moved",
     "payments_secret_ends": "the client secret of a payment that has ended is dropped",
     "payments_dispute_by_old_release": "what a process of the release before writes of a dispute is compared "

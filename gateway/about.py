@@ -44,12 +44,13 @@ CANCEL_EVENT = (
 )
 REFUND = (
     "Gives back `amount`, or all that is left, once for each Idempotency-Key: 202 while Stripe has not answered "
-    "yet. A booking whose money went back entirely is cancelled."
+    "yet. A booking whose money went back entirely is cancelled. `ticket_ids` cancels these tickets at once, frees "
+    "their seats, and gives back what they cost; the booking keeps the others."
 )
 TICKETS = (
     "Each seat of a confirmed booking is a ticket; those of a cancelled booking are shown, too, without codes. A "
-    "refund of a part leaves tickets valid. With the event and its time by the venue's clock it is all that a page "
-    "to print needs."
+    "refund of a part leaves tickets valid, but those that it names. With the event and its time by the venue's "
+    "clock it is all that a page to print needs."
 )
 TICKET_IMAGE = (
     "Like everything else it needs the token, which no URL has and no `<img>` sends: fetch it, and show it from "

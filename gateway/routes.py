@@ -252,7 +252,10 @@ ROUTES = (
         mailboxes=WRITES, body=schemas.NewRefund, body_required=False,
         headers=("Idempotency-Key", "If-Match"), key_required=True, etag=True,
         answers={200: Booking, 202: Booking}, about=about.REFUND,
-        errors=(errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
+        errors=(
+            errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep, errors.TicketInvalid,
+            errors.TicketCancelled, errors.LastTickets,
+        ),
     ),
     Route(
         "POST", "/admin/tokens/revoke", views.revoke_tokens, "Revoke tokens", "admin", Scope.ADMIN,

@@ -25,6 +25,7 @@ from common.contracts.messages import (
     NewTicketType,
     OperatorRequest,
     RefundBooking,
+    RefundTickets,
     RetryRefunds,
     RevokeTokens,
     TicketTypeChange,
@@ -250,10 +251,11 @@ async def refund_booking(request: web.Request) -> web.Response:
         booking_id=id,
         refund_id=keyed_id(by, f"refund {id}"),
         amount=body.amount,
-        ticket_ids=body.ticket_ids,
         request=by,
         if_match=if_match(request),
     )
+    if body.ticket_ids:
+        message = RefundTickets(**dict(message), ticket_ids=body.ticket_ids)
     return _booking(request[IDENTITY], await call(request, message, id), changed=True)
 
 

@@ -22,7 +22,7 @@ from common.contracts.messages import (
     CheckInEntry,
     CheckInTickets,
     GetDoor,
-    RefundBooking,
+    RefundTickets,
     UndoCheckIn,
 )
 from common.contracts.resources import Booking
@@ -351,7 +351,7 @@ async def test_a_refunded_ticket_lets_nobody_in_and_its_seat_is_free_again(stage
     booking, (one, two, three) = await sold(stage, show, 3)
     await let_in(stage, one)
     _, mark = await door(stage, show)
-    refund = RefundBooking(booking_id=booking.id, refund_id=uuid4(), ticket_ids=(three.id,))
+    refund = RefundTickets(booking_id=booking.id, refund_id=uuid4(), ticket_ids=(three.id,))
     (again,) = {str(reply.result) for reply in [*await stage.call(refund), *await stage.call(refund)]}
     assert "'refund_pending'" in again
     assert await stage.seats(show) == [(0, 2)]
@@ -362,14 +362,14 @@ async def test_a_refunded_ticket_lets_nobody_in_and_its_seat_is_free_again(stage
         ("used", False),
         ("refunded", True),
     ]
-    heard, mark = await door(stage, show, mark)
-    assert {each.ticket_id: each.state for each in heard.items} == {each.id: each.state for each in now}
+    received, mark = await door(stage, show, mark)
+    assert {each.ticket_id: each.state for each in received.items} == {each.id: each.state for each in now}
     (other,) = await stage.book(show.order(1))  # also the owner may have one more
     assert other.status == "pending"
     await audit(stage)
     await stage.cancel(booking, CancelReason.BY_OPERATOR)
     assert await stage.seats(show) == [(1, 0)]
-    (strange,) = await stage.call(RefundBooking(booking_id=booking.id, refund_id=uuid4(), ticket_ids=(uuid4(),)))
+    (strange,) = await stage.call(RefundTickets(booking_id=booking.id, refund_id=uuid4(), ticket_ids=(uuid4(),)))
     assert strange.error == "ticket_invalid"
 
 

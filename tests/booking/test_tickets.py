@@ -66,10 +66,10 @@ def test_what_a_refund_or_the_end_of_the_event_has_cancelled_is_good_no_more(use
     booking = sample(BookingStatus.CONFIRMED)
     one, other = tickets_of(booking)
     part = booking._replace(cancelled_seats=(other.seat,))
-    called_off = EVENT._replace(called_off_at=EVENT.starts_at)
+    cancelled = EVENT._replace(called_off_at=EVENT.starts_at)
     good = TicketState.USED if used else TicketState.VALID
     assert [state_of(each, part, EVENT, used=used) for each in (one, other)] == [good, TicketState.REFUNDED]
-    assert state_of(one, booking, called_off, used=used) is TicketState.CANCELLED
+    assert state_of(one, booking, cancelled, used=used) is TicketState.CANCELLED
 
 
 @pytest.mark.parametrize(("status", "was_confirmed"), list(product(BookingStatus, [False, True])))

@@ -192,6 +192,7 @@ _ALL: list[m.Message] = [
     m.CancelEvent(event_id=OTHER, **REQUEST),
     m.RetryRefunds(event_id=OTHER, retry_id=ID, **REQUEST),
     m.RefundBooking(booking_id=ID, refund_id=OTHER, amount=500, **REQUEST),
+    m.RefundTickets(booking_id=ID, refund_id=OTHER, amount=500, ticket_ids=(OTHER,), **REQUEST),
     m.RevokeTokens(claim="jti", value="0190-7", expires_at=AT, **REQUEST),
     m.ListRevocations(before=(AT, ID), limit=20),
     m.TokensRevoked(revocation=Revocation(jti="0190-7", subject="guest:1", revoked_at=AT, expires_at=AT, by="ann")),

@@ -42,6 +42,7 @@ TABLE = {
         "event.cancel": "CancelEvent",
         "event.retry_refunds": "RetryRefunds",
         "booking.refund": "RefundBooking",
+        "booking.refund_tickets": "RefundTickets",
         "token.revoke": "RevokeTokens",
         "guest.keep_recovery_code": "KeepRecoveryCode",
         "guest.use_recovery_code": "UseRecoveryCode",

@@ -30,6 +30,7 @@ from common.contracts.messages import (
     ListBookings,
     ListEvents,
     RefundBooking,
+    RefundTickets,
     RequestPayment,
     RetryRefunds,
     UpdateEvent,
@@ -278,6 +279,17 @@ async def test_a_refund_is_made_once_for_a_key(gateway: Client, actor: ScriptedB
     one, again, rest, other = actor.messages(RefundBooking)
     assert (one, one.amount, rest.amount) == (again, 500, None)
     assert len({one.refund_id, rest.refund_id, other.refund_id}) == 3
+
+
+async def test_a_refund_of_tickets_is_a_message_of_its_own(gateway: Client, actor: ScriptedBooking) -> None:
+    """A booking process that does not know it would refund all that is left."""
+    actor.on(RefundTickets, as_json(booking(EVENT_ID, status="confirmed", payment="refund_pending")))
+    path, ids = f"/admin/bookings/{EVENT_ID}/refund", [uuid4(), uuid4()]
+    headers = OPERATOR | {"Idempotency-Key": "r-3"}
+    response = await gateway.post(path, json={"ticket_ids": [str(id) for id in ids]}, headers=headers)
+    assert response.status == 202
+    (sent,) = actor.messages(RefundTickets)
+    assert (sent.amount, sent.ticket_ids) == (None, tuple(ids))
 
 
 # --- operators --------------------------------------------------------------------------------------------

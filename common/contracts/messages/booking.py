@@ -173,13 +173,18 @@ class RetryRefunds(OperatorCommand, type="event.retry_refunds"):
 
 
 class RefundBooking(OperatorCommand, type="booking.refund"):
-    """An operator refunds `amount`, or all that is left when it is None, once only by `refund_id`. `ticket_ids`:
-    these tickets are cancelled, and without `amount` what they cost is refunded."""
+    """An operator refunds `amount`, or all that is left when it is None, once only by `refund_id`."""
 
     booking_id: UUID
     refund_id: UUID
     amount: int | None = Field(default=None, ge=1)
-    ticket_ids: tuple[UUID, ...] = ()
+
+
+class RefundTickets(RefundBooking, type="booking.refund_tickets"):
+    """An operator cancels these tickets, and refunds `amount`, or what they cost when it is None. A message of its
+    own: a process that does not know of tickets would refund all that is left."""
+
+    ticket_ids: tuple[UUID, ...] = Field(min_length=1)
 
 
 class RevokeTokens(OperatorCommand, type="token.revoke"):
