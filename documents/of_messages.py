@@ -182,6 +182,7 @@ FIELDS = {
     "QueueMoved.total": "How many bookings wait",
     "RefundBooking.amount": "How much goes back; null: all that is left",
     "RefundTickets.amount": "How much goes back; null: what these tickets cost",
+    "RefundTickets.ticket_ids": "Which tickets are cancelled",
     "RefundPayment.amount": "How much goes back; of a whole refund, what the sender knows of it",
     "RefundPayment.whole": "It is for all that is left",
     "PaymentState.refunds": "All of the charge's, oldest first; null from a process that does not know of them",
