@@ -346,12 +346,6 @@ def scanners_miss_that_bookings_end() -> None:
     rows.SAVE_GIVEN_BACK = rows.SAVE_GIVEN_BACK.replace("WHERE sold < 0", "WHERE false")
 
 
-def refunded_tickets_still_open() -> None:
-    """The seat of a refunded ticket is sold again, and both let somebody in."""
-    rows: Any = booking.door_rows
-    rows.CHECK_IN = rows.CHECK_IN.replace("b.cancelled_seats @>", "false AND b.cancelled_seats @>")
-
-
 PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -388,7 +382,6 @@ PLANTED: dict[str, Callable[[], None]] = {
         one_share_for_everybody,
         a_signed_code_is_enough,
         scanners_miss_that_bookings_end,
-        refunded_tickets_still_open,
     )
 }
 
@@ -415,7 +408,6 @@ LURES: dict[str, Lure] = {
     "one_share_for_everybody": Lure(loops=1.0),
     "a_signed_code_is_enough": Lure(doors=1.0),
     "scanners_miss_that_bookings_end": Lure(doors=1.0),
-    "refunded_tickets_still_open": Lure(doors=1.0),
     "unknown_types_are_dead_lettered": Lure(frozenset({Fault.OLDER_RELEASE})),
     "refund_key_changes": Lure(frozenset({Fault.STRIPE_LOST_ANSWER, Fault.STRIPE_500_KEPT}), refunds=6.0),
     "amount_not_compared": Lure(by_hand=6.0),
