@@ -22,6 +22,7 @@ CAUSES = (
     "booking.create",
     "booking.cancel",
     "booking.refund",
+    "booking.refund_tickets",
     "payment.action_required",
     "payment.canceled",
     "payment.declined",
