@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from hashlib import blake2b
 from uuid import UUID
 
 from booking.buyers import Buyers
 from booking.schedule import WAITS
 from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, FollowUp, HoldPolicy, Item
 from common.contracts import errors
+from common.contracts.codes import reference_of
 from common.contracts.currencies import fault_of
 from common.contracts.messages import CreateBooking
 from common.contracts.statuses import PaymentStatus, Reason
+from common.contracts.values import DESCRIPTION_MAX
 
 # The format of times in error texts; they are in UTC.
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -107,11 +110,13 @@ def _new_booking(
     """The booking of these items, which fails unless there are enough seats `free`."""
     amount = sum([quantity * price for _, quantity, price in items])
     status, payment, reason, ends_at, retry_at = CONFIRMED, PaymentStatus.NONE, None, None, None
+    description = None
     if not free:
         status, reason = FAILED, Reason.SOLD_OUT
     elif amount:
         status, payment, ends_at = PENDING, PaymentStatus.CREATING, now + policy.hold
         retry_at = min(now + WAITS[FollowUp.CREATE_INTENT].first, ends_at)
+        description = _description(request.booking_id, event, items)
     return Booking(
         id=request.booking_id,
         owner=request.owner,
@@ -127,7 +132,27 @@ def _new_booking(
         payment_methods=event.methods_offered(now),
         expires_at=ends_at,
         retry_at=retry_at,
+        customer=request.customer,
+        customer_digest=_customer_digest(request),
+        description=description,
     )
+
+
+def _description(booking_id: UUID, event: Event, items: Sequence[Item]) -> str:
+    """What operators read of a booking at Stripe, and its customer in Stripe's receipt: without words of any
+    language."""
+    seats = ", ".join([f"{quantity} × {event.ticket_types[id].name}" for id, quantity, _ in items])
+    text = f"{reference_of(booking_id)}: {event.name}, {seats}"
+    return text if len(text) <= DESCRIPTION_MAX else f"{text[: DESCRIPTION_MAX - 1]}…"
+
+
+def _customer_digest(request: CreateBooking) -> str:
+    """A hash of the customer in this request, with the booking's id as its salt; "" without one. Rows keep it: what
+    it is made of never changes."""
+    if (customer := request.customer) is None:
+        return ""
+    content = "\0".join((customer.name, customer.email, customer.locale, customer.phone or ""))
+    return blake2b(content.encode(), digest_size=8, salt=request.booking_id.bytes).hexdigest()
 
 
 def price_changed(expected: int | None, amount: int, currency: str) -> errors.HoldfastError:
@@ -149,6 +174,8 @@ def sale_closed(event: Event, now: datetime) -> errors.HoldfastError | None:
 
 def asked_for(booking: Booking, request: CreateBooking) -> bool:
     """Whether `request` is the one that made `booking`."""
+    if booking.customer_digest not in (None, _customer_digest(request)):
+        return False
     known = (booking.owner, booking.event_id, len(booking.items))
     return known == (request.owner, request.event_id, len(request.items)) and all(
         asked.ticket_type_id in (None, item.ticket_type_id) and asked.quantity == item.quantity

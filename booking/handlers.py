@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from booking import domain
+from booking import domain, triggers
 from booking.admission import Seats
 from booking.creation import Creation
 from booking.operator_requests import OperatorRequests, by_operator, check_version
@@ -36,6 +36,7 @@ from common.contracts.messages import (
     PaymentReportApplied,
     RefundBooking,
     RequestPayment,
+    SetCustomer,
 )
 from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answers, envelope_for
@@ -69,6 +70,7 @@ class BookingHandlers:
             CancelBooking: partial(self._each, self._cancel),
             RequestPayment: partial(self._each, self._request_payment),
             RefundBooking: partial(self._each, self._refund),
+            SetCustomer: partial(self._each, self._set_customer),
         }
         self.payments: Handlers = {PaymentReport: self.apply_reports}
 
@@ -162,6 +164,9 @@ class BookingHandlers:
         asked = Refund(message.refund_id, message.amount, message.requester)
         return domain.decide(booking, asked, now, self._policy)
 
+    def _set_customer(self, booking: Booking, message: SetCustomer, _: Event | None, now: datetime) -> Decision:
+        return domain.decide(booking, triggers.SetCustomer(message.customer), now, self._policy)
+
     def _request_payment(self, booking: Booking, message: RequestPayment, *_: object) -> Decision:
         """Answer with the booking, which has what its client needs to pay. Raises AmountMismatch."""
         if message.amount not in (None, booking.amount) or message.currency not in (None, booking.currency):
@@ -208,7 +213,7 @@ class BookingHandlers:
         operators = by_operator(message)
         if operators and (answered := requests.answer_to(delivery)) is not None:
             unit.notify_again(booking.id, delivery)
-            return answered
+            return answered | {"customer": unit.shown(booking.id).customer}
         if isinstance(message, OperatorCommand) and not _is_done(message, booking):
             check_version(message, booking.version)
         decision = decide(booking, message)
@@ -218,15 +223,19 @@ class BookingHandlers:
         if not operators:
             return booking.id
         answer = for_operators(unit.shown(booking.id), decision.booking)
-        requests.keep(delivery, answer)
+        # Its customer is in one place alone, where it can be erased.
+        requests.keep(delivery, answer.model_copy(update={"customer": None}))
         return answer
 
 
 def _is_done(message: OperatorCommand, booking: Booking) -> bool:
-    """Whether a customer's cancellation was carried out before: its If-Match names the version from then. RFC 9110,
-    13.1.1 lets a request succeed whose change has been made already. (Operators' requests have rows.)"""
-    wish = message.reason if isinstance(message, CancelBooking) and message.owner is not None else None
-    return wish is not None and wish in (booking.closing, booking.reason)
+    """Whether an owner's command was carried out before: its If-Match names the version from then. RFC 9110, 13.1.1
+    lets a request succeed whose change has been made already. (Operators' requests have rows.)"""
+    if by_operator(message):
+        return False
+    if isinstance(message, SetCustomer):
+        return message.customer == booking.customer
+    return isinstance(message, CancelBooking) and message.reason in (booking.closing, booking.reason)
 
 
 def _applied(booking: Booking, delivery: Delivery, *, conflict: bool = False) -> Envelope:

@@ -16,6 +16,7 @@ from tortoise.models import Model
 
 from booking.buyers import UNLIMITED
 from common.contracts.statuses import BookingStatus, ChangeKind, PaymentMethods, PaymentStatus
+from common.contracts.values import DESCRIPTION_MAX, EMAIL_MAX
 
 
 def _one_of(column: str, values: type[StrEnum]) -> str:
@@ -156,6 +157,10 @@ class Booking(Model):
     counted = fields.SmallIntField(null=True)
     # What it asks of Stripe waits behind what others ask: its owner has asked for more than its share.
     deferred = fields.BooleanField(db_default=False)
+    # Whom it is for: name, email, locale and phone. Erased when they ask for it.
+    customer: fields.JSONField[object] = fields.JSONField(null=True)
+    customer_digest = fields.CharField(max_length=16, null=True)
+    description = fields.CharField(max_length=DESCRIPTION_MAX, null=True)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
 
@@ -305,6 +310,22 @@ class EventChange(Model):
         table = "event_changes"
         unique_together = (("event_id", "version"),)
         constraints = (CheckConstraint(name="event_changes_what", check=_one_of("what", ChangeKind)),)
+
+
+class Erasure(Model):
+    """Somebody has asked to be forgotten, by email or subject. The row is deleted when nothing is left of them."""
+
+    id = fields.UUIDField(primary_key=True)
+    email = fields.CharField(max_length=EMAIL_MAX, null=True)
+    subject = fields.CharField(max_length=255, null=True)
+    asked_at = fields.DatetimeField()
+    by = fields.CharField(max_length=255, null=True)
+    # Its retry time.
+    settle_after = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "erasures"
+        constraints = (CheckConstraint(name="erasures_one", check="(email IS NULL) <> (subject IS NULL)"),)
 
 
 class OperatorRequest(Model):

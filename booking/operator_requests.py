@@ -16,9 +16,8 @@ import asyncpg
 import orjson
 
 from common.contracts.errors import IdempotencyKeyReused, PreconditionFailed
-from common.contracts.messages import CancelBooking, OperatorCommand
+from common.contracts.messages import OperatorCommand, OwnersCommand
 from common.contracts.resources import Resource, entity_tag
-from common.contracts.statuses import CancelReason
 from common.messaging.envelope import Delivery
 from common.postgres.sql import as_json, recordset
 
@@ -48,8 +47,8 @@ RequestId = tuple[str, str, str]
 
 
 def by_operator(message: object) -> bool:
-    if isinstance(message, CancelBooking):
-        return message.reason is not CancelReason.BY_CUSTOMER
+    if isinstance(message, OwnersCommand):
+        return message.owner is None
     return isinstance(message, OperatorCommand)
 
 

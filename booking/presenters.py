@@ -140,6 +140,8 @@ def _command(booking: Booking, follow_up: FollowUp) -> Message:
             amount=booking.amount,
             currency=booking.currency,
             payment_methods=booking.payment_methods,
+            description=booking.description,
+            receipt_email=None if booking.customer is None else booking.customer.email,
         )
     values: dict[str, Any] = {"booking_id": booking.id}
     if booking.intent_id is not None:  # by these payment finds the intent again if its row is lost

@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 from booking.schedule import CLOCKS_APART, awaits_money
 from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, FollowUp
-from booking.triggers import Cancel, Refund, Report, RetryRefunds
+from booking.triggers import Cancel, Refund, Report, RetryRefunds, SetCustomer
 from common.contracts import errors
 from common.contracts.currencies import part_fault_of
 from common.contracts.statuses import BookingStatus, PaymentStatus, Reason
@@ -157,6 +157,13 @@ def closed(_: Booking, __: object) -> Decision:
 
 def unchanged(booking: Booking, _: object) -> Decision:
     return Decision(booking)
+
+
+def set_customer(booking: Booking, asked: SetCustomer) -> Decision:
+    """Whatever became of the booking, we may have to write to its customer. What is erased leaves no digest, by
+    which it could be guessed."""
+    digest = booking.customer_digest if asked.customer is not None else None
+    return Decision(booking._replace(customer=asked.customer, customer_digest=digest))
 
 
 def ask_to_cancel(booking: Booking, _: object) -> Decision:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus, Reason
-from common.contracts.values import Dispute, PaymentError, Refund, Rejection
+from common.contracts.values import Customer, Dispute, PaymentError, Refund, Rejection
 
 PENDING, CONFIRMED = BookingStatus.PENDING, BookingStatus.CONFIRMED
 CANCELLED, FAILED = BookingStatus.CANCELLED, BookingStatus.FAILED
@@ -41,7 +41,11 @@ class Booking(NamedTuple):
     the row's as it was read, and differs after each write of the row; None if the booking was not read.
 
     `address`: a keyed hash of the address of a guest, None after some days. `counted`: as what its buyers' rows
-    count it (see `buyers.py`); None if they do not."""
+    count it (see `buyers.py`); None if they do not.
+
+    `customer`: whom it is for; `customer_digest`: by which the customer in a repeated request is compared with that
+    of the first one ("": there was none; None: not known, or erased). `description`: what is read of it at Stripe,
+    from the event as it was when it was booked; None if it costs nothing."""
 
     id: UUID
     owner: str
@@ -86,6 +90,9 @@ class Booking(NamedTuple):
     address: str | None = None
     counted: int | None = None
     deferred: bool = False
+    customer: Customer | None = None
+    customer_digest: str | None = None
+    description: str | None = None
     revision: str | None = None
 
     @property

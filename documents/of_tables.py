@@ -30,6 +30,7 @@ TRIGGERS = {
     "`event_changes`",
     "hold_until_is_fixed": "the last moment of a hold, once set, is not moved",
     "payments_secret_ends": "the client secret of a payment that has ended is dropped",
+    "payments_receipt_ends": "the address for the receipt is dropped when Stripe has answered",
     "payments_dispute_by_old_release": "what a process of the release before writes of a dispute is compared "
     "with Stripe",
     "refunds_within_captured": "at the commit, the refunds that have not failed sum up to no more than was "
@@ -90,6 +91,11 @@ COLUMNS = {
     "booking.bookings.address": "A keyed hash of the guest's address; forgotten after `ADDRESS_DAYS`",
     "booking.bookings.counted": "As what its buyers' rows count it: 1 an open hold, 2 paid, 0 not at all; null: it "
     "is of the release before, or there were no limits",
+    "booking.erasures.id": "Made from the operator's Idempotency-Key, so that the same request is one row",
+    "booking.erasures.email": "Whose customers are erased, whatever the case; null: those of `subject`",
+    "booking.erasures.subject": "The owner whose bookings' customers are erased",
+    "booking.erasures.asked_at": "When the operator asked",
+    "booking.erasures.by": "The subject of the operator's token",
     "booking.buyers.key": "The event's id, `owner` or `address`, and the subject or the hash of the address",
     "booking.buyers.event_id": "Its event",
     "booking.buyers.seats": "The seats of its pending and confirmed bookings; of an address those of its `holds`",

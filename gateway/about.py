@@ -33,6 +33,15 @@ CANCEL = (
     "operators with the scope `holdfast:box-office` may cancel any, always. What was paid goes back: 202 while "
     "Stripe has not answered yet."
 )
+CUSTOMER = (
+    "For what this installation writes itself. The owner may set it, and operators with the scope "
+    "`holdfast:box-office`, whatever became of the booking. It changes nothing at Stripe, whose receipt goes to "
+    "the address that the booking was made with."
+)
+ERASE = (
+    "Erases name, email, locale and phone of these customers in every booking, some at a time; amounts, ids and "
+    "histories stay. Stripe keeps what it was sent: `docs/operations.md` says what that is."
+)
 CHANGE = "Only the members that are sent change. Bookings keep the prices at which they were made."
 EVENT_HISTORY = (
     "Every change of the event and its ticket types, oldest first: who made it, and what has another value since. "

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+CUSTOMER = {"name": "Ada Lovelace", "email": "ada@example.com", "locale": "en-GB", "phone": "+442079460000"}
 EVENT_ID = "018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f12"
 STALLS_ID = "018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f13"
 BOOKING_ID = "2f1c8f0e-6a57-5d2b-8f43-9a1b2c3d4e5f"
+REFERENCE = "HF-5WE8-Y3KA"
 JTI = "018f2b6e-3b00-7c3d-9e21-5b7c8d9e0f15"
 SECRET = "pi_3OaBcD_secret_eFgH"  # noqa: S105  # made up
 CODE = "4Q7T-9XKA-0M2C-VB8D-H3ZR-W5NE-J6FG"
@@ -43,6 +45,7 @@ OPERATORS_EVENT: dict[str, Any] = {
 BOOKING: dict[str, Any] = {
     "kind": "booking",
     "id": BOOKING_ID,
+    "reference": REFERENCE,
     "owner": "guest_018f2b6e1f5a7c3d9e215b7c8d9e0f14",
     "event_id": EVENT_ID,
     "items": [{"ticket_type_id": STALLS_ID, "quantity": 2, "unit_amount": 4500}],
@@ -58,10 +61,12 @@ BOOKING: dict[str, Any] = {
     "closing": None,
     "created_at": "2030-03-01T09:00:00Z",
     "updated_at": "2030-03-01T09:00:01Z",
+    "customer": CUSTOMER,
 }
 QUEUED: dict[str, Any] = {
     "kind": "queued",
     "id": BOOKING_ID,
+    "reference": REFERENCE,
     "event_id": EVENT_ID,
     "items": [{"ticket_type_id": STALLS_ID, "quantity": 2}],
     "status": "pending",
@@ -103,7 +108,11 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "event_id": EVENT_ID,
         "items": [{"ticket_type_id": STALLS_ID, "quantity": 2}],
         "expected_amount": 9000,
+        "customer": CUSTOMER,
     },
+    "NewCustomer": CUSTOMER,
+    "NewErasure": {"email": "ada@example.com"},
+    "Erasure": {"asked_at": "2030-06-01T10:00:00Z", "by": "ann@example.com", "bookings": 3},
     "NewGuest": {"proof": "03AFcWeA5dy7"},
     "RecoveredGuest": {"code": CODE},
     "NewPaymentIntent": {"booking_id": BOOKING_ID},

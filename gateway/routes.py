@@ -13,7 +13,7 @@ from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.contracts.history import EventChange, Transition
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.contracts.resources import Event, OperatorsEvent, RefundRetry, Revocation
+from common.contracts.resources import Erasure, Event, OperatorsEvent, RefundRetry, Revocation
 from common.contracts.scopes import Scope
 from common.runtime import health
 from common.runtime.web import Handler
@@ -137,6 +137,11 @@ ROUTES = (
         errors=(errors.CancellationClosed, errors.Forbidden),
     ),
     Route(
+        "PUT", "/bookings/{id}/customer", views.set_customer, "Set whom a booking is for", "bookings",
+        Access.BEARER, mailboxes=WRITES, body=schemas.NewCustomer, headers=("Idempotency-Key", "If-Match"),
+        etag=True, answers={200: Booking}, about=about.CUSTOMER, errors=(errors.Forbidden,),
+    ),
+    Route(
         "POST", "/payment/create-intent", waiters.create_payment_intent, "Get what Stripe.js needs to pay",
         "bookings", Access.BEARER, mailboxes=WRITES, body=schemas.NewPaymentIntent, headers=("Prefer",),
         answers={200: schemas.PaymentIntent}, about=about.PAY,
@@ -192,6 +197,11 @@ ROUTES = (
         headers=("Idempotency-Key", "If-Match"), key_required=True, etag=True,
         answers={200: Booking, 202: Booking}, about=about.REFUND,
         errors=(errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
+    ),
+    Route(
+        "POST", "/admin/customers/erase", views.erase_customers, "Erase who has asked to be forgotten", "admin",
+        Scope.ADMIN, mailboxes=WRITES, body=schemas.NewErasure, headers=("Idempotency-Key",),
+        answers={202: Erasure}, about=about.ERASE,
     ),
     Route(
         "POST", "/admin/tokens/revoke", views.revoke_tokens, "Revoke tokens", "admin", Scope.ADMIN,

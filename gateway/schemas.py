@@ -22,8 +22,22 @@ from common.contracts.resources import (
     Resource,
 )
 from common.contracts.statuses import PaymentMethods
-from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX
-from gateway.values import Capacity, ClaimText, Id, Label, Methods, Quantity, SeatLimit, SoldIn, Time, TimeZone
+from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, Customer
+from gateway.values import (
+    Capacity,
+    ClaimText,
+    Email,
+    Id,
+    Label,
+    Locale,
+    Methods,
+    Phone,
+    Quantity,
+    SeatLimit,
+    SoldIn,
+    Time,
+    TimeZone,
+)
 
 
 class Body(BaseModel):
@@ -36,6 +50,9 @@ class Body(BaseModel):
 REVOKED_FOR = timedelta(days=366)
 PRICE = "The price of one seat, in the currency's minor unit"
 CAPACITY = "How many seats there are, sold and held ones included"
+REFERENCE = (
+    "By what people name the booking to each other. It follows from the id; another booking may have the same"
+)
 # Characters: several times the tokens of the usual captchas.
 PROOF_MAX = 8192
 # Characters: a recovery code has 34, with its hyphens.
@@ -48,6 +65,19 @@ CANCEL_AFTER_START = "Customers may cancel after the start; without it `cancel_u
 
 
 # --- requests ---------------------------------------------------------------------------------------------
+
+
+class NewCustomer(Body):
+    """Whom a booking is for."""
+
+    name: Label
+    email: Email
+    locale: Locale
+    phone: Phone | None = Field(default=None, description="By E.164, with the `+`")
+
+    @property
+    def value(self) -> Customer:
+        return Customer(self.name, self.email, self.locale, self.phone)
 
 
 class NewBookingItem(ItemRequest):
@@ -77,6 +107,11 @@ class NewBooking(Body):
         description="What all seats together cost as the customer was shown it, in the currency's minor unit: at "
         "another price the request is refused with `price_changed`, and no seats are held. A precondition, and no "
         "content: the same Idempotency-Key with another `expected_amount` is the same booking",
+    )
+    customer: NewCustomer | None = Field(
+        default=None,
+        description="Whom it is for. Stripe sends its receipt to `email` as it is here, also when the customer is "
+        "changed later",
     )
 
     @model_validator(mode="after")
@@ -213,6 +248,19 @@ class NewRefund(Body):
     )
 
 
+class NewErasure(Body):
+    """Who wants to be forgotten: exactly one of `email` and `subject`."""
+
+    email: Email | None = Field(default=None, description="The email address of the customer, whatever its case")
+    subject: ClaimText | None = Field(default=None, description="The owner whose bookings' customers are erased")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.email is None) == (self.subject is None):
+            raise ValueError("send either email or subject")
+        return self
+
+
 class NewRevocation(Body):
     """Which tokens are refused from now on: exactly one of `jti` and `subject`."""
 
@@ -241,8 +289,9 @@ class NewRevocation(Body):
 class Booking(resources.Booking):
     """One customer's seats at one event, from the request to its end."""
 
-    # Not part of the contract between the processes: the gateway adds it to what booking sends.
+    # Not part of the contract between the processes: the gateway adds these to what booking sends.
     kind: Literal["booking"] = Field(default="booking", description="Which shape this is, beside `queued`")
+    reference: str = Field(description=REFERENCE)
 
 
 class QueuedPayment(Resource):
@@ -259,6 +308,7 @@ class QueuedBooking(Resource):
 
     kind: Literal["queued"] = Field(default="queued", description="Which shape this is, beside `booking`")
     id: UUID = Field(description="The id that the booking will have")
+    reference: str = Field(description=REFERENCE)
     event_id: UUID = Field(description="The event")
     items: tuple[ItemRequest, ...] = Field(description="How many seats of which ticket types were asked for")
     status: Literal["pending"] = "pending"

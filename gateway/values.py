@@ -10,17 +10,30 @@ from importlib import resources
 from typing import Annotated, Any
 from uuid import UUID
 
+from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from common.contracts.codes import ids_of
 from common.contracts.currencies import CURRENCIES, SOURCE
 from common.contracts.resources import CAPACITY_MAX, NAME_MAX, Currency, Name
 from common.contracts.statuses import PaymentMethods
-from common.contracts.values import QUANTITY_MAX
+from common.contracts.values import EMAIL_MAX, QUANTITY_MAX
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Characters, as in OpenID Connect: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
 SUBJECT_MAX = 255
+# RFC 5646, section 4.4.1 recommends room for this many characters, and section 2.1 has the form: the language,
+# script, region and variants, without extensions, private use and tags from before.
+LOCALE_MAX = 35
+LOCALE = (
+    r"^[A-Za-z]{2,3}(?:-[A-Za-z]{3}){0,3}(?:-[A-Za-z]{4})?(?:-(?:[A-Za-z]{2}|[0-9]{3}))?"
+    r"(?:-(?:[A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*$"
+)
+# Characters: a reference has 12, and people may put more spaces or hyphens between them.
+REFERENCE_MAX = 40
+# https://www.itu.int/rec/T-REC-E.164: a country's code and a number, 15 digits at most.
+PHONE = r"^\+[1-9][0-9]{1,14}$"
 # Format characters that some names need: joiners (Persian, emoji), direction marks, and tags that make flags. Other
 # format characters are refused, as they change how the text around them is shown.
 FORMAT_CHARACTERS = frozenset("\u200c\u200d\u200e\u200f\u061c") | frozenset(map(chr, range(0xE0020, 0xE0080)))
@@ -69,6 +82,21 @@ def _one_visible_line(value: str) -> str:
 def _printable(value: str) -> str:
     if not value.isprintable():
         raise PydanticCustomError("not_printable", "must have printable characters alone, as tokens have them")
+    return value
+
+
+def _email(value: str) -> str:
+    """The address as Stripe and mail servers take it, which is compared and kept. Nothing is looked up."""
+    try:
+        known = validate_email(value, check_deliverability=False, allow_smtputf8=False, strict=True)
+    except EmailNotValidError as error:
+        raise PydanticCustomError("email_form", f"must be an email address: {error}") from None
+    return known.ascii_email or known.normalized
+
+
+def _reference(value: str) -> str:
+    if ids_of(value) is None:
+        raise PydanticCustomError("reference_form", "must be a booking's reference such as HF-7K3M-9Q2T")
     return value
 
 
@@ -130,6 +158,21 @@ SoldIn = Annotated[
     Field(description=f"One that Stripe takes: {SOURCE}", json_schema_extra={"enum": sorted(CURRENCIES)}),
     AfterValidator(_sold_in),
 ]
+# What JSON Schema can express of these rules: a client learns the rest from the answer.
+Email = Annotated[
+    str,
+    Field(max_length=EMAIL_MAX, description="Without quotes, and with letters of ASCII before the `@`"),
+    AfterValidator(_email),
+    WithJsonSchema({"type": "string", "format": "email", "maxLength": EMAIL_MAX}, mode="validation"),
+]
+Locale = Annotated[
+    str,
+    Field(
+        max_length=LOCALE_MAX, pattern=LOCALE, description="The language to write in, by BCP 47, such as `de-AT`"
+    ),
+]
+Reference = Annotated[str, Field(max_length=REFERENCE_MAX), AfterValidator(_reference)]
+Phone = Annotated[str, Field(pattern=PHONE)]
 # Not strict, so that a string is read.
 Methods = Annotated[PaymentMethods, Field(strict=False)]
 Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 from uuid import UUID, uuid5
 
 import orjson
@@ -14,6 +15,7 @@ from common.contracts.messages import (
     CancelBooking,
     CancelEvent,
     CreateEvent,
+    EraseCustomers,
     EventChanges,
     GetBooking,
     GetEvent,
@@ -24,9 +26,11 @@ from common.contracts.messages import (
     ListRevocations,
     NewTicketType,
     OperatorRequest,
+    OwnersCommand,
     RefundBooking,
     RetryRefunds,
     RevokeTokens,
+    SetCustomer,
     TicketTypeChange,
     UpdateEvent,
 )
@@ -36,7 +40,7 @@ from common.contracts.statuses import CancelReason
 from common.runtime.web import json_response, read_body
 from common.wiring import CLOCK
 from gateway.auth import IDENTITY, Identity
-from gateway.bookings import BookingView, Json, of_kind, redacted
+from gateway.bookings import BookingView, Json, completed, redacted
 from gateway.catalogue_reader import CATALOGUE
 from gateway.requests import (
     AdminBookingsQuery,
@@ -53,7 +57,7 @@ from gateway.requests import (
     required_key,
 )
 from gateway.revocations import REVOCATIONS
-from gateway.schemas import REVOKED_FOR, EventPatch, NewEvent, NewRefund, NewRevocation
+from gateway.schemas import REVOKED_FOR, EventPatch, NewCustomer, NewErasure, NewEvent, NewRefund, NewRevocation
 from gateway.waiters import call
 
 # The namespace of ids made from an operator's Idempotency-Key; if it changed, a repeated request would act again.
@@ -107,6 +111,16 @@ async def revoke_tokens(request: web.Request) -> web.Response:
 async def list_revocations(request: web.Request) -> web.Response:
     wanted = query(request, PageQuery)
     return page(await call(request, ListRevocations(before=wanted.cursor, limit=wanted.limit), "tokens"))
+
+
+# --- customers --------------------------------------------------------------------------------------------
+
+
+async def erase_customers(request: web.Request) -> web.Response:
+    body = await read(request, NewErasure)
+    by = operator_request(request, content=await read_body(request))
+    message = EraseCustomers(erasure_id=keyed_id(by, "erasure"), request=by, **body.model_dump())
+    return json_response(await call(request, message, "customers"), status=202)
 
 
 # --- events -----------------------------------------------------------------------------------------------
@@ -202,7 +216,7 @@ async def list_bookings(request: web.Request) -> web.Response:
     wanted, owner = query(request, BookingsQuery), request[IDENTITY].subject
     message = ListBookings(owner=owner, before=wanted.cursor, **wanted.model_dump(exclude={"cursor"}))
     answer = await call(request, message, "bookings")
-    return page({**answer, "items": [of_kind(booking) for booking in answer["items"]]})
+    return page({**answer, "items": [completed(booking) for booking in answer["items"]]})
 
 
 async def admin_list_bookings(request: web.Request) -> web.Response:
@@ -223,23 +237,41 @@ async def get_history(request: web.Request) -> web.Response:
 
 
 async def cancel_booking(request: web.Request) -> web.Response:
+    any_owner = Scope.BOX_OFFICE in request[IDENTITY].scopes
+    reason = CancelReason.BY_OPERATOR if any_owner else CancelReason.BY_CUSTOMER
+    answer = await _call_for_owner(request, CancelBooking(reason=reason, **_for_owner(request)))
+    return _booking(request[IDENTITY], answer, changed=True)
+
+
+async def set_customer(request: web.Request) -> web.Response:
+    body = await read(request, NewCustomer)
+    common = _for_owner(request, await read_body(request))
+    answer = await _call_for_owner(request, SetCustomer(customer=body.value, **common))
+    return _booking(request[IDENTITY], answer)
+
+
+def _for_owner(request: web.Request, content: bytes = b"") -> dict[str, Any]:
+    """The fields of a command that a booking's owner may give, and the box office for any booking."""
     id, identity = path_id(request), request[IDENTITY]
-    by = operator_request(request, id)  # also checks a customer's Idempotency-Key, which a cancel does not need
+    by = operator_request(request, id, content)  # also checks a customer's Idempotency-Key, which it does not need
     any_owner = Scope.BOX_OFFICE in identity.scopes
-    message = CancelBooking(
-        booking_id=id,
-        owner=None if any_owner else identity.subject,
-        reason=CancelReason.BY_OPERATOR if any_owner else CancelReason.BY_CUSTOMER,
-        request=by if any_owner else None,
-        if_match=if_match(request),
-    )
+    return {
+        "booking_id": id,
+        "owner": None if any_owner else identity.subject,
+        "request": by if any_owner else None,
+        "if_match": if_match(request),
+    }
+
+
+async def _call_for_owner(request: web.Request, message: OwnersCommand) -> Json:
     try:
-        answer = await call(request, message, id)
+        answer: Json = await call(request, message, message.booking_id)
     except NotFound:
-        if identity.operator:  # who may read the booking of another owner is told what cancelling it needs
+        identity = request[IDENTITY]
+        if identity.operator:  # who may read the booking of another owner is told what changing it needs
             identity.require(Scope.BOX_OFFICE)
         raise
-    return _booking(identity, answer, changed=True)
+    return answer
 
 
 async def refund_booking(request: web.Request) -> web.Response:
@@ -261,5 +293,5 @@ def _booking(identity: Identity, answer: Json, *, changed: bool = False) -> web.
     """Operators see every booking without its client secret. 202 for a booking that was `changed` and for which
     Stripe has not answered yet."""
     status = 202 if changed and BookingView(answer).awaits_stripe else 200
-    shown = redacted(answer) if identity.operator else of_kind(answer)
+    shown = redacted(answer) if identity.operator else completed(answer)
     return json_response(shown, status=status, headers={hdrs.ETAG: entity_tag(answer["version"])})

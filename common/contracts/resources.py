@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from common.contracts.currencies import LARGEST_AMOUNT
 from common.contracts.open_enums import BookingReason
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import QUANTITY_MAX, Dispute, PaymentError, Refund, Rejection
+from common.contracts.values import QUANTITY_MAX, Customer, Dispute, PaymentError, Refund, Rejection
 
 CAPACITY_MAX = 10_000_000
 
@@ -155,6 +155,9 @@ class Booking(Resource):
     )
     created_at: datetime = Field(description="When it was made")
     updated_at: datetime = Field(description="When `version` grew last")
+    customer: Customer | None = Field(
+        default=None, description="Whom it is for; null: nobody has said, or it was erased since"
+    )
 
     @property
     def queued(self) -> bool:
@@ -283,6 +286,16 @@ class Revocation(Resource):
         description="When these tokens end by themselves: the revocation is forgotten after that"
     )
     by: str | None = Field(default=None, description="The subject of the operator who last asked for it")
+
+
+class Erasure(Resource):
+    """What was erased because somebody asked to be forgotten: the customers of bookings."""
+
+    asked_at: datetime = Field(description="When the operator asked")
+    by: str | None = Field(
+        default=None, description="The subject of the operator's token; null where that is not known"
+    )
+    bookings: int = Field(description="How many bookings have such a customer: erased one after the other")
 
 
 class OperatorsEvent(Event):

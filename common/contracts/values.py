@@ -14,6 +14,27 @@ from common.contracts.statuses import IntentStatus
 TICKET_TYPES_MAX = 100
 # The most seats of one booking.
 QUANTITY_MAX = 1000
+# The most characters of an email address: https://www.rfc-editor.org/errata/eid1690
+EMAIL_MAX = 254
+# The most characters of what an intent is described with. Stripe takes 1,000, and these are no more, whether it
+# counts characters or their bytes: https://docs.stripe.com/api/payment_intents/create
+DESCRIPTION_MAX = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Whom a booking is for, as its client has said."""
+
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
+    name: str
+    """As people write it"""
+    email: str
+    """In ASCII: a domain with other letters is in its `xn--` form"""
+    locale: str
+    """The language to write in, by BCP 47"""
+    phone: str | None = None
+    """By E.164"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ QUERIES = {
     "page": (EVENT_PAGE, "(timestamptz, uuid, int)", "(now(), '00000000-0000-0000-0000-000000000000', 51)"),
 }
 DUE = {
-    "next": {"bookings_due", "events_due", "refund_retries_due"},
+    "next": {"bookings_due", "events_due", "refund_retries_due", "erasures_due"},
     "bookings": {"bookings_due"},
     "events": {"events_due"},
 }
@@ -70,6 +70,7 @@ async def many(stage: Stage) -> Stage:
         "TRUNCATE bookings",
         "TRUNCATE events CASCADE",
         "TRUNCATE refund_retries",
+        "TRUNCATE erasures",
         MANY_BOOKINGS,
         MANY_EVENTS,
         "ANALYZE bookings, events",
@@ -128,6 +129,36 @@ async def test_an_owners_bookings_are_read_from_their_index(many: Stage, before:
     (scan,) = [step for step in done if "Relation Name" in step]
     assert (scan["Index Name"], scan["Actual Rows"]) == ("bookings_by_owner", 21)
     assert not any(step["Node Type"].endswith("Sort") for step in done)
+
+
+# What an operator looks for, and the index by which it is found.
+SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
+    "reference": ({"reference": "HF-7K3M-9Q2T"}, "bookings_pkey"),
+    "name": ({"name": "ada"}, "bookings_by_name"),
+    "email": ({"email": "ada@example.com"}, "bookings_by_email"),
+    "intent": ({"intent_id": "pi_1"}, "bookings_by_intent"),
+    "email, of an event": ({"email": "ada@example.com", "event_id": UUID(int=1)}, "bookings_by_email"),
+    "a page behind it": ({"name": "ada", "before": (LATER, UUID(int=0))}, "bookings_by_name"),
+}
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("full", [True, False], ids=["planned for many bookings", "planned for a new table"])
+async def test_what_operators_look_for_is_found_by_its_index(many: Stage, search: str, full: bool) -> None:
+    """However many bookings there are: Postgres reads no other rows, whatever the parameters are."""
+    wanted, index = SEARCHES[search]
+    if full:
+        await many.rows("UPDATE bookings SET intent_id = 'pi_' || id, customer = jsonb_build_object("
+                        "'name', 'Ada ' || id, 'email', id || '@example.com', 'locale', 'en')")  # fmt: skip
+        await many.rows("VACUUM ANALYZE bookings")
+    else:
+        await many.rows("TRUNCATE bookings")
+    query, _ = page_query(ListBookings(owner=None, operator=True, limit=50, **wanted))
+    done = await planned(many, query)
+    scans = [step for step in done if "Index Name" in step]
+    assert [step["Index Name"] for step in scans] == [index]
+    assert all(step["Index Cond"] for step in scans)
+    assert not any(step["Node Type"] == "Seq Scan" for step in done)
 
 
 async def planned(stage: Stage, query: str) -> list[dict[str, Any]]:

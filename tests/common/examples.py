@@ -20,7 +20,7 @@ from common.contracts.resources import (
     TicketType,
 )
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import Dispute, PaymentError, PaymentState, Refund, Rejection
+from common.contracts.values import Customer, Dispute, PaymentError, PaymentState, Refund, Rejection
 
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 OTHER = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
@@ -39,6 +39,7 @@ REFUND = Refund(
     updated_at=AT,
 )
 REJECTION = Rejection("amount_too_small", "Amount must be at least $0.50 usd", "amount", "req_1")
+CUSTOMER = Customer(name="Zoë Çelik", email="zoe@example.com", locale="tr-TR", phone="+902121234567")
 BOOKING = Booking(
     id=ID,
     owner="guest:1",
@@ -68,6 +69,7 @@ BOOKING = Booking(
     closing="by_customer",
     created_at=AT,
     updated_at=AT,
+    customer=CUSTOMER,
 )
 EVENT = Event(
     id=OTHER,
@@ -147,7 +149,10 @@ _ALL: list[m.Message] = [
         items=(m.ItemRequest(ticket_type_id=OTHER, quantity=2),),
         expected_amount=2000,
         address="0123456789abcdef0123456789abcdef",
+        customer=CUSTOMER,
     ),
+    m.SetCustomer(booking_id=ID, owner="guest:1", customer=CUSTOMER, **REQUEST),
+    m.EraseCustomers(erasure_id=ID, email="zoe@example.com", subject="guest:1", **REQUEST),
     m.CancelBooking(booking_id=ID, owner="guest:1", reason=CancelReason.BY_CUSTOMER, **REQUEST),
     m.RequestPayment(booking_id=ID, owner="guest:1", amount=2000, currency="eur"),
     m.CreateEvent(
@@ -208,6 +213,10 @@ _ALL: list[m.Message] = [
         payment=PaymentStatus.CREATING,
         created_from=AT,
         created_before=AT,
+        reference="HF-7K3M-9Q2T",
+        name="zoë",
+        email="zoe@example.com",
+        intent_id="pi_1",
     ),
     m.GetHistory(booking_id=ID, owner="guest:1"),
     m.ListEvents(after=(AT, OTHER), limit=20, operator=True, starts_from=AT, versions_only=True),
@@ -215,7 +224,13 @@ _ALL: list[m.Message] = [
     m.GetEventHistory(event_id=OTHER, after=3, limit=20),
     m.PaymentReport(booking_id=ID, payment=PaymentState(**REPORT)),
     m.CreatePaymentIntent(
-        booking_id=ID, event_id=OTHER, amount=2000, currency="eur", payment_methods=PaymentMethods.INSTANT
+        booking_id=ID,
+        event_id=OTHER,
+        amount=2000,
+        currency="eur",
+        payment_methods=PaymentMethods.INSTANT,
+        description="HF-7K3M-9Q2T: Ein Fest, 2 × Stehplatz",
+        receipt_email="zoe@example.com",
     ),
     m.CancelPaymentIntent(**COMMAND),
     m.SyncPayment(**COMMAND, decided=True, by="root"),

@@ -42,6 +42,8 @@ TABLE = {
         "event.cancel": "CancelEvent",
         "event.retry_refunds": "RetryRefunds",
         "booking.refund": "RefundBooking",
+        "booking.set_customer": "SetCustomer",
+        "customer.erase": "EraseCustomers",
         "token.revoke": "RevokeTokens",
         "guest.keep_recovery_code": "KeepRecoveryCode",
         "guest.use_recovery_code": "UseRecoveryCode",

@@ -15,6 +15,7 @@ import jwt
 from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
 
+from common.contracts.codes import reference_of
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, TYPES, BookingChanged, Message
 from common.contracts.resources import Booking, Event, OperatorsEvent, Refunds
 from common.messaging.consumer import Consumer, Subscription, run_all
@@ -238,8 +239,8 @@ def as_json(state: Booking | Event) -> dict[str, Any]:
 
 
 def as_seen(state: Booking) -> dict[str, Any]:
-    """The booking as clients get it: with the member that the gateway adds."""
-    return as_json(state) | {"kind": "booking"}
+    """The booking as clients get it: with the members that the gateway adds."""
+    return as_json(state) | {"kind": "booking", "reference": reference_of(state.id)}
 
 
 def create_reply(state: Booking, created: bool = True) -> dict[str, Any]:

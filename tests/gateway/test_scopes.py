@@ -51,6 +51,8 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
     "create_recovery_code": (NOBODY, ""),
     # To customers, and to those who may not read it either, the booking does not exist.
     "cancel_booking": (BOX_OFFICE | (ALL - READ), "holdfast:box-office"),
+    "set_customer": (BOX_OFFICE | (ALL - READ), "holdfast:box-office"),
+    "erase_customers": (ADMIN, "holdfast:admin"),
 }
 
 

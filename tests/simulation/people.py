@@ -14,6 +14,7 @@ from common.contracts.messages import (
     CancelEvent,
     CreateBooking,
     CreateEvent,
+    EraseCustomers,
     EventChanges,
     GetBooking,
     ItemRequest,
@@ -24,11 +25,13 @@ from common.contracts.messages import (
     Reply,
     RequestPayment,
     RetryRefunds,
+    SetCustomer,
     TicketTypeChange,
     UpdateEvent,
 )
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, PaymentMethods
+from common.contracts.values import Customer
 from common.messaging.envelope import Envelope, envelope_for
 from tests.simulation.clockwork import EPOCH
 from tests.simulation.faults import Fault
@@ -39,6 +42,9 @@ from tests.simulation.story import Story
 OWNERS = ("ann", "ben", "cas", "dee")
 # Two of them are guests of one address.
 ADDRESSES = {"ann": "an address", "ben": "an address"}
+# Some owners say whom their bookings are for, and later that it is somebody else.
+CUSTOMERS = {name: Customer(name.title(), f"{name}@example.com", "en") for name in ("ann", "cas")}
+OTHERS = [Customer(f"Other {number}", f"other{number}@example.com", "fr", "+331") for number in range(2)]
 # An owner that books and cancels in a loop: how often, how often at once, and how many bookings it keeps.
 LOOPING, LOOPS, ROUNDS, KEPT = "eve", 4, 4, 2
 # The subject of the operators. None of their requests has an Idempotency-Key: each is a new one.
@@ -238,6 +244,7 @@ class People:
             event_id=show.id,
             items=tuple(ItemRequest(ticket_type_id=id, quantity=self._chance.randint(1, 2)) for id in types),
             address=ADDRESSES.get(owner),
+            customer=CUSTOMERS.get(owner),
         )
         wish = self.wishes[request.booking_id] = Wish(request)
         self._story.name(request.booking_id, "B")
@@ -263,6 +270,16 @@ class People:
     def request_payment(self) -> None:
         wish = self._wish()
         self._send(RequestPayment(booking_id=wish.id, owner=wish.request.owner), wish.id, wish.request.owner, wish)
+
+    def set_customer(self) -> None:
+        wish = self._wish()
+        customer, owner = self._chance.choice(OTHERS), wish.request.owner
+        self._send(SetCustomer(booking_id=wish.id, owner=owner, customer=customer), wish.id, owner, wish)
+
+    def operator_erases(self) -> None:
+        email = self._chance.choice([*CUSTOMERS.values(), *OTHERS]).email
+        message = EraseCustomers(erasure_id=self._id(), email=email, request=BY_OPERATOR)
+        self._send(message, message.erasure_id, OPERATOR)
 
     def operator_cancels_booking(self) -> None:
         wish = self._wish("confirmed")
@@ -294,7 +311,7 @@ class People:
     def operator_changes_event(self) -> None:
         show = self._chance.choice(self.shows)
         change = TicketTypeChange(id=self._chance.choice(show.types), capacity=self._chance.randint(1, 6))
-        changes = EventChanges(on_sale=self._chance.random() < 0.7)
+        changes = EventChanges(on_sale=self._chance.random() < 0.7, name=f"Concert {len(self.requests)}")
         message = UpdateEvent(event_id=show.id, changes=changes, ticket_types=(change,), request=BY_OPERATOR)
         self._send(message, show.id, OPERATOR)
 

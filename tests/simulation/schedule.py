@@ -120,6 +120,8 @@ class Schedule:
             (0.4 * has_wishes, people.cancel),
             (0.5 * has_wishes, people.get_booking),
             (0.3 * has_wishes, people.request_payment),
+            (0.3 * has_wishes, people.set_customer),
+            (0.05 * has_wishes, people.operator_erases),
             (0.25 * has_wishes, people.operator_cancels_booking),
             (self.world.profile.refunds * confirmed + 0.1 * has_wishes, people.operator_refunds),
             (0.05, people.operator_cancels_event),

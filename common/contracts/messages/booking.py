@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 from common.contracts.messages.base import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES, Message, OfBooking
 from common.contracts.resources import CAPACITY_MAX, Amount, Currency, Name, Resource
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, PaymentState
+from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, Customer, PaymentState
 
 # --- booking.commands -------------------------------------------------------------------------------------
 
@@ -53,29 +53,41 @@ class ItemRequest(Resource):
 class CreateBooking(OfBooking, type="booking.create", stream=BOOKING_COMMANDS):
     """`address`: a keyed hash of the address that a guest asks from; None for others, and from older gateways.
     `expected_amount`: no booking is made at another price; None: at any price. It is a precondition, and no
-    part of what identifies the request: a booking that is there already is the answer, whatever is expected."""
+    part of what identifies the request: a booking that is there already is the answer, whatever is expected.
+    `customer`: None also from older gateways."""
 
     owner: str
     event_id: UUID
     items: tuple[ItemRequest, ...]
     address: str | None = Field(default=None, max_length=32)
     expected_amount: int | None = None
+    customer: Customer | None = None
 
     @property
     def requester(self) -> str | None:
         return self.owner
 
 
-class CancelBooking(OperatorCommand, type="booking.cancel"):
-    """`owner` must be the booking's owner; None for an operator."""
+class OwnersCommand(OperatorCommand):
+    """A command of the booking's owner, which `owner` must be; or, with None, of operators for any booking."""
 
     booking_id: UUID
     owner: str | None
-    reason: CancelReason
 
     @property
     def requester(self) -> str | None:
         return super().requester if self.owner is None else self.owner
+
+
+class CancelBooking(OwnersCommand, type="booking.cancel"):
+    reason: CancelReason
+
+
+class SetCustomer(OwnersCommand, type="booking.set_customer"):
+    """Somebody says whom a booking is for. Stripe is not asked again: what it was asked under one idempotency key
+    stays."""
+
+    customer: Customer
 
 
 class RequestPayment(OfBooking, type="booking.request_payment", stream=BOOKING_COMMANDS):
@@ -173,6 +185,15 @@ class RefundBooking(OperatorCommand, type="booking.refund"):
     amount: int | None = Field(default=None, ge=1)
 
 
+class EraseCustomers(OperatorCommand, type="customer.erase"):
+    """Erase the customers with this email, whatever its case, or those of this owner's bookings. `erasure_id` makes
+    that one piece of work."""
+
+    erasure_id: UUID
+    email: str | None = None
+    subject: str | None = None
+
+
 class RevokeTokens(OperatorCommand, type="token.revoke"):
     """Refuse the tokens whose `claim` has this value: the one with this id (`jti`), or those of this subject
     (`sub`) that were issued until now. `expires_at`: when they end by themselves."""
@@ -223,6 +244,10 @@ class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
     payment: PaymentStatus | None = None
     created_from: datetime | None = None
     created_before: datetime | None = None
+    reference: str | None = None
+    name: str | None = None
+    email: str | None = None
+    intent_id: str | None = None
 
 
 class GetHistory(GetBooking, type="booking.history"):
