@@ -64,11 +64,12 @@ WANTED = {
 AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))""",
     "refund_retries": f"""event_id = (SELECT event_id FROM refund_retries WHERE id = $1)
 AND {CAN_BE_RETRIED} AND refund_retry_id IS DISTINCT FROM $1""",
-    "erasures": """customer IS NOT NULL AND id IN (
-    SELECT id FROM bookings WHERE owner = (SELECT subject FROM erasures WHERE id = $1)
+    "erasures": """id = ANY(ARRAY(
+    SELECT id FROM bookings
+    WHERE owner = (SELECT subject FROM erasures WHERE id = $1) AND customer IS NOT NULL
     UNION ALL SELECT id FROM bookings
     WHERE lower(customer ->> 'email') = (SELECT lower(email) FROM erasures WHERE id = $1)
-)""",
+))""",
 }
 LEFT = {
     table: f"""

@@ -74,7 +74,7 @@ async def test_a_booking_needs_no_customer(stage: Stage) -> None:
 async def test_stripe_is_asked_with_what_people_read(stage: Stage) -> None:
     """The reference, the event's name and the seats, as they were when it was booked; where the receipt goes."""
     show = await stage.show(10, 10, name="Opening night")
-    request = order(show, items=())
+    request = order(show)
     items = show.order(2).items + show.order(1, type=show.types[1]).items
     (intent,) = of(await stage.give(request.model_copy(update={"items": items})), CreatePaymentIntent)
     reference = reference_of(request.booking_id)

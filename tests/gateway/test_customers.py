@@ -64,7 +64,7 @@ async def test_a_customer_is_in_no_log(gateway: Client, actor: ScriptedBooking) 
         await gateway.post("/bookings", json=REQUEST | {"customer": ADA}, headers=keyed())
         await gateway.put(f"/bookings/{EVENT_ID}/customer", json=ADA | {"locale": "?"}, headers=bearer())
         await gateway.get("/admin/bookings?email=ada@example.com&name=lovelace", headers=OPERATOR)
-    assert {line["path"] for line in logs if "path" in line} >= {"/bookings", "/admin/bookings"}
+    assert {line["route"] for line in logs if "route" in line} >= {"/bookings", "/admin/bookings"}
     assert not any(word in str(logs).lower() for word in ("lovelace", "ada@", "7946"))
 
 
