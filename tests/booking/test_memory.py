@@ -68,6 +68,9 @@ OTHERS = {
     "address": "address = 'other'",
     "counted": "counted = 0",
     "deferred": "deferred = true",
+    "customer": """customer = '{"name": "Ada", "email": "ada@example.com", "locale": "en"}'""",
+    "customer_digest": "customer_digest = NULL",
+    "description": "description = 'HF'",
 }
 EVENT_OTHERS = {
     "name": "name = 'Opera'",

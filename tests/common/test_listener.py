@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -190,7 +191,7 @@ async def test_a_redis_user_that_may_not_trim_is_no_error(stage: Stage, redis_ur
     """As one of an earlier release. The inbox is then as long as it may be."""
     commands = cast(Any, stage.redis)
     await commands.execute_command("ACL", "SETUSER", "old", "on", ">old", "~*", "+@all", "-xtrim")
-    redis = connect(redis_url.replace("redis://", "redis://old:old@"))
+    redis = connect(re.sub("redis://(.*@)?", "redis://old:old@", redis_url))
     bus = Publisher(redis, source="/test")
     try:
         await stage.redis.xadd(inbox_stream("one"), {"type": "reply"}, id="1-0")
