@@ -145,7 +145,7 @@ SELECT {BOOKING} FROM bookings WHERE settle_after <= $1 ORDER BY settle_after LI
 FOR NO KEY UPDATE SKIP LOCKED
 """
 DISPUTES, REFUNDS = TypeAdapter(tuple[Dispute, ...]), TypeAdapter(tuple[Refund, ...])
-REJECTION = TypeAdapter(Rejection)
+REJECTION, CUSTOMER = TypeAdapter(Rejection), TypeAdapter(Customer)
 # A position in the order of bookings (created_at and id) or of events (starts_at and id).
 Position = tuple[datetime, UUID]
 Caused = tuple[Booking, Cause]
@@ -168,7 +168,7 @@ def booking_of(row: Any) -> Booking:
     if (rejection := values["rejection"]) is not None:
         values["rejection"] = REJECTION.validate_json(rejection)
     if (customer := values["customer"]) is not None:
-        values["customer"] = Customer(**orjson.loads(customer))
+        values["customer"] = CUSTOMER.validate_json(customer)
     return Booking(**values)
 
 

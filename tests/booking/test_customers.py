@@ -65,6 +65,13 @@ async def test_a_customer_is_kept_and_shown_to_owner_and_operators(stage: Stage)
     assert (other.error, other.result) == ("not_found", None)
 
 
+async def test_a_customer_may_have_more_of_a_later_release(stage: Stage) -> None:
+    """Which runs beside this one during an upgrade."""
+    (booking,) = await stage.book(order(await stage.show(10)))
+    await stage.rows("""UPDATE bookings SET customer = customer || '{"title": "Countess"}'""")
+    assert (await shown(stage, booking)).customer == CUSTOMER
+
+
 async def test_a_booking_needs_no_customer(stage: Stage) -> None:
     (booking,) = await stage.book((await stage.show(10)).order())
     assert booking.customer is None
