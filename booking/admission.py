@@ -7,7 +7,7 @@ from datetime import datetime
 from hashlib import blake2b
 from uuid import UUID
 
-from booking.buyers import Buyers
+from booking.buyers import UNMARKED, Buyers, Marks
 from booking.schedule import WAITS
 from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, FollowUp, HoldPolicy, Item
 from common.contracts import errors
@@ -73,16 +73,15 @@ def admit(
     items = _items(request, event)
     if isinstance(items, errors.HoldfastError):
         return items
-    booking = _new_booking(request, event, items, seats.have(items), now, policy)
-    if booking.status is FAILED:
+    free = seats.have(items)
+    marks = buyers.marks(request, event) if free else UNMARKED
+    booking = _new_booking(request, event, items, free, now, policy, marks)
+    if not free:
         return booking
-    address, counted = buyers.marks(request, event)
-    booking = booking._replace(address=address, counted=counted)
-    refused = buyers.refuse(booking, event, now)
-    if refused is None:
-        seats.take(items)
-        buyers.add(booking, event)
-    return refused or booking
+    if (refused := buyers.add(booking, event, now)) is not None:
+        return refused
+    seats.take(items)
+    return booking
 
 
 def _items(request: CreateBooking, event: Event) -> tuple[Item, ...] | errors.HoldfastError:
@@ -105,9 +104,15 @@ def _items(request: CreateBooking, event: Event) -> tuple[Item, ...] | errors.Ho
 
 
 def _new_booking(
-    request: CreateBooking, event: Event, items: tuple[Item, ...], free: bool, now: datetime, policy: HoldPolicy
+    request: CreateBooking,
+    event: Event,
+    items: tuple[Item, ...],
+    free: bool,
+    now: datetime,
+    policy: HoldPolicy,
+    marks: Marks,
 ) -> Booking:
-    """The booking of these items, which fails unless there are enough seats `free`."""
+    """The booking of these items, which fails unless there are enough seats `free`; `marks`: of its buyers."""
     amount = sum([quantity * price for _, quantity, price in items])
     status, payment, reason, ends_at, retry_at = CONFIRMED, PaymentStatus.NONE, None, None, None
     description = None
@@ -135,6 +140,8 @@ def _new_booking(
         customer=request.customer,
         customer_digest=_customer_digest(request),
         description=description,
+        address=marks.address,
+        counted=marks.counted,
     )
 
 
