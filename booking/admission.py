@@ -12,7 +12,7 @@ from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, Fol
 from common.contracts import errors
 from common.contracts.currencies import fault_of
 from common.contracts.messages import CreateBooking
-from common.contracts.statuses import PaymentStatus, Reason
+from common.contracts.statuses import EventStatus, PaymentStatus, Reason
 
 # The format of times in error texts; they are in UTC.
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -58,7 +58,7 @@ def admit(
     request: CreateBooking, event: Event | None, seats: Seats, buyers: Buyers, now: datetime, policy: HoldPolicy
 ) -> Booking | errors.HoldfastError:
     """The new booking for `request`, which takes its seats and counts for its buyers, or the error."""
-    if event is None:
+    if event is None or event.status is EventStatus.DRAFT:
         return errors.EventNotFound()
     if not request.items:
         return errors.InvalidRequest("A booking has at least one seat")
@@ -137,7 +137,7 @@ def price_changed(expected: int | None, amount: int, currency: str) -> errors.Ho
 
 def sale_closed(event: Event, now: datetime) -> errors.HoldfastError | None:
     """The error that says why `event` is not sold now; None while it is on sale."""
-    if not event.on_sale:
+    if not event.on_sale or event.status is not EventStatus.PUBLISHED:
         return errors.NotOnSale()
     starts, end = event.sales_start, event.sales_end_at
     if starts is not None and now < starts:

@@ -20,7 +20,7 @@ from common.contracts.errors import (
     NotFound,
     UnsupportedMediaType,
 )
-from common.contracts.statuses import BookingStatus, PaymentStatus
+from common.contracts.statuses import BookingStatus, EventStatus, PaymentStatus
 from common.runtime.web import read_body
 from gateway.values import UUID_TEXT, Id, Time
 
@@ -127,6 +127,7 @@ class HistoryQuery(Limited):
 
 
 class AdminEventsQuery(PageQuery):
+    status: EventStatus | None = Field(default=None, description="Events with this status alone")
     starts_from: Time | None = Field(
         default=None,
         alias="from",

@@ -14,6 +14,45 @@ from common.contracts.statuses import IntentStatus
 TICKET_TYPES_MAX = 100
 # The most seats of one booking.
 QUANTITY_MAX = 1000
+# Characters of a description (some ten pages), and of a category.
+DESCRIPTION_MAX = 20_000
+CATEGORY_MAX = 64
+# The most bytes of an event's image as it is kept: it travels in one message, which delays those behind it.
+IMAGE_BYTES_MAX = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """Where an event takes place."""
+
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
+    name: str
+    """What it is called"""
+    address: str | None = None
+    """Street and number"""
+    postal_code: str | None = None
+    """As it is written there"""
+    city: str | None = None
+    """The city or place"""
+    country: str | None = None
+    """By ISO 3166-1, in two capital letters"""
+
+
+@dataclass(frozen=True, slots=True)
+class EventImage:
+    """The image of an event, a WebP."""
+
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
+    url: str
+    """Where to get it, as a path at the gateway. It changes with the image, which may be cached for ever"""
+    hash: str
+    """Of its bytes: another one is another image"""
+    width: int
+    """In pixels"""
+    height: int
+    """In pixels"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,9 @@ LISTENING_MS = 15_000
 PAGE = 500
 
 # Renews a gateway. Returns whether it was known, the end of its inbox, the end of `notifications`, and whether a
-# process of the previous release has published there, which reaches no inbox.
+# process of the previous release has published there, which reaches no inbox. It also deletes what the gateway has
+# read of its inbox: replies with images are large, and would stay until many thousands of others have come. A user of Redis
+# that may not do that, as in configurations of the previous release, goes on without.
 _RENEW = Script[tuple[int, bytes, bytes, int]](
     """
 local function ends(stream)
@@ -36,13 +38,14 @@ end
 local known = redis.call('GET', listening) == token and 1 or 0
 redis.call('SET', listening, token, 'PX', lasts_ms)
 redis.call('PEXPIRE', inbox, 8 * lasts_ms)
+redis.pcall('XTRIM', inbox, 'MINID', '~', last_read)
 local newest = ends(notifications)
 local unrouted = redis.call('EXISTS', not_routed)
 if newest ~= '0-0' and newest ~= redis.call('GET', routed_last) then unrouted = 1 end
 return {known, ends(inbox), newest, unrouted}
 """,
     keys="listening inbox notifications routed_last not_routed",
-    args="token lasts_ms",
+    args="token lasts_ms last_read",
 )
 # Registers for each topic; returns those for which the gateway was not registered.
 _REGISTER = Script[list[bytes]](
@@ -126,9 +129,10 @@ class Registry:
             del self._wanted[topic]
             self._removed.add(topic)
 
-    async def renew(self) -> tuple[bool, bytes, bytes, bool]:
-        """Renew this gateway. Returns whether the registry has had it all the time, the ends of its inbox and of
-        `notifications`, and whether a process of the previous release publishes only there. Raises RedisOutage."""
+    async def renew(self, last_read: bytes = b"0-0") -> tuple[bool, bytes, bytes, bool]:
+        """Renew this gateway; `last_read`: the last entry of its inbox that it has read. Returns whether the registry
+        has had it all the time, the ends of its inbox and of `notifications`, and whether a process of the previous
+        release publishes only there. Raises RedisOutage."""
         renewal = _RENEW.command(
             listening=LISTENING + self._gateway,
             inbox=inbox_stream(self._gateway),
@@ -137,6 +141,7 @@ class Registry:
             not_routed=ROUTED_NOT,
             token=self._token,
             lasts_ms=LISTENING_MS,
+            last_read=last_read,
         )
         known, inbox_end, notifications_end, unrouted = (await self._send(renewal))[-1]
         return bool(known), inbox_end, notifications_end, bool(unrouted)
