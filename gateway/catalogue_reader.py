@@ -164,13 +164,12 @@ class CatalogueReader:
         """Read events whose content is outdated."""
         outdated, self._outdated = self._outdated, set()
         try:
-            read = await self._read_events([UUID(id) for id in outdated])
+            for event in await self._read_events([UUID(id) for id in outdated]):
+                if self.catalogue.find(event["id"]) is not None:
+                    self.catalogue.put(Event.model_validate(event))
         except BaseException:
             self._outdated |= outdated
             raise
-        for event in read:
-            if self.catalogue.find(event["id"]) is not None:
-                self.catalogue.put(Event.model_validate(event))
 
     async def _read_all(self) -> float:
         """Make the catalogue as the database is; returns after how many seconds to do it again."""

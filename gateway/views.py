@@ -126,7 +126,8 @@ async def admin_list_events(request: web.Request) -> web.Response:
 async def admin_get_event(request: web.Request) -> web.Response:
     event_id = path_id(request)
     found = await call(request, GetEvent(event_id=event_id, operator=True, details=True), event_id)
-    return _event({**found, "description_html": await descriptions.html(found.get("description"))})
+    markdown = found.get("description")
+    return _event({**found, "description": markdown, "description_html": await descriptions.html(markdown)})
 
 
 async def get_event_history(request: web.Request) -> web.Response:

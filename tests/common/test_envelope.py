@@ -39,6 +39,7 @@ TABLE = {
         "booking.request_payment": "RequestPayment",
         "event.create": "CreateEvent",
         "event.update": "UpdateEvent",
+        "event.set_image": "SetEventImage",
         "event.cancel": "CancelEvent",
         "event.retry_refunds": "RetryRefunds",
         "booking.refund": "RefundBooking",
@@ -52,6 +53,7 @@ TABLE = {
         "booking.history": "GetHistory",
         "event.list": "ListEvents",
         "event.get": "GetEvent",
+        "event.get_image": "GetEventImage",
         "token.list_revocations": "ListRevocations",
         "event.history": "GetEventHistory",
     },
@@ -84,6 +86,7 @@ TABLE = {
     "notifications": {
         "booking.changed": "BookingChanged",
         "event.changed": "EventChanged",
+        "event.withdrawn": "EventWithdrawn",
         "queue.moved": "QueueMoved",
         "token.revoked": "TokensRevoked",
     },
