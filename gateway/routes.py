@@ -60,11 +60,12 @@ class Access(StrEnum):
 class Route:
     """One method of one path.
 
-    `access`: what the request needs; a scope: a token that allows it. `answers`: the body of each status that is no
-    error: a model, one of several, media types, or nothing. `file`: the body of the request is a file. `mailboxes`:
-    those that a request adds to; when one is over its limit, the request is refused. `key_required`: it costs money
-    or seats, or uses up a code, and is refused without an Idempotency-Key. `etag`: answers have an ETag. `about`: what
-    OpenAPI says beside the summary. `errors`: those that do not follow from the other fields (see `_problems` of openapi.py).
+    `access`: what the request needs; a scope: a token that allows it. `file`: the body of the request is a file.
+    `answers`: the body of each status that is no error: a model, one of several, media types, or nothing.
+    `mailboxes`: those that a request adds to; when one is over its limit, the request is refused. `key_required`:
+    it costs money or seats, or uses up a code, and is refused without an Idempotency-Key. `etag`: answers have an
+    ETag. `about`: what OpenAPI says beside the summary. `errors`: those that do not follow from the other fields
+    (see `_problems` of openapi.py).
     """
 
     method: str

@@ -27,8 +27,8 @@ PAGE = 500
 
 # Renews a gateway. Returns whether it was known, the end of its inbox, the end of `notifications`, and whether a
 # process of the previous release has published there, which reaches no inbox. It also deletes what the gateway has
-# read of its inbox: replies with images are large, and would stay until many thousands of others have come. A user of Redis
-# that may not do that, as in configurations of the previous release, goes on without.
+# read of its inbox: replies with images are large, and would stay until many thousands of others have come. A user
+# of Redis that may not do that, as in configurations of the previous release, goes on without.
 _RENEW = Script[tuple[int, bytes, bytes, int]](
     """
 local function ends(stream)
@@ -130,9 +130,9 @@ class Registry:
             self._removed.add(topic)
 
     async def renew(self, last_read: bytes = b"0-0") -> tuple[bool, bytes, bytes, bool]:
-        """Renew this gateway; `last_read`: the last entry of its inbox that it has read. Returns whether the registry
-        has had it all the time, the ends of its inbox and of `notifications`, and whether a process of the previous
-        release publishes only there. Raises RedisOutage."""
+        """Renew this gateway; `last_read`: the last entry of its inbox that it has read. Returns whether the
+        registry has had it all the time, the ends of its inbox and of `notifications`, and whether a process of the
+        previous release publishes only there. Raises RedisOutage."""
         renewal = _RENEW.command(
             listening=LISTENING + self._gateway,
             inbox=inbox_stream(self._gateway),

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 from typing import Any
-from uuid import UUID
 
 import orjson
 import pytest
@@ -45,13 +44,11 @@ HASHES = [hashlib.sha256(each).hexdigest()[:32] for each in BYTES]
 PATH = f"/events/{EVENT_ID}"
 
 
-def shown(
-    number: int = 0, *, version: int = 5, content_version: int = 2, id: UUID = EVENT_ID, **more: Any
-) -> Event:
+def shown(number: int = 0, *, version: int = 5, content_version: int = 2, **more: Any) -> Event:
     """An event with content."""
-    image = EventImage(f"/events/{id}/image?v={HASHES[number]}", HASHES[number], 16, 9)
+    image = EventImage(f"{PATH}/image?v={HASHES[number]}", HASHES[number], 16, 9)
     content = {"category": "Théâtre", "venue": Venue(name="Hall", city="Graz"), "image": image}
-    return event(id, version=version).model_copy(update={**content, "content_version": content_version, **more})
+    return event(version=version).model_copy(update={**content, "content_version": content_version, **more})
 
 
 def as_notified(seen: Event) -> Event:
@@ -132,20 +129,19 @@ async def test_content_that_has_changed_is_read_again_and_until_then_the_old_is_
     booking = Booking(actor, shown())
     gateway = await listening(start)
     before = await gateway.get(PATH)
-    reads = asyncio.Event()
     booking.seen = shown(1, version=6, content_version=3, category="Opera", venue=None)
     booking.markdown = "Four"
     await actor.notify(EventChanged(event=as_notified(booking.seen)))
 
     async def listed() -> Any:
         (item,) = (await (await gateway.get("/events")).json())["items"]
-        assert item in (as_json(shown()), as_json(booking.seen)) or item["content_version"] == 2
+        old = as_json(shown(version=6))
+        assert item in (as_json(shown()), old, as_json(booking.seen))
         return item == as_json(booking.seen)
 
     await until(listed)
     after = await gateway.get(PATH, headers={"If-None-Match": before.headers["ETag"]})
     assert (after.status, await after.json()) == (200, as_details(booking.seen, "Four", "<p>Four</p>\n"))
-    assert not reads.is_set()
     assert booking.read(details=False) == 1
 
 
@@ -166,12 +162,10 @@ async def test_content_of_an_event_that_was_not_known_is_read(start: Gateway, ac
 
 async def test_what_was_not_read_at_once_is_read_later(start: Gateway, actor: ScriptedBooking) -> None:
     booking = Booking(actor, event())
-    gateway = await listening(start, answer_seconds=0.2)
-    booking.there = False
+    gateway = await listening(start)
     booking.seen = shown(version=6)
-    answers = iter(["no list"])
-    actor.on(GetEvent, lambda message: next(answers, None) or booking._event(message))
-    booking.there = True
+    strange = iter(["no event"])
+    actor.on(GetEvent, lambda message: next(strange, None) or booking._event(message))
     await actor.notify(EventChanged(event=as_notified(booking.seen)))
 
     async def complete() -> bool:
@@ -213,8 +207,7 @@ async def test_events_of_a_category_are_listed(start: Gateway, actor: ScriptedBo
     Booking(actor, shown())
     for gateway in (await listening(start), await start()):
         for category, found in (("theatre", ["Concert"]), ("THÉÂTRE", ["Concert"]), ("theat", []), ("Opera", [])):
-            if found or gateway.app[CATALOGUE].current:
-                assert await names(gateway, f"?category={category}") == found
+            assert await names(gateway, f"?category={category}") == found
         for wrong in ("?category=", f"?category={'x' * 65}", "?category=a&category=b"):
             assert (await gateway.get(f"/events{wrong}")).status == 422
 
