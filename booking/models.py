@@ -55,7 +55,6 @@ class Event(Model):
     settle_after = fields.DatetimeField(null=True)
     # A trigger keeps it from becoming a draft while there are bookings.
     status = fields.CharField(max_length=16, db_default=EventStatus.PUBLISHED.value)
-    # Its version when its row in `event_contents` or `event_images` changed last; 0: there was none.
     content_version = fields.IntField(db_default=0)
     version = fields.IntField(db_default=1)
     # Of the content that it was created with: the same Idempotency-Key with other content is refused.

@@ -144,7 +144,7 @@ class Event(NamedTuple):
     good. `sales_end` is None if it was not set: then it follows the start. `time_zone`: the venue's, by its IANA
     name. `slow_payments_until`: from then on only instant payment methods are offered; None: SLOW_PAYMENTS_END.
     `max_per_owner`: how many seats one owner may have; None: as many as the settings say. `status`: a draft is not
-    there for anybody but operators. `content_version`: the version with which its Content changed last; 0: it has
+    there for anybody but operators. `content_version`: the version with which its content changed last; 0: it has
     none."""
 
     id: UUID

@@ -69,6 +69,10 @@ COLUMNS = {
     "booking.events.cancel_after_start": "Whether customers may cancel after the start",
     "booking.events.version": "Grows with each change of the event or its ticket types, but not with its "
     "seats: the `ETag`",
+    "booking.event_contents.event_id": "Its event",
+    "booking.event_contents.venue": "Where it takes place: name, address, postal code, city and country",
+    "booking.event_images.event_id": "Its event",
+    "booking.event_images.data": "The WebP",
     "booking.ticket_types.id": "Chosen by the gateway",
     "booking.ticket_types.event_id": "Its event",
     "booking.ticket_types.position": "Its position among the ticket types of the event",

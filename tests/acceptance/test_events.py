@@ -199,7 +199,7 @@ async def test_what_an_event_shows_is_changed_seen_and_cached_while_it_sells(hol
             found = await anybody.request("GET", path)
             return found.ok()["image"] == image and found.headers["ETag"] != before
 
-        await eventually(shown)
+        await eventually(shown, bool)
         found = (await anybody.request("GET", path)).ok()
         assert found["description_html"] == "<p><em>Three</em> acts</p>\n"
         assert (found["category"], found["venue"]["city"]) == ("Théâtre", "Graz")
@@ -216,7 +216,7 @@ async def test_what_an_event_shows_is_changed_seen_and_cached_while_it_sells(hol
         await holdfast.stripe.pay(booking)
         await live.until(booking["id"], "confirmed")
     assert (await operator.request("DELETE", admin + "/image")).ok()["image"] is None
-    await eventually(lambda: gone(anybody, image["url"]))
+    await eventually(lambda: gone(anybody, image["url"]), bool)
     history = (await operator.request("GET", admin + "/history")).ok()["items"]
     fields = [[each["field"] for each in change["changes"]] for change in history[1:]]
     assert fields == [["description", "category", "venue.name", "venue.city"], ["image"], ["image"]]
@@ -242,12 +242,12 @@ async def test_an_event_is_prepared_published_and_archived(holdfast: Holdfast) -
     assert event["id"] in [each["id"] for each in drafts["items"]]
     for status in ("published", "draft", "published"):
         (await operator.request("PATCH", admin, json={"status": status})).ok()
-        await eventually(listed if status == "published" else hidden)
+        await eventually(listed if status == "published" else hidden, bool)
         assert (await anybody.request("GET", path)).status == (200 if status == "published" else 404)
     (await customer.book(event, 1)).ok(201)
     assert (await operator.request("PATCH", admin, json={"status": "draft"})).code == "conflict"
     (await operator.request("PATCH", admin, json={"status": "archived"})).ok()
-    await eventually(hidden)
+    await eventually(hidden, bool)
     assert (await anybody.request("GET", path)).ok()["status"] == "archived"
     assert (await customer.book(event, 1)).code == "not_on_sale"
 

@@ -154,7 +154,7 @@ async def waiting(stage: Stage, count: int) -> None:
 @pytest.mark.parametrize("remembered", [False, True], ids=["locks", "memory"])
 @pytest.mark.parametrize("selling_first", [False, True], ids=["draft first", "sale first"])
 async def test_a_sale_and_a_draft_exclude_each_other(stage: Stage, remembered: bool, selling_first: bool) -> None:
-    """Whoever gets the locks first: there is never a draft with a booking."""
+    """Whichever gets the locks first: there is never a draft with a booking."""
     show = await stage.show(10)
     if remembered:
         await stage.call(show.order(20))  # refused, and now the event is in memory
