@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 from uuid import UUID
 
@@ -69,7 +69,7 @@ def differences(old: Content, new: Content) -> Iterator[FieldChange]:
 
 
 def _values(content: Content) -> dict[str, FieldValue]:
-    venue = {f"venue.{name}": getattr(content.venue, name, None) for name in Venue.__dataclass_fields__}
+    venue = {f"venue.{each.name}": getattr(content.venue, each.name, None) for each in fields(Venue)}
     image_hash = None if content.image is None else content.image.hash
     return {"description": content.description, "category": content.category, **venue, "image": image_hash}
 

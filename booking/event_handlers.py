@@ -74,7 +74,7 @@ class EventHandlers:
         """`do` something to an event that exists (unless it is to be created) and is locked; a repeated request
         gets the answer of the first one. Raises the error that refuses it."""
         message: OperatorCommand = delivery.message
-        event = await rows.events.lock(message.event_id, sales=_changes_terms(message))
+        event = await rows.events.lock(delivery.message.event_id, sales=_changes_terms(message))
         if event is None and not isinstance(message, CreateEvent):
             raise EventNotFound
         await rows.requests.open([delivery], self._clock())

@@ -106,8 +106,8 @@ class EventContents:
         self._slots = RequestSlots(ASKED_AT_ONCE, settings.answer_seconds)
         self._descriptions = Recent[_Described](DESCRIPTIONS_BYTES_MAX)
         self._images = Recent[ServedImage](settings.event_images_max_bytes)
-        self.read_event = SingleFlight(self._read_event)
-        self._read_image = SingleFlight(self._read_image_anew)
+        self.read_event = SingleFlight(self._read_event, lambda event_id, _: event_id)
+        self._read_image = SingleFlight(self._read_image_anew, lambda event_id, _: event_id)
 
     # --- events with their descriptions -------------------------------------------------------------------
 
@@ -124,9 +124,9 @@ class EventContents:
             described.event, described.answer = event, self._answer(event, described.json)
         return described.answer
 
-    async def _read_event(self, event_id: UUID) -> SharedAnswer:
+    async def _read_event(self, event_id: UUID, traceparent: str) -> SharedAnswer:
         """The answer with an event that is not in memory, or whose description is not. Raises EventNotFound."""
-        found: Json = await self.asked(GetEvent(event_id=event_id, details=True), event_id)
+        found: Json = await self.asked(GetEvent(event_id=event_id, details=True), event_id, traceparent)
         self._catalogue.note(found)
         event = CatalogueEvent(Event.model_validate(found), self._settings.events_max_age_seconds)
         if not event.content_version:
@@ -143,7 +143,7 @@ class EventContents:
 
     # --- images -------------------------------------------------------------------------------------------
 
-    async def image(self, event_id: UUID) -> ServedImage:
+    async def image(self, event_id: UUID, traceparent: str) -> ServedImage:
         """The event's image. Raises EventNotFound, also for a draft, and NotFound if there is none."""
         known = self._images.find(str(event_id))
         event = self._catalogue.catalogue.find(str(event_id)) if self._catalogue.current else None
@@ -152,24 +152,25 @@ class EventContents:
                 raise NotFound("The event has no image")
             if known is not None and known.hash == event.image_hash:
                 return known
-        return await self._read_image(event_id)
+        return await self._read_image(event_id, traceparent)
 
-    async def _read_image_anew(self, event_id: UUID) -> ServedImage:
+    async def _read_image_anew(self, event_id: UUID, traceparent: str) -> ServedImage:
         """The image as it is now. Its bytes travel only if it is another one than before."""
         known = self._images.find(str(event_id))
         message = GetEventImage(event_id=event_id, known=None if known is None else known.hash)
-        found: Json = await self.asked(message, event_id)
+        found: Json = await self.asked(message, event_id, traceparent)
         if known is not None and known.hash == found["hash"]:
             return known
         image = ServedImage.of(found["hash"], base64.b64decode(found["data"]))
         self._images.keep(str(event_id), image, 2 * len(image.for_ever.body))  # it is sent from a copy
         return image
 
-    async def asked(self, message: Message, subject: object) -> Any:
+    async def asked(self, message: Message, subject: object, traceparent: str) -> Any:
         """The booking actor's answer. Raises its error, Timeout, and Unavailable."""
         self._shedder.check((BOOKING_QUERIES,))
+        timeout_s = self._settings.answer_seconds
         async with self._slots:
-            return await self._calls.call(message, subject, timeout_s=self._settings.answer_seconds)
+            return await self._calls.call(message, subject, timeout_s=timeout_s, traceparent=traceparent)
 
 
 CONTENTS = web.AppKey("event_contents", EventContents)

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from common.contracts.messages import BOOKING_QUERIES, ListEvents
 from common.contracts.resources import Event
+from common.runtime.web import TRACEPARENT
 from common.wiring import CLOCK
 from gateway.catalogue import CatalogueEvent, page_of
 from gateway.catalogue_reader import CATALOGUE, PAST
@@ -41,7 +42,8 @@ async def get_event(request: web.Request) -> web.StreamResponse:
     answer = _known(request, request.match_info["id"])
     if answer is None:
         event_id = path_id(request)
-        answer = _known(request, str(event_id)) or await request.app[CONTENTS].read_event(event_id)
+        read = request.app[CONTENTS].read_event
+        answer = _known(request, str(event_id)) or await read(event_id, request[TRACEPARENT])
     return await answer.to(request)
 
 
@@ -55,7 +57,7 @@ def _known(request: web.Request, id: str) -> SharedAnswer | None:
 async def _listed(request: web.Request, wanted: EventsQuery) -> SharedAnswer:
     """The page as the booking actor has it now."""
     message = ListEvents(after=wanted.cursor, limit=wanted.limit, starts_from=wanted.starts_from)
-    found = await request.app[CONTENTS].asked(message, "events")
+    found = await request.app[CONTENTS].asked(message, "events", request[TRACEPARENT])
     max_age_s = request.app[SETTINGS].events_max_age_seconds
     events = [CatalogueEvent(Event.model_validate(each), max_age_s) for each in found["items"]]
     following = found.get("next")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from common.contracts.errors import UnsupportedMediaType
 from common.contracts.messages import SetEventImage
-from common.runtime.web import read_body
+from common.runtime.web import TRACEPARENT, read_body
 from gateway.event_contents import CONTENTS
 from gateway.images import MEDIA_TYPES, SENT_BYTES_MAX, EncodedImage, encoded
 from gateway.limits import RequestSlots
@@ -37,7 +37,7 @@ class ImageQuery(BaseModel):
 
 async def get_event_image(request: web.Request) -> web.StreamResponse:
     event_id, wanted = path_id(request), query(request, ImageQuery)
-    image = await request.app[CONTENTS].image(event_id)
+    image = await request.app[CONTENTS].image(event_id, request[TRACEPARENT])
     max_age_s = None if wanted.v == image.hash else request.app[SETTINGS].events_max_age_seconds
     return await image.answer(max_age_s).to(request)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
-from common.contracts.errors import ImageInvalid
+from common.contracts.errors import HoldfastError, ImageInvalid
 from common.contracts.values import IMAGE_BYTES_MAX
 
 # Bytes of a file that is sent: a photograph of a few megapixels.
@@ -76,5 +76,5 @@ def _check(image: Image.Image, media_type: str) -> None:
         raise ImageInvalid("It must be one image, and not an animation")
 
 
-def _too_many_pixels() -> ImageInvalid:
+def _too_many_pixels() -> HoldfastError:
     return ImageInvalid(f"It must have at most {PIXELS_MAX} pixels, its width times its height")

@@ -12,16 +12,17 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[P, T]):
-    """Calls `call` for the first caller; those who call it with the same arguments before it has ended get the same
+    """Calls `call` for the first caller; those who call it for the same key before it has ended get the same
     result, or its error."""
 
-    def __init__(self, call: Callable[P, Awaitable[T]]) -> None:
+    def __init__(self, call: Callable[P, Awaitable[T]], key: Callable[P, object] | None = None) -> None:
+        """`key` makes a key of the arguments, which is hashable. Without it there is one for all."""
         self._call = call
-        # By the arguments, which are hashable.
+        self._key = key
         self._under_way: dict[object, asyncio.Future[T]] = {}
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
-        key = (args, *kwargs.items())
+        key = None if self._key is None else self._key(*args, **kwargs)
         if (flight := self._under_way.get(key)) is None:
             flight = self._under_way[key] = asyncio.ensure_future(self._call(*args, **kwargs))
             flight.add_done_callback(partial(self._ended, key))

@@ -96,13 +96,11 @@ async def test_it_is_read_where_it_is_wanted_and_nowhere_else(stage: Stage) -> N
     show = await stage.show(10, **CONTENT)
     for operator, kind in ((False, EventDetails), (True, OperatorsEventDetails)):
         get = GetEvent(event_id=show.id, operator=operator)
-        snapshot, detailed = (
-            (await stage.call(message))[0].result for message in (get, get.model_copy(update={"details": True}))
-        )
+        snapshot, detailed = await stage.call(get, get.model_copy(update={"details": True}))
         (listed,) = (await stage.call(ListEvents(limit=5, operator=operator)))[0].result["items"]
-        assert kind.model_validate(detailed).description == "Three *acts*"
-        assert not {"description", "description_html"} & (listed.keys() | snapshot.keys())
-        for each in (snapshot, detailed, listed):
+        assert kind.model_validate(detailed.result).description == "Three *acts*"
+        assert not {"description", "description_html"} & (listed.keys() | snapshot.result.keys())
+        for each in (snapshot.result, detailed.result, listed):
             assert (each["category"], each["venue"]["city"], each["image"]) == ("Theatre", "Weimar", None)
     await stage.listen(show)
     stage.availability.touched([show.id])
@@ -244,7 +242,7 @@ async def bytes_of(stage: Stage, show: Show, known: str | None = None) -> tuple[
 
 async def test_an_image_is_kept_and_its_address_changes_with_it(stage: Stage) -> None:
     show, other = await stage.show(10), await stage.show(10)
-    hashes = []
+    hashes: list[str] = []
     for data in (webp(), webp(IMAGE_BYTES_MAX)):
         shown = (await done(stage, image(show, data))).image
         assert shown is not None

@@ -61,7 +61,7 @@ class Booking:
 
     def __init__(self, actor: ScriptedBooking, seen: Event, markdown: str | None = "*Three* acts") -> None:
         self.actor, self.seen, self.markdown, self.image = actor, seen, markdown, 0
-        self.there = True
+        self.there = self.published = True
         actor.on(ListEvents, self._page)
         actor.on(GetEvent, self._event)
         actor.on(GetEventImage, self._image)
@@ -70,7 +70,7 @@ class Booking:
         names = ("id", "starts_at", "version") if message.versions_only else Event.model_fields
         listed = self.there and self.seen.status is EventStatus.PUBLISHED
         items = [{name: as_json(self.seen)[name] for name in names}] if listed else []
-        return {"items": items, "next": None, "published": True}
+        return {"items": items, "next": None, "published": self.published}
 
     def _event(self, message: GetEvent) -> Any:
         if not self.there or message.event_id != self.seen.id:
@@ -155,7 +155,7 @@ async def test_content_of_an_event_that_was_not_known_is_read(start: Gateway, ac
     await until(lambda: booking.read(details=False) == 1)
 
     async def complete() -> bool:
-        return (await (await gateway.get("/events")).json())["items"] == [as_json(booking.seen)]
+        return bool((await (await gateway.get("/events")).json())["items"] == [as_json(booking.seen)])
 
     await until(complete)
 
@@ -169,7 +169,7 @@ async def test_what_was_not_read_at_once_is_read_later(start: Gateway, actor: Sc
     await actor.notify(EventChanged(event=as_notified(booking.seen)))
 
     async def complete() -> bool:
-        return (await (await gateway.get("/events")).json())["items"] == [as_json(booking.seen)]
+        return bool((await (await gateway.get("/events")).json())["items"] == [as_json(booking.seen)])
 
     await until(complete)
 
@@ -203,9 +203,12 @@ async def test_without_a_catalogue_the_actor_is_asked_for_all_of_it(start: Gatew
 
 
 async def test_events_of_a_category_are_listed(start: Gateway, actor: ScriptedBooking) -> None:
-    """Without regard to case and accents; also where the catalogue cannot be used."""
-    Booking(actor, shown())
-    for gateway in (await listening(start), await start()):
+    """Without regard to case and accents; also beside a release with which the catalogue cannot be used."""
+    booking = Booking(actor, shown())
+    gateways = [await listening(start)]
+    booking.published = False
+    gateways.append(await start(event_catalogue_max=10))
+    for gateway in gateways:
         for category, found in (("theatre", ["Concert"]), ("THÉÂTRE", ["Concert"]), ("theat", []), ("Opera", [])):
             assert await names(gateway, f"?category={category}") == found
         for wrong in ("?category=", f"?category={'x' * 65}", "?category=a&category=b"):

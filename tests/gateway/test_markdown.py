@@ -100,7 +100,14 @@ class Safe(HTMLParser):
     def handle_comment(self, data: str) -> None:
         pytest.fail(data)
 
-    handle_decl = handle_pi = unknown_decl = handle_comment
+    def handle_decl(self, decl: str) -> None:
+        pytest.fail(decl)
+
+    def handle_pi(self, data: str) -> None:
+        pytest.fail(data)
+
+    def unknown_decl(self, data: str) -> None:
+        pytest.fail(data)
 
 
 @pytest.mark.parametrize("markdown", [markdown for markdown, _ in TABLE] + list(GOOD))
