@@ -61,9 +61,9 @@ IDS = {
     "assets": ("The name of a file", {"type": "string"}),
 }
 ETAG = {
-    "description": "Of a booking; or of an event's terms (`terms_version`), without how many seats are left. "
+    "description": "Of a booking; of an image; or of an event (`terms_version`), without how many seats are left. "
     "`GET /events` and `GET /events/{id}` have one of their own that changes with each change of the answer; that "
-    "of `GET /events/{id}` is good for `If-Match` as well, and counts there for the terms alone",
+    "of `GET /events/{id}` is good for `If-Match` as well, where free seats do not count",
     "schema": {"type": "string"},
 }
 LOCATION = {"description": "Where to read it", "schema": {"type": "string"}}

@@ -226,16 +226,6 @@ async def test_what_was_read_is_deleted_from_the_inbox(stage: Stage, looking: No
     assert gateway.missed == []
 
 
-async def test_a_gateway_that_may_not_delete_from_its_inbox_is_renewed(own_stage: Stage) -> None:
-    """By a configuration of Redis' users from before."""
-    await own_stage.redis.acl_setuser("default", commands=["-xtrim"])
-    async with Listener(own_stage).listening() as gateway:
-        await own_stage.bus.publish([sent := changed()])
-        await until(lambda: gateway.received)
-        known, *_ = await gateway.registry.renew(b"1-1")
-    assert (known, gateway.received) == (True, [sent.message])
-
-
 @pytest.mark.parametrize("published", [True, False], ids=["notified", "not notified"])
 async def test_a_gateway_paused_past_its_registration_knows_what_it_missed(stage: Stage, published: bool) -> None:
     """It missed the notification for which a publisher found its registration expired, and no other."""
