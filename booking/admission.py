@@ -14,8 +14,8 @@ from common.contracts import errors
 from common.contracts.codes import reference_of
 from common.contracts.currencies import fault_of
 from common.contracts.messages import CreateBooking
-from common.contracts.statuses import PaymentStatus, Reason
-from common.contracts.values import DESCRIPTION_MAX
+from common.contracts.statuses import EventStatus, PaymentStatus, Reason
+from common.contracts.values import INTENT_DESCRIPTION_MAX
 
 # The format of times in error texts; they are in UTC.
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -61,7 +61,7 @@ def admit(
     request: CreateBooking, event: Event | None, seats: Seats, buyers: Buyers, now: datetime, policy: HoldPolicy
 ) -> Booking | errors.HoldfastError:
     """The new booking for `request`, which takes its seats and counts for its buyers, or the error."""
-    if event is None:
+    if event is None or event.status is EventStatus.DRAFT:
         return errors.EventNotFound()
     if not request.items:
         return errors.InvalidRequest("A booking has at least one seat")
@@ -150,7 +150,7 @@ def _description(booking_id: UUID, event: Event, items: Sequence[Item]) -> str:
     language."""
     seats = ", ".join([f"{quantity} × {event.ticket_types[id].name}" for id, quantity, _ in items])
     text = f"{reference_of(booking_id)}: {event.name}, {seats}"
-    return text if len(text) <= DESCRIPTION_MAX else f"{text[: DESCRIPTION_MAX - 1]}…"
+    return text if len(text) <= INTENT_DESCRIPTION_MAX else f"{text[: INTENT_DESCRIPTION_MAX - 1]}…"
 
 
 def _customer_digest(request: CreateBooking) -> str:
@@ -169,7 +169,7 @@ def price_changed(expected: int | None, amount: int, currency: str) -> errors.Ho
 
 def sale_closed(event: Event, now: datetime) -> errors.HoldfastError | None:
     """The error that says why `event` is not sold now; None while it is on sale."""
-    if not event.on_sale:
+    if not event.on_sale or event.status is not EventStatus.PUBLISHED:
         return errors.NotOnSale()
     starts, end = event.sales_start, event.sales_end_at
     if starts is not None and now < starts:

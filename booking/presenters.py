@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any
 
 from booking.cancellation_rows import EventCancellation
-from booking.state import Booking, Event, FollowUp
+from booking.state import Booking, Content, Event, FollowUp
 from common.contracts import resources
 from common.contracts.currencies import exponent_of
 from common.contracts.messages import (
@@ -89,8 +89,9 @@ def version_of(event: Event) -> int:
     return event.version + sum(each.version for each in event.ticket_types.values())
 
 
-def shown_event(event: Event) -> resources.Event:
-    """The event with its free seats. Of two snapshots the one with the higher version is the newer one."""
+def shown_event(event: Event, content: Content | None = None) -> resources.Event:
+    """The event with its free seats, and with its content where that is at hand, but not its description. Of two
+    snapshots the one with the higher version is the newer one."""
     values: dict[str, Any] = {name: getattr(event, name) for name in TERMS}
     values |= {
         "currency_exponent": exponent_of(event.currency),
@@ -99,23 +100,37 @@ def shown_event(event: Event) -> resources.Event:
         "version": version_of(event),
         "terms_version": event.version,
     }
+    if content is not None:
+        values |= {"category": content.category, "venue": content.venue, "image": content.image}
     return resources.Event.model_validate(values)
 
 
 def operators_event(
-    event: Event, cancellation: EventCancellation | None = None, refund_retry: resources.RefundRetry | None = None
+    event: Event,
+    cancellation: EventCancellation | None = None,
+    refund_retry: resources.RefundRetry | None = None,
+    content: Content | None = None,
 ) -> resources.OperatorsEvent:
     """The event as operators see it. With the progress of its cancellation the version counts the bookings'
     changes, too: of two snapshots the one with the higher version is the newer one."""
-    seen, (progress, changes) = shown_event(event), cancellation or (None, 0)
+    seen, (progress, changes) = shown_event(event, content), cancellation or (None, 0)
     counted = zip(seen.ticket_types, event.ticket_types.values(), strict=True)
-    values = seen.model_dump() | {
+    values = seen.model_dump(exclude_unset=True) | {
         "ticket_types": tuple({**each.model_dump(), "held": row.held, "sold": row.sold} for each, row in counted),
         "progress": progress,
         "refund_retry": refund_retry,
         "version": seen.version + changes,
     }
     return resources.OperatorsEvent.model_validate(values)
+
+
+def with_description(
+    seen: resources.Event | resources.OperatorsEvent, content: Content
+) -> resources.EventDetails | resources.OperatorsEventDetails:
+    """The event as it is shown where it is read by itself. Its gateway adds the description as HTML."""
+    operators = isinstance(seen, resources.OperatorsEvent)
+    kind = resources.OperatorsEventDetails if operators else resources.EventDetails
+    return kind.model_validate(seen.model_dump(exclude_unset=True) | {"description": content.description})
 
 
 def event_changed(event: Event, cancellation: EventCancellation | None = None) -> Envelope:

@@ -42,7 +42,19 @@ ERASE = (
     "Erases name, email, locale and phone of these customers in every booking, some at a time; amounts, ids and "
     "histories stay. Stripe keeps what it was sent: `docs/operations.md` says what that is."
 )
-CHANGE = "Only the members that are sent change. Bookings keep the prices at which they were made."
+CHANGE = (
+    "Only the members that are sent change. Bookings keep the prices at which they were made. Of an event that is "
+    "cancelled only `status`, `description`, `category` and `venue` can change."
+)
+IMAGE = (
+    "What the `url` in the event's `image` leads to, a WebP. Another image has another `url`, so that each may be "
+    "cached for ever."
+)
+PUT_IMAGE = (
+    "A PNG, JPEG or WebP of at most 1 MiB and 16 million pixels, as `image/png`, `image/jpeg`, `image/webp` or "
+    "`application/octet-stream`. A WebP of at most 1600 pixels on its longer side is made of it, without metadata; "
+    "it replaces the image that the event has."
+)
 EVENT_HISTORY = (
     "Every change of the event and its ticket types, oldest first: who made it, and what has another value since. "
     "Sold seats and retried refunds are no changes of the event. Changes that earlier releases made are not there."

@@ -21,7 +21,7 @@ from common.contracts.errors import (
     UnsupportedMediaType,
 )
 from common.contracts.resources import NAME_MAX
-from common.contracts.statuses import BookingStatus, PaymentStatus
+from common.contracts.statuses import BookingStatus, EventStatus, PaymentStatus
 from common.runtime.web import read_body
 from gateway.values import UUID_TEXT, Email, Id, Reference, Time
 
@@ -128,6 +128,7 @@ class HistoryQuery(Limited):
 
 
 class AdminEventsQuery(PageQuery):
+    status: EventStatus | None = Field(default=None, description="Events with this status alone")
     starts_from: Time | None = Field(
         default=None,
         alias="from",

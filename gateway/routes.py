@@ -13,11 +13,31 @@ from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.contracts.history import EventChange, Transition
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.contracts.resources import Erasure, Event, OperatorsEvent, RefundRetry, Revocation
+from common.contracts.resources import (
+    Erasure,
+    Event,
+    EventDetails,
+    OperatorsEvent,
+    OperatorsEventDetails,
+    RefundRetry,
+    Revocation,
+)
 from common.contracts.scopes import Scope
 from common.runtime import health
 from common.runtime.web import Handler
-from gateway import about, docs, event_queries, event_views, guests, requests, schemas, session, views, waiters
+from gateway import (
+    about,
+    docs,
+    event_queries,
+    event_views,
+    guests,
+    image_views,
+    requests,
+    schemas,
+    session,
+    views,
+    waiters,
+)
 from gateway.auth import AUTHENTICATOR, IDENTITY
 from gateway.bookings import ERRORS_BY_REASON
 from gateway.limiter import LIMITER
@@ -41,11 +61,12 @@ class Access(StrEnum):
 class Route:
     """One method of one path.
 
-    `access`: what the request needs; a scope: a token that allows it. `answers`: the body of each status that is no
-    error: a model, one of several, media types, or nothing. `mailboxes`: those that a request adds to; when one is
-    over its limit, the request is refused. `key_required`: it costs money or seats, or uses up a code, and is
-    refused without an Idempotency-Key. `etag`: answers have an ETag. `about`: what OpenAPI says beside the summary.
-    `errors`: those that do not follow from the other fields (see `_problems` of openapi.py).
+    `access`: what the request needs; a scope: a token that allows it. `file`: the body of the request is a file.
+    `answers`: the body of each status that is no error: a model, one of several, media types, or nothing.
+    `mailboxes`: those that a request adds to; when one is over its limit, the request is refused. `key_required`:
+    it costs money or seats, or uses up a code, and is refused without an Idempotency-Key. `etag`: answers have an
+    ETag. `about`: what OpenAPI says beside the summary. `errors`: those that do not follow from the other fields
+    (see `_problems` of openapi.py).
     """
 
     method: str
@@ -58,6 +79,7 @@ class Route:
     mailboxes: tuple[str, ...] = ()
     body: type[BaseModel] | None = None
     body_required: bool = True
+    file: bool = False
     query: type[BaseModel] | None = None
     headers: tuple[str, ...] = ()
     key_required: bool = False
@@ -103,8 +125,14 @@ ROUTES = (
     ),
     Route(
         "GET", "/events/{id}", event_views.get_event, "Read an event and how many seats are left", "events",
-        etag=True, headers=("If-None-Match",), answers={200: Event, 304: None},
+        etag=True, headers=("If-None-Match",), answers={200: EventDetails, 304: None},
         errors=(*_EVENT, errors.Unavailable, errors.Timeout),
+    ),
+    Route(
+        "GET", "/events/{id}/image", image_views.get_event_image, "Get the image of an event", "events",
+        etag=True, query=image_views.ImageQuery, headers=("If-None-Match",),
+        answers={200: "image/webp, application/octet-stream", 304: None},
+        errors=(*_EVENT, errors.Unavailable, errors.Timeout), about=about.IMAGE,
     ),
     Route(
         "POST", "/bookings", waiters.create_booking, "Book seats", "bookings", Access.BEARER,
@@ -155,7 +183,7 @@ ROUTES = (
     Route(
         "GET", "/admin/events/{id}", views.admin_get_event,
         "Read an event with its held and sold seats, and the progress of its cancellation", "admin",
-        Scope.READ, mailboxes=READS, etag=True, answers={200: OperatorsEvent}, errors=_EVENT,
+        Scope.READ, mailboxes=READS, etag=True, answers={200: OperatorsEventDetails}, errors=_EVENT,
     ),
     Route(
         "GET", "/admin/events/{id}/history", views.get_event_history, "Read an event's history", "admin",
@@ -175,6 +203,16 @@ ROUTES = (
             *_EVENT, errors.TicketTypeNotFound, errors.TicketTypesOverLimit, errors.CapacityBelowSold,
             errors.Conflict,
         ),
+    ),
+    Route(
+        "PUT", "/admin/events/{id}/image", image_views.put_event_image, "Give an event an image", "admin",
+        Scope.ADMIN, mailboxes=WRITES, file=True, headers=("Idempotency-Key", "If-Match"), etag=True,
+        answers={200: Event}, about=about.PUT_IMAGE, errors=(*_EVENT, errors.ImageInvalid),
+    ),
+    Route(
+        "DELETE", "/admin/events/{id}/image", image_views.delete_event_image, "Delete the image of an event",
+        "admin", Scope.ADMIN, mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True,
+        answers={200: Event}, errors=_EVENT,
     ),
     Route(
         "POST", "/admin/events/{id}/cancel", views.cancel_event, "Cancel an event", "admin", Scope.ADMIN,

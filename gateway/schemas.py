@@ -25,7 +25,10 @@ from common.contracts.statuses import PaymentMethods
 from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, Customer
 from gateway.values import (
     Capacity,
+    Category,
     ClaimText,
+    Country,
+    DescriptionText,
     Email,
     Id,
     Label,
@@ -35,6 +38,7 @@ from gateway.values import (
     Quantity,
     SeatLimit,
     SoldIn,
+    Status,
     Time,
     TimeZone,
 )
@@ -59,6 +63,8 @@ PROOF_MAX = 8192
 CODE_MAX = 100
 # These descriptions of an event's fields also hold for what operators send.
 SHOWN = Event.model_fields
+DESCRIPTION = "Markdown (CommonMark). HTML, images, and links to anything but http, https and mailto are refused"
+CATEGORY = "A label of your own, by which `GET /events` can be filtered"
 SALES_END = "From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end"
 SELL_AFTER_START = "Sales may go on after the start; without it `sales_end` is the start at the latest"
 CANCEL_AFTER_START = "Customers may cancel after the start; without it `cancel_until` is the start at the latest"
@@ -157,6 +163,16 @@ class NewPaymentIntent(Body):
     currency: Currency | None = Field(default=None, description="The booking's currency")
 
 
+class NewVenue(Body):
+    """Where the event takes place."""
+
+    name: Label
+    address: Label | None = Field(default=None, description="Street and number")
+    postal_code: Label | None = Field(default=None, description="As it is written there")
+    city: Label | None = Field(default=None, description="The city or place")
+    country: Country | None = Field(default=None, description="By ISO 3166-1, in two capital letters")
+
+
 class NewEventTicketType(Body):
     """A kind of seat of the new event."""
 
@@ -185,6 +201,12 @@ class NewEvent(Body):
     cancel_after_start: bool = Field(default=False, description=CANCEL_AFTER_START)
     payment_methods: Methods = Field(PaymentMethods.INSTANT, description=SHOWN["payment_methods"].description)
     slow_payments_until: Time | None = Field(None, description=SHOWN["slow_payments_until"].description)
+    status: Literal["draft", "published"] = Field(
+        default="published", description="`draft`: nobody but operators sees it until it is published"
+    )
+    description: DescriptionText | None = Field(default=None, description=DESCRIPTION)
+    category: Category | None = Field(default=None, description=CATEGORY)
+    venue: NewVenue | None = Field(default=None, description="Where it takes place")
     ticket_types: tuple[NewEventTicketType, ...] = Field(
         min_length=1, max_length=TICKET_TYPES_MAX, description=SHOWN["ticket_types"].description
     )
@@ -228,6 +250,13 @@ class EventPatch(Body):
     cancel_after_start: bool = left_out(description=CANCEL_AFTER_START)
     payment_methods: Methods = left_out(description="Of later bookings")
     slow_payments_until: Time | None = left_out(description="null: three weeks before the start")
+    status: Status = left_out(
+        description="A draft becomes `published`, and that `archived` and back. It becomes a `draft` again only "
+        "while it has no booking"
+    )
+    description: DescriptionText | None = left_out(description=f"{DESCRIPTION}; null: none")
+    category: Category | None = left_out(description=f"{CATEGORY}; null: none")
+    venue: NewVenue | None = left_out(description="Where it takes place, as a whole; null: nowhere")
     ticket_types: tuple[TicketTypePatch, ...] = left_out(
         tuple, max_length=TICKET_TYPES_MAX, description="Changes of ticket types, and new ones"
     )

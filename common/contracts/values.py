@@ -18,7 +18,12 @@ QUANTITY_MAX = 1000
 EMAIL_MAX = 254
 # The most characters of what an intent is described with. Stripe takes 1,000, and these are no more, whether it
 # counts characters or their bytes: https://docs.stripe.com/api/payment_intents/create
-DESCRIPTION_MAX = 250
+INTENT_DESCRIPTION_MAX = 250
+# Characters of an event's description (some ten pages), and of its category.
+DESCRIPTION_MAX = 20_000
+CATEGORY_MAX = 64
+# The most bytes of an event's image as it is kept: it travels in one message, which delays those behind it.
+IMAGE_BYTES_MAX = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,40 @@ class Customer:
     """The language to write in, by BCP 47"""
     phone: str | None = None
     """By E.164"""
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """Where an event takes place."""
+
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
+    name: str
+    """What it is called"""
+    address: str | None = None
+    """Street and number"""
+    postal_code: str | None = None
+    """As it is written there"""
+    city: str | None = None
+    """The city or place"""
+    country: str | None = None
+    """By ISO 3166-1, in two capital letters"""
+
+
+@dataclass(frozen=True, slots=True)
+class EventImage:
+    """The image of an event, a WebP."""
+
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
+    url: str
+    """Where to get it, as a path at the gateway. It changes with the image, which may be cached for ever"""
+    hash: str
+    """Of its bytes: another one is another image"""
+    width: int
+    """In pixels"""
+    height: int
+    """In pixels"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,11 @@ QUERIES = {
     "next": (NEXT_DUE, "", ""),
     "bookings": (TAKE_DUE, "(timestamptz, int)", "(now(), 200)"),
     "events": (TAKE_DUE_ROWS["events"], "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
-    "page": (EVENT_PAGE, "(timestamptz, uuid, int)", "(now(), '00000000-0000-0000-0000-000000000000', 51)"),
+    "page": (
+        EVENT_PAGE,
+        "(timestamptz, uuid, int, varchar)",
+        "(now(), '00000000-0000-0000-0000-000000000000', 51, 'published')",
+    ),
 }
 DUE = {
     "next": {"bookings_due", "events_due", "refund_retries_due", "erasures_due"},

@@ -19,8 +19,24 @@ from common.contracts.resources import (
     Revocation,
     TicketType,
 )
-from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import Customer, Dispute, PaymentError, PaymentState, Refund, Rejection
+from common.contracts.statuses import (
+    BookingStatus,
+    CancelReason,
+    EventStatus,
+    IntentStatus,
+    PaymentMethods,
+    PaymentStatus,
+)
+from common.contracts.values import (
+    Customer,
+    Dispute,
+    EventImage,
+    PaymentError,
+    PaymentState,
+    Refund,
+    Rejection,
+    Venue,
+)
 
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 OTHER = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
@@ -71,6 +87,8 @@ BOOKING = Booking(
     updated_at=AT,
     customer=CUSTOMER,
 )
+VENUE = Venue(name="Stadttheater", address="Am Markt 1", postal_code="99423", city="Weimar", country="DE")
+CONTENT: dict[str, Any] = {"description": "Ein *Stück*", "category": "Theater", "venue": VENUE}
 EVENT = Event(
     id=OTHER,
     name="Ein Fest",
@@ -89,6 +107,11 @@ EVENT = Event(
     sales_end=AT,
     sell_after_start=True,
     cancel_after_start=True,
+    status=EventStatus.ARCHIVED,
+    category="Theater",
+    venue=VENUE,
+    image=EventImage(url=f"/events/{OTHER}/image?v=00", hash="00", width=4, height=3),
+    content_version=2,
     version=2,
 )
 SEATS = {"id": OTHER, "name": "Stehplatz", "unit_amount": 1000, "capacity": 10, "available": 7}
@@ -171,7 +194,9 @@ _ALL: list[m.Message] = [
         sales_end=AT,
         sell_after_start=True,
         cancel_after_start=True,
+        status=EventStatus.DRAFT,
         ticket_types=(TICKET_TYPE,),
+        **CONTENT,
         **REQUEST,
     ),
     m.UpdateEvent(
@@ -190,10 +215,13 @@ _ALL: list[m.Message] = [
             sales_end=AT,
             sell_after_start=True,
             cancel_after_start=True,
+            status=EventStatus.ARCHIVED,
+            **CONTENT,
         ),
         ticket_types=(CHANGE,),
         **REQUEST,
     ),
+    m.SetEventImage(event_id=OTHER, data="UklGRg==", width=4, height=3, **REQUEST),
     m.CancelEvent(event_id=OTHER, **REQUEST),
     m.RetryRefunds(event_id=OTHER, retry_id=ID, **REQUEST),
     m.RefundBooking(booking_id=ID, refund_id=OTHER, amount=500, **REQUEST),
@@ -219,8 +247,11 @@ _ALL: list[m.Message] = [
         intent_id="pi_1",
     ),
     m.GetHistory(booking_id=ID, owner="guest:1"),
-    m.ListEvents(after=(AT, OTHER), limit=20, operator=True, starts_from=AT, versions_only=True),
-    m.GetEvent(event_id=OTHER, operator=True),
+    m.ListEvents(
+        after=(AT, OTHER), limit=20, operator=True, starts_from=AT, versions_only=True, status=EventStatus.DRAFT
+    ),
+    m.GetEvent(event_id=OTHER, operator=True, details=True),
+    m.GetEventImage(event_id=OTHER, known="00"),
     m.GetEventHistory(event_id=OTHER, after=3, limit=20),
     m.PaymentReport(booking_id=ID, payment=PaymentState(**REPORT)),
     m.CreatePaymentIntent(
@@ -242,6 +273,7 @@ _ALL: list[m.Message] = [
     m.StripeEventReceived(payload='{"id": "evt_1", "object": "event"}'),
     m.BookingChanged(owner="guest:1", booking=BOOKING),
     m.EventChanged(event=EVENT, operators=OPERATORS_EVENT),
+    m.EventWithdrawn(event_id=OTHER),
     m.QueueMoved(places=((0, AT, ID), (40, AT, OTHER)), deferred=((41, AT, ID),), total=42, interval_ms=1000),
 ]
 EXAMPLES: dict[type[m.Message], m.Message] = {type(each): each for each in _ALL}

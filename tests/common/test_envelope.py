@@ -39,6 +39,7 @@ TABLE = {
         "booking.request_payment": "RequestPayment",
         "event.create": "CreateEvent",
         "event.update": "UpdateEvent",
+        "event.set_image": "SetEventImage",
         "event.cancel": "CancelEvent",
         "event.retry_refunds": "RetryRefunds",
         "booking.refund": "RefundBooking",
@@ -54,6 +55,7 @@ TABLE = {
         "booking.history": "GetHistory",
         "event.list": "ListEvents",
         "event.get": "GetEvent",
+        "event.get_image": "GetEventImage",
         "token.list_revocations": "ListRevocations",
         "event.history": "GetEventHistory",
     },
@@ -86,6 +88,7 @@ TABLE = {
     "notifications": {
         "booking.changed": "BookingChanged",
         "event.changed": "EventChanged",
+        "event.withdrawn": "EventWithdrawn",
         "queue.moved": "QueueMoved",
         "token.revoked": "TokensRevoked",
     },
