@@ -21,7 +21,7 @@ from common.contracts.codes import ids_of
 from common.contracts.history import Transition
 from common.contracts.messages import ListBookings
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import Customer, Dispute, PaymentError, Refund, Rejection
+from common.contracts.values import BoxOfficeSale, Customer, Dispute, PaymentError, Refund, Rejection
 from common.postgres.sql import as_json, assignments, columns, recordset, revision
 
 # Columns that have an older name than their field; and by column, its field.
@@ -32,13 +32,13 @@ FIELDS = dict(zip(BOOKING_COLUMNS, columns(Booking, "revision"), strict=True))
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
     "settle_after", "created_at", "updated_at", "payment_methods", "address", "counted", "deferred", "customer",
-    "customer_digest", "description",
+    "customer_digest", "description", "amount_captured", "box_office",
 )  # fmt: skip
 CAUSE_COLUMNS = {"cause_type": "varchar", "cause_id": "varchar", "by": "varchar"}
 CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | CAUSE_COLUMNS
 FIXED = (
     "id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods", "address",
-    "description",
+    "description", "box_office",
 )  # fmt: skip
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
 KNOWN_COLUMNS = {"id": "uuid", "revision": "text"} | SAVE_COLUMNS
@@ -155,6 +155,7 @@ FOR NO KEY UPDATE SKIP LOCKED
 """
 DISPUTES, REFUNDS = TypeAdapter(tuple[Dispute, ...]), TypeAdapter(tuple[Refund, ...])
 REJECTION, CUSTOMER = TypeAdapter(Rejection), TypeAdapter(Customer)
+BOX_OFFICE = TypeAdapter(BoxOfficeSale)
 # A position in the order of bookings (created_at and id) or of events (starts_at and id).
 Position = tuple[datetime, UUID]
 Caused = tuple[Booking, Cause]
@@ -178,6 +179,8 @@ def booking_of(row: Any) -> Booking:
         values["rejection"] = REJECTION.validate_json(rejection)
     if (customer := values["customer"]) is not None:
         values["customer"] = CUSTOMER.validate_json(customer)
+    if (sale := values["box_office"]) is not None:
+        values["box_office"] = BOX_OFFICE.validate_json(sale)
     return Booking(**values)
 
 

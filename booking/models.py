@@ -212,6 +212,8 @@ class Booking(Model):
     customer: fields.JSONField[object] = fields.JSONField(null=True)
     customer_digest = fields.CharField(max_length=16, null=True)
     description = fields.CharField(max_length=INTENT_DESCRIPTION_MAX, null=True)
+    # How an operator sold it, without Stripe: method and note.
+    box_office: fields.JSONField[object] = fields.JSONField(null=True)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
 
@@ -238,6 +240,12 @@ class Booking(Model):
                 name="bookings_refunds",
                 check="amount_refunded >= 0 AND amount_refunded <= amount_captured"
                 " AND coalesce(refund_amount, 0) <= amount_captured - amount_refunded",
+            ),
+            # Its money never came by Stripe, and never goes back by it.
+            CheckConstraint(
+                name="bookings_box_office",
+                check="box_office IS NULL OR (intent_id IS NULL AND refund_amount IS NULL AND status IN"
+                " ('confirmed', 'cancelled'))",
             ),
         )
 

@@ -26,7 +26,7 @@ from common.messaging.envelope import Delivery, Envelope, envelope_for
 
 # The fields of a booking's payment that only operators see.
 FOR_OPERATORS = ("refund_waiting", "refund_error", "disputes", "refunds", "rejection")
-NOT_SHOWN: dict[str, Any] = dict.fromkeys(FOR_OPERATORS)
+NOT_SHOWN: dict[str, Any] = dict.fromkeys((*FOR_OPERATORS, "note"))
 # The status of a refund that payment has not taken up yet.
 OWED = "owed"
 # The fields of a booking, and of an event, that are shown as they are.
@@ -57,6 +57,7 @@ def shown(booking: Booking) -> resources.Booking:
         "attempts": booking.attempts,
         "amount_captured": booking.amount_captured,
         "amount_refunded": booking.amount_refunded,
+        "method": None if booking.box_office is None else booking.box_office.method,
     }
     if booking.status is not BookingStatus.PENDING:
         values["hold_until"] = None
@@ -72,8 +73,9 @@ def booking_changed(booking: Booking, cause: Delivery | None, seen: resources.Bo
 
 def for_operators(seen: resources.Booking, booking: Booking) -> resources.Booking:
     """The booking as operators see it: no client secret, but its disputes, its refunds and why one waits or has
-    failed, and why Stripe refused to make its intent."""
-    values = {name: getattr(booking, name) for name in FOR_OPERATORS} | {"refunds": _refunds(booking)}
+    failed, why Stripe refused to make its intent, and what was noted when it was sold at the box office."""
+    note = None if booking.box_office is None else booking.box_office.note
+    values = {name: getattr(booking, name) for name in FOR_OPERATORS} | {"refunds": _refunds(booking), "note": note}
     return seen.redacted().with_payment(**values)
 
 

@@ -9,7 +9,16 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.contracts.statuses import BookingStatus, EventStatus, PaymentMethods, PaymentStatus, Reason
-from common.contracts.values import Customer, Dispute, EventImage, PaymentError, Refund, Rejection, Venue
+from common.contracts.values import (
+    BoxOfficeSale,
+    Customer,
+    Dispute,
+    EventImage,
+    PaymentError,
+    Refund,
+    Rejection,
+    Venue,
+)
 
 PENDING, CONFIRMED = BookingStatus.PENDING, BookingStatus.CONFIRMED
 CANCELLED, FAILED = BookingStatus.CANCELLED, BookingStatus.FAILED
@@ -45,7 +54,8 @@ class Booking(NamedTuple):
 
     `customer`: whom it is for; `customer_digest`: by which the customer in a repeated request is compared with that
     of the first one ("": there was none; None: not known, or erased). `description`: what is read of it at Stripe,
-    from the event as it was when it was booked; None if it costs nothing."""
+    from the event as it was when it was booked; None if it costs nothing. `box_office`: how an operator sold it, so
+    that its money is not Stripe's; None otherwise."""
 
     id: UUID
     owner: str
@@ -93,6 +103,7 @@ class Booking(NamedTuple):
     customer: Customer | None = None
     customer_digest: str | None = None
     description: str | None = None
+    box_office: BoxOfficeSale | None = None
     revision: str | None = None
 
     @property

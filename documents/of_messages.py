@@ -172,6 +172,8 @@ FIELDS = {
     "ListBookings.status": "With this status alone",
     "PaymentReportsApplied.reports": "One of each booking",
     "ListEvents.status": "With this status alone, for operators",
+    "SellSeats.owner": "Whose booking it is to be; nobody's token has `box-office:` and the booking's id",
+    "SellSeats.sale": "How it was paid",
     "SetEventImage.height": "In pixels",
     "SetEventImage.width": "In pixels",
     "OperatorCommand.request": "By what a repeated request is known",

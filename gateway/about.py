@@ -38,6 +38,18 @@ CUSTOMER = (
     "`holdfast:box-office`, whatever became of the booking. It changes nothing at Stripe, whose receipt goes to "
     "the address that the booking was made with."
 )
+SELL = (
+    "For the box office: the booking is confirmed at once, and its money is none of Stripe's. Whatever limits "
+    "customers (when the event is sold, seats of each booking and owner) does not limit operators: there must be "
+    "seats, and the event `on_sale`, published and not cancelled. When the booking is cancelled, its "
+    "`payment.status` is `refund_pending` until a refund of it is posted, which notes that an operator has given the "
+    "money back."
+)
+EXPORT = (
+    "CSV by RFC 4180 in UTF-8 with a byte order mark, newest bookings first, sent while it is read. Amounts are in "
+    "the currency's minor unit. A text that a spreadsheet would run as a formula has an apostrophe before it. A "
+    "transfer that breaks off is not complete."
+)
 ERASE = (
     "Erases name, email, locale and phone of these customers in every booking, some at a time; amounts, ids and "
     "histories stay. Stripe keeps what it was sent: `docs/operations.md` says what that is."
@@ -65,7 +77,8 @@ CANCEL_EVENT = (
 )
 REFUND = (
     "Gives back `amount`, or all that is left, once for each Idempotency-Key: 202 while Stripe has not answered "
-    "yet. A booking whose money went back entirely is cancelled."
+    "yet. A booking whose money went back entirely is cancelled. Of a booking that was sold at the box office it "
+    "only notes that the money was given back there."
 )
 REVOKE = (
     "The tokens are refused with 401 from now on, and their open sockets are closed with 4401; other gateways "

@@ -32,6 +32,7 @@ from gateway.catalogue_reader import CATALOGUE, CatalogueReader
 from gateway.dispatcher import Dispatcher
 from gateway.docs import DOCUMENTS
 from gateway.event_contents import CONTENTS, EventContents
+from gateway.exports import EXPORT_SLOTS, EXPORTS_MAX
 from gateway.guests import proofs
 from gateway.headers import finish, preflight
 from gateway.hub import HUB, Hub
@@ -162,6 +163,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
         "holdfast_booking_slots_waiting", "POST /bookings that wait for a slot", registry=app[METRICS].registry
     ).set_function(lambda: slots.waiting)
     app[IMAGE_SLOTS] = RequestSlots(1, settings.answer_seconds)
+    app[EXPORT_SLOTS] = RequestSlots(EXPORTS_MAX, settings.answer_seconds)
     app[SNAPSHOT_SLOTS] = SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     limiter = app[LIMITER] = Limiter(settings, app[METRICS].registry)
     app[ADMITS] = limiter.admits

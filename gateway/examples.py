@@ -132,6 +132,13 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "expected_amount": 9000,
         "customer": CUSTOMER,
     },
+    "NewSale": {
+        "event_id": EVENT_ID,
+        "items": [{"ticket_type_id": STALLS_ID, "quantity": 2}],
+        "method": "cash",
+        "note": "Receipt 4711",
+        "customer": CUSTOMER,
+    },
     "NewCustomer": CUSTOMER,
     "NewErasure": {"email": "ada@example.com"},
     "Erasure": {"asked_at": "2030-06-01T10:00:00Z", "by": "ann@example.com", "bookings": 3},

@@ -142,6 +142,16 @@ class BookingsQuery(PageQuery):
     event_id: Id | None = Field(default=None, description="Bookings of this event alone")
 
 
+class ExportQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event_id: Id | None = Field(default=None, description="Bookings of this event alone")
+    status: BookingStatus | None = Field(default=None, description="Bookings with this status alone")
+    payment: PaymentStatus | None = Field(default=None, description="Bookings whose money stands so alone")
+    created_from: Time | None = Field(default=None, description="None that was made before")
+    created_before: Time | None = Field(default=None, description="None that was made then or later")
+
+
 class AdminBookingsQuery(BookingsQuery):
     owner: str | None = Field(
         default=None, min_length=1, max_length=255, description="Bookings of this owner alone"

@@ -30,6 +30,7 @@ from gateway import (
     docs,
     event_queries,
     event_views,
+    exports,
     guests,
     image_views,
     requests,
@@ -230,11 +231,35 @@ ROUTES = (
         answers={200: schemas.page_of(Booking)},
     ),
     Route(
+        "POST", "/admin/bookings", views.sell_seats, "Sell seats without Stripe, or give them away", "admin",
+        Scope.BOX_OFFICE, mailboxes=WRITES, body=schemas.NewSale, headers=("Idempotency-Key",), key_required=True,
+        etag=True, answers={201: Booking}, about=about.SELL,
+        errors=(
+            *_EVENT, errors.TicketTypeNotFound, errors.TicketTypeRequired, errors.AmountOverLimit, errors.NotOnSale,
+            errors.SoldOut, errors.PriceChanged,
+        ),
+    ),
+    Route(
         "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Refund a booking", "admin", Scope.FINANCE,
         mailboxes=WRITES, body=schemas.NewRefund, body_required=False,
         headers=("Idempotency-Key", "If-Match"), key_required=True, etag=True,
         answers={200: Booking, 202: Booking}, about=about.REFUND,
         errors=(errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
+    ),
+    Route(
+        "GET", "/admin/exports/bookings.csv", exports.export_bookings, "Bookings as a table", "admin",
+        Scope.READ, mailboxes=READS, query=requests.ExportQuery, answers={200: "text/csv"}, about=about.EXPORT,
+        errors=(errors.Unavailable, errors.Timeout),
+    ),
+    Route(
+        "GET", "/admin/exports/seats.csv", exports.export_seats, "Seats as a table", "admin",
+        Scope.READ, mailboxes=READS, query=requests.ExportQuery, answers={200: "text/csv"}, about=about.EXPORT,
+        errors=(errors.Unavailable, errors.Timeout),
+    ),
+    Route(
+        "GET", "/admin/exports/money.csv", exports.export_money, "Money as a table", "admin",
+        Scope.READ, mailboxes=READS, query=requests.ExportQuery, answers={200: "text/csv"}, about=about.EXPORT,
+        errors=(errors.Unavailable, errors.Timeout),
     ),
     Route(
         "POST", "/admin/customers/erase", views.erase_customers, "Erase who has asked to be forgotten", "admin",

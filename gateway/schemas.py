@@ -37,6 +37,7 @@ from gateway.values import (
     Phone,
     Quantity,
     SeatLimit,
+    SoldBy,
     SoldIn,
     Status,
     Time,
@@ -95,7 +96,7 @@ class NewBookingItem(ItemRequest):
     quantity: Quantity = Field(description="How many seats")
 
 
-class NewBooking(Body):
+class SeatsWanted(Body):
     """Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`."""
 
     event_id: Id = Field(description="The event")
@@ -114,11 +115,6 @@ class NewBooking(Body):
         "another price the request is refused with `price_changed`, and no seats are held. A precondition, and no "
         "content: the same Idempotency-Key with another `expected_amount` is the same booking",
     )
-    customer: NewCustomer | None = Field(
-        default=None,
-        description="Whom it is for. Stripe sends its receipt to `email` as it is here, also when the customer is "
-        "changed later",
-    )
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -130,6 +126,39 @@ class NewBooking(Body):
         if sum(item.quantity for item in items) > QUANTITY_MAX:
             raise ValueError(f"a booking has at most {QUANTITY_MAX} seats")
         return self
+
+    @property
+    def wanted(self) -> tuple[ItemRequest, ...]:
+        return (ItemRequest(quantity=self.quantity),) if self.quantity is not None else self.items or ()
+
+
+class NewBooking(SeatsWanted):
+    """Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`."""
+
+    customer: NewCustomer | None = Field(
+        default=None,
+        description="Whom it is for. Stripe sends its receipt to `email` as it is here, also when the customer is "
+        "changed later",
+    )
+
+
+class NewSale(SeatsWanted):
+    """What an operator sells or gives away, without Stripe."""
+
+    method: SoldBy = Field(
+        description="How it is paid: `cash`, or by `card_terminal`; `complimentary`: it costs nothing, whatever "
+        "its seats cost"
+    )
+    note: Label | None = Field(
+        default=None,
+        description="What operators are to read with it, such as a receipt's number. It stays when the customer is "
+        "erased: write no names into it",
+    )
+    owner: ClaimText | None = Field(
+        default=None,
+        description="The subject whose booking it is to be, and who sees it; left out: nobody",
+    )
+    customer: NewCustomer | None = Field(default=None, description="Whom it is for")
 
 
 class NewGuest(Body):

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from common.contracts.codes import ids_of
 from common.contracts.currencies import CURRENCIES, SOURCE
 from common.contracts.resources import CAPACITY_MAX, NAME_MAX, Currency, Name
-from common.contracts.statuses import EventStatus, PaymentMethods
+from common.contracts.statuses import BoxOfficeMethod, EventStatus, PaymentMethods
 from common.contracts.values import CATEGORY_MAX, DESCRIPTION_MAX, EMAIL_MAX, QUANTITY_MAX
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -201,6 +201,7 @@ Phone = Annotated[str, Field(pattern=PHONE)]
 # Not strict, so that a string is read.
 Methods = Annotated[PaymentMethods, Field(strict=False)]
 Status = Annotated[EventStatus, Field(strict=False)]
+SoldBy = Annotated[BoxOfficeMethod, Field(strict=False)]
 Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
 Capacity = Annotated[int, Field(ge=0, le=CAPACITY_MAX)]
 SeatLimit = Annotated[int, Field(ge=1, le=CAPACITY_MAX)]

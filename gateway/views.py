@@ -30,6 +30,7 @@ from common.contracts.messages import (
     RefundBooking,
     RetryRefunds,
     RevokeTokens,
+    SellSeats,
     SetCustomer,
     TicketTypeChange,
     UpdateEvent,
@@ -37,6 +38,7 @@ from common.contracts.messages import (
 from common.contracts.resources import Revocation, entity_tag
 from common.contracts.scopes import Scope
 from common.contracts.statuses import CancelReason
+from common.contracts.values import BoxOfficeSale
 from common.runtime.web import json_response, read_body
 from common.wiring import CLOCK
 from gateway import descriptions
@@ -58,7 +60,16 @@ from gateway.requests import (
     required_key,
 )
 from gateway.revocations import REVOCATIONS
-from gateway.schemas import REVOKED_FOR, EventPatch, NewCustomer, NewErasure, NewEvent, NewRefund, NewRevocation
+from gateway.schemas import (
+    REVOKED_FOR,
+    EventPatch,
+    NewCustomer,
+    NewErasure,
+    NewEvent,
+    NewRefund,
+    NewRevocation,
+    NewSale,
+)
 from gateway.shared import JSON
 from gateway.waiters import call
 
@@ -280,6 +291,27 @@ async def _call_for_owner(request: web.Request, message: OwnersCommand) -> Json:
             identity.require(Scope.BOX_OFFICE)
         raise
     return answer
+
+
+async def sell_seats(request: web.Request) -> web.Response:
+    required_key(request)
+    body = await read(request, NewSale)
+    by = operator_request(request, content=await read_body(request))
+    booking_id = keyed_id(by, "sale")
+    message = SellSeats(
+        booking_id=booking_id,
+        # No token has this subject: the booking is none of those that the operator has themselves.
+        owner=body.owner or f"box-office:{booking_id}",
+        event_id=body.event_id,
+        items=body.wanted,
+        sale=BoxOfficeSale(body.method, body.note),
+        expected_amount=body.expected_amount,
+        customer=None if body.customer is None else body.customer.value,
+        request=by,
+    )
+    answer = await call(request, message, booking_id)
+    headers = {hdrs.ETAG: entity_tag(answer["version"]), hdrs.LOCATION: f"/bookings/{booking_id}"}
+    return json_response(redacted(answer), status=201, headers=headers)
 
 
 async def refund_booking(request: web.Request) -> web.Response:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from common.contracts.currencies import LARGEST_AMOUNT
 from common.contracts.open_enums import BookingReason
-from common.contracts.statuses import BookingStatus, EventStatus, PaymentMethods, PaymentStatus
+from common.contracts.statuses import BookingStatus, BoxOfficeMethod, EventStatus, PaymentMethods, PaymentStatus
 from common.contracts.values import (
     DESCRIPTION_MAX,
     QUANTITY_MAX,
@@ -146,6 +146,10 @@ class PaymentSummary(Resource):
     rejection: Rejection | None = Field(
         default=None, description="Only for operators: why Stripe refused to make the intent (`payment_rejected`)"
     )
+    method: BoxOfficeMethod | None = Field(
+        default=None, description="How it was paid where an operator sold it; null: not at the box office"
+    )
+    note: str | None = Field(default=None, description="Only for operators: what they noted when they sold it")
 
 
 class Booking(Resource):

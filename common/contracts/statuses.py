@@ -61,6 +61,14 @@ class EventStatus(StrEnum):
     ARCHIVED = "archived"
 
 
+class BoxOfficeMethod(StrEnum):
+    """How seats were paid that operators sold without Stripe; complimentary ones cost nothing."""
+
+    COMPLIMENTARY = "complimentary"
+    CASH = "cash"
+    CARD_TERMINAL = "card_terminal"
+
+
 class CancelReason(StrEnum):
     BY_CUSTOMER = "by_customer"
     BY_OPERATOR = "by_operator"

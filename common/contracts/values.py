@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import ClassVar
 from uuid import UUID
 
-from common.contracts.statuses import IntentStatus
+from common.contracts.statuses import BoxOfficeMethod, IntentStatus
 
 # The most ticket types of one event, also when they are added one by one: they are read and locked together.
 TICKET_TYPES_MAX = 100
@@ -40,6 +40,18 @@ class Customer:
     """The language to write in, by BCP 47"""
     phone: str | None = None
     """By E.164"""
+
+
+@dataclass(frozen=True, slots=True)
+class BoxOfficeSale:
+    """How an operator sold seats, without Stripe."""
+
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
+    method: BoxOfficeMethod
+    """How they were paid"""
+    note: str | None = None
+    """What the operator has noted, such as a receipt's number"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +136,7 @@ class Refund:
     """In the currency's minor unit"""
     status: str
     """`owed`: not taken up by the payment actor yet; `requested`: not made by Stripe yet; then as Stripe has it:
-    `pending`, `succeeded` or `failed`"""
+    `pending`, `succeeded` or `failed`. Of a booking that was sold at the box office always `succeeded`"""
     reason: str | None = None
     """Why it failed: Stripe's reason or error code, `amount_too_large` or `nothing_left`"""
     pending_reason: str | None = None
@@ -136,7 +148,7 @@ class Refund:
     stripe_refund_id: str | None = None
     """Stripe's id; null until Stripe has made it"""
     created_at: datetime | None = None
-    """When the payment actor took it up; null while it is owed"""
+    """When the payment actor took it up, or an operator noted it; null while it is owed"""
     updated_at: datetime | None = None
     """When it changed last"""
 

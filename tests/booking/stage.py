@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from redis.asyncio import Redis
 
 from booking.availability import Availability
+from booking.box_office import BoxOffice
 from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
@@ -150,6 +151,7 @@ class Stage:
     queue: Queue
     handlers: BookingHandlers
     event_handlers: EventHandlers
+    box_office: BoxOffice
     erasure_handlers: ErasureHandlers
     guest_handlers: GuestHandlers
     query_handlers: QueryHandlers
@@ -186,6 +188,7 @@ class Stage:
             queue=queue,
             handlers=BookingHandlers(store, unit, metrics, clock, TERMS),
             event_handlers=EventHandlers(store, availability, clock),
+            box_office=BoxOffice(store, unit, clock),
             erasure_handlers=ErasureHandlers(store, clock),
             guest_handlers=GuestHandlers(store, clock, CODES_LAST),
             query_handlers=QueryHandlers(store, clock),
@@ -203,6 +206,7 @@ class Stage:
             **self.handlers.commands,
             **self.handlers.payments,
             **self.event_handlers.commands,
+            **self.box_office.commands,
             **self.erasure_handlers.commands,
             **self.guest_handlers.commands,
             **self.query_handlers.queries,

@@ -21,6 +21,7 @@ from common.contracts.resources import (
 )
 from common.contracts.statuses import (
     BookingStatus,
+    BoxOfficeMethod,
     CancelReason,
     EventStatus,
     IntentStatus,
@@ -28,6 +29,7 @@ from common.contracts.statuses import (
     PaymentStatus,
 )
 from common.contracts.values import (
+    BoxOfficeSale,
     Customer,
     Dispute,
     EventImage,
@@ -175,6 +177,16 @@ _ALL: list[m.Message] = [
         customer=CUSTOMER,
     ),
     m.SetCustomer(booking_id=ID, owner="guest:1", customer=CUSTOMER, **REQUEST),
+    m.SellSeats(
+        booking_id=ID,
+        owner="box-office:1",
+        event_id=OTHER,
+        items=(m.ItemRequest(ticket_type_id=ID, quantity=2),),
+        sale=BoxOfficeSale(BoxOfficeMethod.CASH, "Receipt 4711"),
+        expected_amount=5000,
+        customer=CUSTOMER,
+        **REQUEST,
+    ),
     m.EraseCustomers(erasure_id=ID, email="zoe@example.com", subject="guest:1", **REQUEST),
     m.CancelBooking(booking_id=ID, owner="guest:1", reason=CancelReason.BY_CUSTOMER, **REQUEST),
     m.RequestPayment(booking_id=ID, owner="guest:1", amount=2000, currency="eur"),

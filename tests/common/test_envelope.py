@@ -43,6 +43,7 @@ TABLE = {
         "event.cancel": "CancelEvent",
         "event.retry_refunds": "RetryRefunds",
         "booking.refund": "RefundBooking",
+        "booking.sell": "SellSeats",
         "booking.set_customer": "SetCustomer",
         "customer.erase": "EraseCustomers",
         "token.revoke": "RevokeTokens",

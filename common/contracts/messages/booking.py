@@ -18,7 +18,7 @@ from common.contracts.statuses import (
     PaymentMethods,
     PaymentStatus,
 )
-from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, Customer, PaymentState, Venue
+from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, BoxOfficeSale, Customer, PaymentState, Venue
 
 # --- booking.commands -------------------------------------------------------------------------------------
 
@@ -73,6 +73,20 @@ class CreateBooking(OfBooking, type="booking.create", stream=BOOKING_COMMANDS):
     @property
     def requester(self) -> str | None:
         return self.owner
+
+
+class SellSeats(OperatorCommand, type="booking.sell"):
+    """An operator has sold seats, or gives them away: the booking is confirmed at once, without Stripe. Whether the
+    event is on sale just now, and how many seats one owner may have, does not matter. `owner`: whose booking it is
+    to be."""
+
+    booking_id: UUID
+    owner: str
+    event_id: UUID
+    items: tuple[ItemRequest, ...]
+    sale: BoxOfficeSale
+    expected_amount: int | None = None
+    customer: Customer | None = None
 
 
 class OwnersCommand(OperatorCommand):
