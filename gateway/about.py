@@ -42,8 +42,8 @@ SELL = (
     "For the box office: the booking is confirmed at once, and its money is none of Stripe's. Whatever limits "
     "customers (when the event is sold, seats of each booking and owner) does not limit operators: there must be "
     "seats, and the event `on_sale`, published and not cancelled. When the booking is cancelled, its "
-    "`payment.status` is `refund_pending` until a refund of it is posted, which notes that an operator has given the "
-    "money back."
+    "`payment.status` is `refund_pending` until a refund of it is posted, which notes that the money was given "
+    "back."
 )
 EXPORT = (
     "CSV by RFC 4180 in UTF-8 with a byte order mark, newest bookings first, sent while it is read. Amounts are in "
