@@ -66,7 +66,7 @@ class EventHandlers:
                 self._availability.touched([delivery.message.event_id])
                 replies += answer(delivery, result)
                 if _is_withdrawn(delivery.message):
-                    withdrawn = EventWithdrawn(event_id=delivery.message.event_id)
+                    withdrawn = EventWithdrawn(event_id=delivery.message.event_id, version=_version(result))
                     replies.append(envelope_for(withdrawn, withdrawn.event_id, cause=delivery))
         return replies
 
@@ -176,6 +176,12 @@ def _changes_terms(message: OperatorCommand) -> bool:
     if isinstance(message, UpdateEvent):
         return bool(message.ticket_types) or not message.changes.model_fields_set <= set(contents.FIELDS)
     return not isinstance(message, SetEventImage)
+
+
+def _version(result: Any) -> int:
+    """The event's version in an answer that was made now, or is kept of an earlier request."""
+    version: int = result["terms_version"] if isinstance(result, dict) else result.terms_version
+    return version
 
 
 def _is_withdrawn(message: OperatorCommand) -> bool:

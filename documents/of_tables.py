@@ -33,7 +33,6 @@ TRIGGERS = {
     "`event_changes`",
     "hold_until_is_fixed": "the last moment of a hold, once set, is not moved",
     "payments_secret_ends": "the client secret of a payment that has ended is dropped",
-    "payments_receipt_ends": "the address for the receipt is dropped when Stripe has answered",
     "payments_dispute_by_old_release": "what a process of the release before writes of a dispute is compared "
     "with Stripe",
     "refunds_within_captured": "at the commit, the refunds that have not failed sum up to no more than was "

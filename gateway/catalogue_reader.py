@@ -66,8 +66,8 @@ class CatalogueReader:
         self.catalogue = self._empty()
         # Events that notifications have changed since the read under way began.
         self._changed: set[str] = set()
-        # Of these, those that have become drafts; and events whose content is to be read.
-        self._withdrawn: set[str] = set()
+        # Of these, with their versions, those that have become drafts; and events whose content is to be read.
+        self._withdrawn: dict[str, int] = {}
         self._outdated: set[str] = set()
         # Grows each time that notifications may have been missed.
         self._misses = 0
@@ -106,10 +106,11 @@ class CatalogueReader:
         changed = Event.model_validate(event)
         id = str(changed.id)
         if changed.status is EventStatus.DRAFT:
-            self.withdraw(id)
+            self.withdraw(id, changed.terms_version or 0)
+            return
+        if self._is_withdrawn(changed):
             return
         self._changed.add(id)
-        self._withdrawn.discard(id)
         if len(self.catalogue) >= self._settings.event_catalogue_max and self.catalogue.find(id) is None:
             self._distrust()
             return
@@ -118,11 +119,18 @@ class CatalogueReader:
             self._outdated.add(id)
             self._sooner.set()
 
-    def withdraw(self, id: str) -> None:
-        """Nobody may see this event any more."""
+    def withdraw(self, id: str, version: int) -> None:
+        """Nobody may see this event any more, unless it was published again since it had this version."""
+        known = self.catalogue.find(id)
+        if known is not None and (known.terms_version or 0) > version:
+            return
         self._changed.add(id)
-        self._withdrawn.add(id)
+        self._withdrawn[id] = version
         self.catalogue.remove([id])
+
+    def _is_withdrawn(self, event: Event) -> bool:
+        """Whether this was sent, or read, before the event became a draft."""
+        return (event.terms_version or 0) <= self._withdrawn.get(str(event.id), -1)
 
     def note(self, event: Json) -> None:
         """Take in the reply to a request that has changed an event: its client then reads what it wrote."""
@@ -204,7 +212,7 @@ class CatalogueReader:
         """What was read replaces what is known; where a notification came meanwhile, the newer of both stays."""
         for each in read:
             event = Event.model_validate(each)
-            if str(event.id) not in self._withdrawn:
+            if not self._is_withdrawn(event):
                 self.catalogue.put(event, older=str(event.id) not in self._changed)
         self.catalogue.remove([id for id in gone if id not in self._changed])
         self.catalogue.remove(self.catalogue.starting_before(microseconds(earliest)))

@@ -52,7 +52,8 @@ class Dispatcher:
             elif kind is EventChanged:
                 self._event_changed(**orjson.loads(data))
             elif kind is EventWithdrawn:
-                self._catalogue.withdraw(str(EventWithdrawn.of_json(data).event_id))
+                withdrawn = EventWithdrawn.of_json(data)
+                self._catalogue.withdraw(str(withdrawn.event_id), withdrawn.version)
             elif kind is QueueMoved:
                 self._queue.receive(QueueMoved.of_json(data))
             elif kind is TokensRevoked:

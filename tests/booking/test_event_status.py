@@ -112,7 +112,7 @@ async def test_a_status_follows_another_or_not(stage: Stage, old: EventStatus, n
 async def test_an_event_that_becomes_a_draft_is_withdrawn(stage: Stage) -> None:
     show = await stage.show(10)
     envelopes = await stage.give(change(show, status=DRAFT))
-    assert of(envelopes, EventWithdrawn) == [EventWithdrawn(event_id=show.id)]
+    assert of(envelopes, EventWithdrawn) == [EventWithdrawn(event_id=show.id, version=2)]
     assert await listed(stage) == []
 
 

@@ -285,7 +285,7 @@ _ALL: list[m.Message] = [
     m.StripeEventReceived(payload='{"id": "evt_1", "object": "event"}'),
     m.BookingChanged(owner="guest:1", booking=BOOKING),
     m.EventChanged(event=EVENT, operators=OPERATORS_EVENT),
-    m.EventWithdrawn(event_id=OTHER),
+    m.EventWithdrawn(event_id=OTHER, version=3),
     m.QueueMoved(places=((0, AT, ID), (40, AT, OTHER)), deferred=((41, AT, ID),), total=42, interval_ms=1000),
 ]
 EXAMPLES: dict[type[m.Message], m.Message] = {type(each): each for each in _ALL}

@@ -48,9 +48,11 @@ class EventChanged(Message, type="event.changed", stream=NOTIFICATIONS):
 
 
 class EventWithdrawn(Message, type="event.withdrawn", stream=NOTIFICATIONS):
-    """The event is a draft again, which nobody but operators may see."""
+    """The event is a draft again, which nobody but operators may see. `version`: its `terms_version` since. What is
+    newer has been published again, and what is older was sent before."""
 
     event_id: UUID
+    version: int
 
     def topics(self) -> tuple[str, ...]:
         return (EVENTS_TOPIC,)
