@@ -172,6 +172,8 @@ FIELDS = {
     "ListBookings.status": "With this status alone",
     "PaymentReportsApplied.reports": "One of each booking",
     "ListEvents.status": "With this status alone, for operators",
+    "SellSeats.booking_id": "The id that the booking gets: made from the operator and the Idempotency-Key",
+    "SellSeats.expected_amount": "What it must cost, in the currency's minor unit; null: whatever it costs",
     "SellSeats.owner": "Whose booking it is to be; nobody's token has `box-office:` and the booking's id",
     "SellSeats.sale": "How it was paid",
     "SetEventImage.height": "In pixels",

@@ -13,6 +13,7 @@ import pytest
 from tortoise import fields
 
 from booking import models as booking_models
+from booking.box_office import BoxOffice
 from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.guest_handlers import GuestHandlers
@@ -221,6 +222,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
             **tokens.commands,
             **guests.commands,
             **erasures.commands,
+            **BoxOffice(mock, mock, mock).commands,
         },
         "booking.queries": {**QueryHandlers(mock, mock).queries, **tokens.queries},
         "booking.payments": bookings.payments,
