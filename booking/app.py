@@ -10,6 +10,8 @@ from functools import partial
 from aiohttp import web
 
 from booking.availability import Availability
+from booking.box_office import BoxOffice
+from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
 from booking.guest_handlers import GuestHandlers
@@ -86,10 +88,11 @@ def booking_context(settings: BookingSettings) -> Context:
         bookings = BookingHandlers(store, unit, metrics, now, policy)
         events, tokens = EventHandlers(store, availability, now), RevocationHandlers(store, now)
         guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days))
+        erasures, box_office = ErasureHandlers(store, now), BoxOffice(store, unit, now)
         commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
-            Subscription(BOOKING_COMMANDS, commands),
+            Subscription(BOOKING_COMMANDS, {**commands, **erasures.commands, **box_office.commands}),
             Subscription(BOOKING_QUERIES, {**QueryHandlers(store, now).queries, **tokens.queries}),
         )
         shutdown_s = settings.shutdown_seconds

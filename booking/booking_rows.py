@@ -17,10 +17,11 @@ from pydantic import TypeAdapter
 from booking import buyer_rows
 from booking.buyers import BuyerBound, counts_as
 from booking.state import Booking, Bound, Cause, Item, SeatMove
+from common.contracts.codes import ids_of
 from common.contracts.history import Transition
 from common.contracts.messages import ListBookings
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import Dispute, PaymentError, Refund, Rejection
+from common.contracts.values import BoxOfficeSale, Customer, Dispute, PaymentError, Refund, Rejection
 from common.postgres.sql import as_json, assignments, columns, recordset, revision
 
 # Columns that have an older name than their field; and by column, its field.
@@ -30,11 +31,15 @@ FIELDS = dict(zip(BOOKING_COLUMNS, columns(Booking, "revision"), strict=True))
 # The columns that are written for a new booking; the others get their defaults.
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
-    "settle_after", "created_at", "updated_at", "payment_methods", "address", "counted", "deferred",
+    "settle_after", "created_at", "updated_at", "payment_methods", "address", "counted", "deferred", "customer",
+    "customer_digest", "description", "amount_captured", "box_office",
 )  # fmt: skip
 CAUSE_COLUMNS = {"cause_type": "varchar", "cause_id": "varchar", "by": "varchar"}
 CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | CAUSE_COLUMNS
-FIXED = ("id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods", "address")
+FIXED = (
+    "id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods", "address",
+    "description", "box_office",
+)  # fmt: skip
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
 KNOWN_COLUMNS = {"id": "uuid", "revision": "text"} | SAVE_COLUMNS
 CHANGED_COLUMNS = KNOWN_COLUMNS | CAUSE_COLUMNS
@@ -128,16 +133,29 @@ SELECT t.id, CASE WHEN e.called_off_at IS NULL AND (e.sell_after_start OR e.star
 FROM ticket_types t JOIN events e ON e.id = t.event_id WHERE t.id = ANY($1::uuid[])
 """
 # The fields of ListBookings by which a list can be filtered.
-FILTERS = {name: f"{name} =" for name in ("owner", "status", "event_id", "payment")} | {
-    "created_from": "created_at >=",
-    "created_before": "created_at <",
+FILTERS = {name: f"{name} = {{}}" for name in ("owner", "status", "event_id", "payment")} | {
+    "created_from": "created_at >= {}",
+    "created_before": "created_at < {}",
 }
+# Those that few bookings match, each of which has an index. Of the ids of a reference the first ones are read, as
+# Postgres expects one row in two hundred in a range, and would read another index. Of a name each word is the
+# beginning of one: Postgres cuts both names into words in the same way, and `'word'` becomes `'word':*`.
+SEARCHED = {
+    "reference": "id = ANY(ARRAY(SELECT id FROM bookings WHERE id >= {} ORDER BY id LIMIT 100)) AND id <= {}",
+    "intent_id": "intent_id = {}",
+    "email": "lower(customer ->> 'email') = lower({})",
+    "name": "to_tsvector('simple', customer ->> 'name') @@ "
+    r"regexp_replace(plainto_tsquery('simple', {})::text, '''( |$)', ''':*\1', 'g')::tsquery",
+}
+# No id is between these.
+NO_IDS = UUID(int=1), UUID(int=0)
 TAKE_DUE = f"""
 SELECT {BOOKING} FROM bookings WHERE settle_after <= $1 ORDER BY settle_after LIMIT $2
 FOR NO KEY UPDATE SKIP LOCKED
 """
 DISPUTES, REFUNDS = TypeAdapter(tuple[Dispute, ...]), TypeAdapter(tuple[Refund, ...])
-REJECTION = TypeAdapter(Rejection)
+REJECTION, CUSTOMER = TypeAdapter(Rejection), TypeAdapter(Customer)
+BOX_OFFICE = TypeAdapter(BoxOfficeSale)
 # A position in the order of bookings (created_at and id) or of events (starts_at and id).
 Position = tuple[datetime, UUID]
 Caused = tuple[Booking, Cause]
@@ -159,6 +177,10 @@ def booking_of(row: Any) -> Booking:
     values["refunds"] = () if refunds is None else REFUNDS.validate_json(refunds)
     if (rejection := values["rejection"]) is not None:
         values["rejection"] = REJECTION.validate_json(rejection)
+    if (customer := values["customer"]) is not None:
+        values["customer"] = CUSTOMER.validate_json(customer)
+    if (sale := values["box_office"]) is not None:
+        values["box_office"] = BOX_OFFICE.validate_json(sale)
     return Booking(**values)
 
 
@@ -191,16 +213,28 @@ def expect(written: int, count: int) -> None:
 def page_query(wanted: ListBookings) -> tuple[str, list[Any]]:
     """The query for a page of bookings and one more, and the values of its parameters."""
     values: list[Any] = []
-    conditions = []
-    for name, condition in FILTERS.items():
+
+    def put(text: str, *given: Any) -> str:
+        """`text` with the parameters of these values in it."""
+        first = len(values) + 1
+        values.extend(given)
+        return text.format(*(f"${number}" for number in range(first, len(values) + 1)))
+
+    searched = []
+    for name, condition in SEARCHED.items():
         if (value := getattr(wanted, name)) is not None:
-            values.append(value)
-            conditions.append(f"{condition} ${len(values)}")
+            searched.append(put(condition, *((ids_of(value) or NO_IDS) if name == "reference" else (value,))))
+    conditions = [
+        put(condition, value) for name, condition in FILTERS.items() if (value := getattr(wanted, name)) is not None
+    ]
     if wanted.before is not None:
-        values += wanted.before
-        conditions.append(f"(created_at, id) < (${len(values) - 1}, ${len(values)})")
+        conditions.append(put("(created_at, id) < ({}, {})", *wanted.before))
     where = " AND ".join(conditions) or "true"
     query = f"SELECT {BOOKING} FROM bookings WHERE {where} ORDER BY created_at DESC, id DESC"
+    if searched:
+        # MATERIALIZED: else Postgres might look for these few among all, in the order of time.
+        found = f"SELECT *, xmin FROM bookings WHERE {' AND '.join(searched)}"
+        query = f"WITH bookings AS MATERIALIZED ({found}) {query}"
     return f"{query} LIMIT {wanted.limit + 1:d}", values
 
 

@@ -55,7 +55,7 @@ class Creation:
         """The bookings that one statement has made, and the deliveries that asked for them."""
         unit = self._unit()
         events = await self._events({each.message.event_id for each in deliveries}, now)
-        seats, buyers = _seats(events), Buyers(self._store.buyers)
+        seats, buyers = seats_of(events), Buyers(self._store.buyers)
         made: dict[UUID, Delivery] = {}
         for delivery in deliveries:
             request: CreateBooking = delivery.message
@@ -98,7 +98,7 @@ class Creation:
             unit.take(await rows.bookings.load([each.message.booking_id for each in deliveries]))
             sold = [each.message for each in deliveries if each.message.event_id in sales]
             taken = await rows.buyers.lock(keys_of(sold))
-            seats, buyers = _seats(sales), Buyers(self._store.buyers, taken)
+            seats, buyers = seats_of(sales), Buyers(self._store.buyers, taken)
             results = [
                 (each, self._one(unit, each, sales.get(each.message.event_id), seats, buyers, now))
                 for each in deliveries
@@ -135,5 +135,6 @@ def _new(unit: UnitOfWork, id: UUID) -> dict[str, Any]:
     return {"booking": unit.shown(id), "created": True}
 
 
-def _seats(events: Mapping[UUID, Event]) -> Seats:
+def seats_of(events: Mapping[UUID, Event]) -> Seats:
+    """The free seats of all ticket types of these events."""
     return Seats({id: each.free for event in events.values() for id, each in event.ticket_types.items()})

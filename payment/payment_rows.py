@@ -31,11 +31,12 @@ PAYMENT_COLUMNS = tuple(COLUMNS)[:-1]
 # A new payment has the defaults in the other columns.
 NEW = (
     "booking_id", "event_id", "amount", "currency", "status", "asked_at", "created_at", "updated_at",
-    "payment_methods", "cancel_requested", "deferred", "drive_after", "version", "report_after",
+    "payment_methods", "description", "receipt_email", "cancel_requested", "deferred", "drive_after", "version",
+    "report_after",
 )  # fmt: skip
 NEW_COLUMNS = {name: COLUMNS[name] for name in NEW}
 # Columns that never change. Event and amount change only if a row without an intent was wrong.
-FIXED = ("booking_id", "created_at", "payment_methods")
+FIXED = ("booking_id", "created_at", "payment_methods", "description")
 CHANGED = tuple(column for column in PAYMENT_COLUMNS if column not in FIXED)
 CHANGED_COLUMNS = {name: COLUMNS[name] for name in ("booking_id", "revision", *CHANGED)}
 REFUND_COLUMNS, DISPUTE_COLUMNS = columns(Refund), columns(Dispute)

@@ -10,6 +10,8 @@ import orjson
 import pytest
 
 from booking.booking_rows import INSERT, SAVE, SAVE_UNMOVED, TAKE_DUE, page_query
+from booking.cancellation_rows import LEFT
+from booking.erasure_rows import COUNT
 from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
 from booking.operator_requests import FIND
 from booking.reconciler import BookingReconciler
@@ -37,10 +39,14 @@ QUERIES = {
     "next": (NEXT_DUE, "", ""),
     "bookings": (TAKE_DUE, "(timestamptz, int)", "(now(), 200)"),
     "events": (TAKE_DUE_ROWS["events"], "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
-    "page": (EVENT_PAGE, "(timestamptz, uuid, int)", "(now(), '00000000-0000-0000-0000-000000000000', 51)"),
+    "page": (
+        EVENT_PAGE,
+        "(timestamptz, uuid, int, varchar)",
+        "(now(), '00000000-0000-0000-0000-000000000000', 51, 'published')",
+    ),
 }
 DUE = {
-    "next": {"bookings_due", "events_due", "refund_retries_due"},
+    "next": {"bookings_due", "events_due", "refund_retries_due", "erasures_due"},
     "bookings": {"bookings_due"},
     "events": {"events_due"},
 }
@@ -70,6 +76,7 @@ async def many(stage: Stage) -> Stage:
         "TRUNCATE bookings",
         "TRUNCATE events CASCADE",
         "TRUNCATE refund_retries",
+        "TRUNCATE erasures",
         MANY_BOOKINGS,
         MANY_EVENTS,
         "ANALYZE bookings, events",
@@ -128,6 +135,51 @@ async def test_an_owners_bookings_are_read_from_their_index(many: Stage, before:
     (scan,) = [step for step in done if "Relation Name" in step]
     assert (scan["Index Name"], scan["Actual Rows"]) == ("bookings_by_owner", 21)
     assert not any(step["Node Type"].endswith("Sort") for step in done)
+
+
+# What an operator looks for, and the index by which it is found.
+SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
+    "reference": ({"reference": "HF-7K3M-9Q2T"}, "bookings_pkey"),
+    "name": ({"name": "ada"}, "bookings_by_name"),
+    "email": ({"email": "ada@example.com"}, "bookings_by_email"),
+    "intent": ({"intent_id": "pi_1"}, "bookings_by_intent"),
+    "email, of an event": ({"email": "ada@example.com", "event_id": UUID(int=1)}, "bookings_by_email"),
+    "a page behind it": ({"name": "ada", "before": (LATER, UUID(int=0))}, "bookings_by_name"),
+}
+
+
+@pytest.fixture
+async def customers(many: Stage) -> Stage:
+    """Very many bookings, each of its own customer."""
+    await many.rows("""
+        UPDATE bookings SET owner = id::text, intent_id = 'pi_' || id, customer = jsonb_build_object(
+            'name', 'Ada ' || id, 'email', id || '@example.com', 'locale', 'en')
+    """)
+    await many.rows("VACUUM ANALYZE bookings")
+    return many
+
+
+def indexes(done: list[dict[str, Any]]) -> set[str]:
+    """Those by which rows are found; none is read as a whole, and no table."""
+    scans = [step for step in done if "Index Name" in step]
+    assert all("Index Cond" in step for step in scans), done
+    assert not any(step["Node Type"] == "Seq Scan" for step in done), done
+    return {step["Index Name"] for step in scans}
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+async def test_what_operators_look_for_is_found_by_its_index(customers: Stage, search: str) -> None:
+    """However many bookings there are: Postgres reads no other rows, whatever the parameters are."""
+    wanted, index = SEARCHES[search]
+    query, _ = page_query(ListBookings(owner=None, operator=True, limit=50, **wanted))
+    assert indexes(await planned(customers, query)) == {index}
+
+
+@pytest.mark.parametrize("query", [LEFT["erasures"], COUNT], ids=["left", "count"])
+async def test_who_is_erased_is_found_by_indexes(customers: Stage, query: str) -> None:
+    """By that of addresses and that of owners, and then by their ids."""
+    found = indexes(await planned(customers, query))
+    assert found == {"erasures_pkey", "bookings_by_owner", "bookings_by_email", "bookings_pkey"}
 
 
 async def planned(stage: Stage, query: str) -> list[dict[str, Any]]:

@@ -13,6 +13,8 @@ import pytest
 from tortoise import fields
 
 from booking import models as booking_models
+from booking.box_office import BoxOffice
+from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
@@ -208,13 +210,20 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
     mock: Any = Mock()
     bookings = BookingHandlers(mock, mock, mock, mock, mock)
     events, guests = EventHandlers(mock, mock, mock), GuestHandlers(mock, mock, mock)
-    tokens = RevocationHandlers(mock, mock)
+    tokens, erasures = RevocationHandlers(mock, mock), ErasureHandlers(mock, mock)
     lost = LostRows(Strays(mock, mock, mock, mock, mock, 1.0))
     payments = PaymentHandlers(
         mock, mock, mock, lost, intent_calls_seconds=1, command_calls_seconds=1, deferred_calls_seconds=1
     )
     read: dict[str, Handlers] = {
-        "booking.commands": {**bookings.commands, **events.commands, **tokens.commands, **guests.commands},
+        "booking.commands": {
+            **bookings.commands,
+            **events.commands,
+            **tokens.commands,
+            **guests.commands,
+            **erasures.commands,
+            **BoxOffice(mock, mock, mock).commands,
+        },
         "booking.queries": {**QueryHandlers(mock, mock).queries, **tokens.queries},
         "booking.payments": bookings.payments,
         "payment.intents": payments.intents,

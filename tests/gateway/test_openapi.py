@@ -14,7 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import ValidationError
 
 from common.contracts.currencies import LARGEST_AMOUNT
-from common.contracts.resources import Event
+from common.contracts.resources import Event, EventDetails
 from common.runtime.health import HEALTH
 from gateway import schemas as models
 from gateway.docs import ASSETS
@@ -85,7 +85,7 @@ async def test_every_operation_describes_its_errors(gateway: Client) -> None:
 
 async def test_the_schemas_are_those_of_the_models(gateway: Client) -> None:
     schemas = (await fetched(gateway))["components"]["schemas"]
-    for model in (Booking, Event):
+    for model in (Booking, Event, EventDetails):
         assert set(schemas[model.__name__]["properties"]) == set(model.model_fields)
     assert schemas["NewBooking"]["additionalProperties"] is False
     assert schemas["Booking"]["properties"]["amount"]["maximum"] == LARGEST_AMOUNT
@@ -102,8 +102,10 @@ async def test_links_lead_from_a_created_resource_to_operations_on_it(gateway: C
             assert {link["operationId"] for link in links.values()} <= operations
             found.setdefault(path, set()).update(links)
     booking = {"get_booking", "get_history", "cancel_booking", "create_payment_intent", "refund_booking"}
-    assert found["/bookings"] == booking
+    assert found["/bookings"] == booking | {"set_customer"}
     event = {"get_event", "admin_get_event", "update_event", "cancel_event", "retry_refunds", "create_booking"}
+    event |= {"get_event_image", "put_event_image", "delete_event_image", "sell_seats"}
+    event |= {"export_bookings", "export_seats", "export_money"}
     assert found["/admin/events"] == event | {"get_event_history", "list_bookings", "admin_list_bookings"}
 
 
@@ -116,7 +118,7 @@ async def test_what_costs_seats_or_money_or_uses_up_a_code_requires_a_key(gatewa
         for parameter in one.get("parameters", ())
         if parameter["name"] == "Idempotency-Key" and parameter.get("required")
     }
-    assert required == {"create_booking", "refund_booking", "recover_guest"}
+    assert required == {"create_booking", "sell_seats", "refund_booking", "recover_guest"}
     for path in ("/bookings", "/admin/bookings/{id}/refund", "/auth/guest/recover"):
         assert "`idempotency_key_required`" in document["paths"][path]["post"]["responses"]["400"]["description"]
 
@@ -124,11 +126,16 @@ async def test_what_costs_seats_or_money_or_uses_up_a_code_requires_a_key(gatewa
 @pytest.mark.parametrize(
     ("model", "sent", "wanted"),
     [
-        ("EventPatch", {}, {"cancel_until", "max_per_owner", "sales_start", "sales_end", "slow_payments_until"}),
+        (
+            "EventPatch",
+            {},
+            {"cancel_until", "max_per_owner", "sales_start", "sales_end", "slow_payments_until"}
+            | {"description", "category", "venue"},
+        ),
         ("TicketTypePatch", {"id": str(EVENT_ID)}, set()),
     ],
 )
-async def test_only_dates_for_which_null_has_a_meaning_may_be_null(
+async def test_only_values_for_which_null_has_a_meaning_may_be_null(
     gateway: Client, model: str, sent: dict[str, Any], wanted: set[str]
 ) -> None:
     """In the document, and in the models that read requests."""

@@ -333,6 +333,16 @@ def one_share_for_everybody() -> None:
     share.keys = lambda self, of: iter([("owner", 1)])
 
 
+def the_last_message_says_what_stripe_is_asked() -> None:
+    """A repeated request for an intent is made from its message, and not from the payment's row."""
+    rows: Any = payment.payment_rows
+    kept = "ON CONFLICT (booking_id) DO NOTHING"
+    changed = """ON CONFLICT (booking_id) DO UPDATE
+    SET (description, receipt_email) = (excluded.description, excluded.receipt_email)
+    WHERE payments.status = 'creating'"""
+    rows.INSERT = {one: statement.replace(kept, changed) for one, statement in rows.INSERT.items()}
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -367,6 +377,7 @@ PLANTED: dict[str, Callable[[], None]] = {
         holds_are_never_given_back,
         shares_without_end,
         one_share_for_everybody,
+        the_last_message_says_what_stripe_is_asked,
     )
 }
 
@@ -408,5 +419,8 @@ LURES: dict[str, Lure] = {
         frozenset({Fault.WEBHOOK_LOST, Fault.EVENTS_LISTED_LATE}), by_hand=6.0
     ),
     "disputes_in_one_field": Lure(by_hand=6.0),
+    "the_last_message_says_what_stripe_is_asked": Lure(
+        frozenset({Fault.STRIPE_500, Fault.STRIPE_500_KEPT, Fault.STRIPE_LOST_ANSWER})
+    ),
     "orphan_money_dropped": Lure(frozenset({Fault.STANDBY_TOOK_OVER})),
 }

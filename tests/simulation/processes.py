@@ -15,6 +15,8 @@ from pydantic import HttpUrl, SecretStr
 from redis.asyncio import Redis
 
 from booking.availability import Availability
+from booking.box_office import BoxOffice
+from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
 from booking.handlers import BookingHandlers
@@ -215,6 +217,8 @@ class BookingProcess(ActorProcess):
         unit = partial(UnitOfWork, self.repository, self.availability, queue, share)
         self._bookings = BookingHandlers(self.repository, unit, metrics, self.now, policy)
         self._event_handlers = EventHandlers(self.repository, self.availability, self.now)
+        self._erasure_handlers = ErasureHandlers(self.repository, self.now)
+        self._box_office = BoxOffice(self.repository, unit, self.now)
         self._query_handlers = QueryHandlers(self.repository, self.now)
         self._reconciler = BookingReconciler(
             self.repository, unit, self.availability, self.bus, self.redis, self.now, policy
@@ -225,9 +229,14 @@ class BookingProcess(ActorProcess):
         return self._reconciler
 
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
+        others = {
+            **self._event_handlers.commands,
+            **self._erasure_handlers.commands,
+            **self._box_office.commands,
+        }
         return {
             BOOKING_PAYMENTS: (self._bookings.payments, None),
-            BOOKING_COMMANDS: ({**self._bookings.commands, **self._event_handlers.commands}, None),
+            BOOKING_COMMANDS: ({**self._bookings.commands, **others}, None),
             BOOKING_QUERIES: (self._query_handlers.queries, None),
         }
 

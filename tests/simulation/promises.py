@@ -41,6 +41,7 @@ ORDER BY booking_id, version
 """
 LAST_CHANGES = "SELECT id, version, updated_at FROM bookings"
 DISPUTES = "SELECT id, status FROM disputes"
+ADDRESSES = "SELECT booking_id::text FROM payments WHERE receipt_email IS NOT NULL"
 # Seats that were sold, sold again or cancelled by a customer after the start of an event that does not allow it.
 AFTER_THE_START = """
 SELECT t.booking_id, t.version FROM booking_transitions t
@@ -118,6 +119,10 @@ class Promises:
         if (booking.changed or payment.changed) and not self.lost:
             await self._holds.check_reported()
         booking.changed = payment.changed = ledger.changed = False
+        if not self.lost:
+            # A payment that was made anew for a lost row may have another customer by now. Stripe refuses that.
+            for key in sorted(world.stripe.differed):
+                world.story.violate("3 one request under a key", key)
         for case in self.cases():
             for promise, text in self._judge(case):
                 world.story.violate(promise, f"{case.id}: {text}")
@@ -267,6 +272,7 @@ class Promises:
             await self._check_sent()
             await self._holds.check_finished()
         await self._check_disputes()
+        await self._check_addresses()
         result, _ = await self._audit()
         for finding in result.mismatches:
             if not self._known(finding.rule, finding.id, finding.text):
@@ -370,6 +376,11 @@ class Promises:
         for id, row in self.rows.items():
             if (row.facts.payment == "disputed") is not (id in standing):
                 story.violate("3 disputes are shown", f"{id}: {row.facts.payment}, disputed: {id in standing}")
+
+    async def _check_addresses(self) -> None:
+        """When Stripe has answered everything, payment has no customer's address any more."""
+        for (id,) in await self._world.lasting.payment.raw.fetch(ADDRESSES):
+            self._world.story.violate("an address is not kept", id)
 
     async def _check_sent(self) -> None:
         """Open sockets were sent the newest version of each booking. When Redis forgets, sockets open anew."""
