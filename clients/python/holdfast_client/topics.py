@@ -63,8 +63,8 @@ class Topic:
 
 
 class Watch(Generic[T]):
-    """The states of a booking or event: as it is now, then with each change. Of states that follow each other at
-    once only the last may come. Use it in `async with`, which subscribes and unsubscribes; in it, in `async for`."""
+    """The states of a booking or event: as it is now, then with each change. Of states that follow each other
+    at once only the last may come. `async with` subscribes and unsubscribes; within it use `async for`."""
 
     def __init__(self, join: Callable[[], Topic], leave: Callable[[Topic], None]) -> None:
         self._join = join
