@@ -37,10 +37,13 @@ LONGEST = (
 )  # fmt: skip
 # Files whose tests share a stack, by the name of its fixture: one process runs them all, so that it starts once.
 STACKS = {
-    "battered": ("catalogue", "healing", "killed", "poison", "refunds", "restored", "revoked", "stopped_servers"),
+    "battered": (
+        "catalogue", "clients_restart", "healing", "killed", "poison", "refunds", "restored", "revoked",
+        "stopped_servers",
+    ),
     "holdfast": (
-        "audit", "bad_input", "events", "generated_clients", "guests", "main_job", "privacy", "rush", "webhooks",
-        "who_did_it",
+        "audit", "bad_input", "clients", "events", "generated_clients", "guests", "main_job", "privacy", "rush",
+        "webhooks", "who_did_it",
     ),
 }  # fmt: skip
 STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS.items() for name in names}

@@ -223,6 +223,36 @@ async def test_the_page_can_be_tried_as_a_guest(gateway: Client) -> None:
     assert "token" in document["components"]["schemas"][answer["$ref"].rpartition("/")[2]]["required"]
 
 
+async def test_pages_load_the_client_as_a_module(start: Gateway) -> None:
+    """Also pages of another origin that is allowed. The answer is kept for a while, then asked for by its tag."""
+    gateway = await start(cors_origins="https://tickets.example")
+    headers = {"Origin": "https://tickets.example"}
+    response = await gateway.get("/holdfast.js", headers=headers)
+    assert (response.status, response.content_type, response.charset) == (200, "text/javascript", "utf-8")
+    assert response.headers["Cache-Control"] == "public, max-age=300"
+    assert response.headers["Access-Control-Allow-Origin"] == "https://tickets.example"
+    assert "export class Holdfast " in await response.text()
+    tag = response.headers["ETag"]
+    for sent, status in (
+        (tag, 304),
+        (f'"other", W/{tag}', 304),
+        ("*", 304),
+        ('"other"', 200),
+        (tag.strip('"'), 200),
+    ):
+        again = await gateway.get("/holdfast.js", headers=headers | {"If-None-Match": sent})
+        assert (again.status, again.headers["ETag"]) == (status, tag)
+        assert (await again.read() == b"") is (status == 304)
+
+
+def test_the_client_is_the_one_that_is_packed() -> None:
+    """The image has the file that the link leads to."""
+    root = ASSETS.parents[1]
+    assert (ASSETS / "holdfast.js").resolve() == root / "clients" / "js" / "holdfast.js"
+    assert "COPY clients/js/holdfast.js clients/js/holdfast.js\n" in (root / "Dockerfile").read_text()
+    assert "!clients/js/holdfast.js" in (root / ".dockerignore").read_text().splitlines()
+
+
 @pytest.mark.parametrize("name", ["swagger-ui.LICENSE", "SHA256SUMS", "..%2Fapp.py", "docs.css"])
 async def test_other_files_are_not_served(gateway: Client, name: str) -> None:
     assert (await gateway.get(f"/assets/{name}")).status == 404

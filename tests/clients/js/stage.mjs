@@ -9,7 +9,7 @@ export const HALF = 0.5; // what `random` draws
 
 /** Lets all go on that can without a timer or an answer. */
 export async function calm() {
-  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+  for (let wait = 0; wait < 3; wait++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 export class Clock {

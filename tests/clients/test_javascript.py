@@ -1,0 +1,83 @@
+"""holdfast.js: its unit tests, its types, and that TypeScript programs can use it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.clients.declarations import DECLARATIONS, FOLDER, declarations, mistakes
+from tests.clients.node import needs_node
+from tests.generators.install import Missing
+from tests.generators.made import or_skip, ran
+
+HERE = Path(__file__).parent
+PROGRAM = """
+import { Holdfast, HoldfastError, isPayable } from "@holdfast/client";
+import type { Booking, NewBooking } from "@holdfast/client/types";
+
+const holdfast = new Holdfast({ url: "http://127.0.0.1:8080", storage: localStorage });
+const wanted: NewBooking = { event_id: "e", quantity: 2 };
+const booking: Booking = await holdfast.book(wanted, { signal: new AbortController().signal });
+const secret: string | null | undefined = booking.payment.client_secret;
+for await (const event of holdfast.events({ from: new Date() })) console.log(event.ticket_types[0]?.available);
+const first: string | undefined = (await holdfast.bookings()).items[0]?.id;
+for await (const now of holdfast.watch(booking)) if (isPayable(now)) break;
+await holdfast.admin.refund(booking.id, { amount: 100 }, { ifMatch: booking.version });
+export const code = (error: unknown) => (error instanceof HoldfastError ? error.code : null);
+export { secret, first };
+"""
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in (HERE / "js").glob("*.test.mjs")))
+async def test_unit_tests_pass(file: str) -> None:
+    await needs_node()
+    said = await ran("node", "--test", f"js/{file}", folder=HERE)
+    (passed,) = re.findall(r"^\S+ pass (\d+)$", said, re.MULTILINE)
+    assert int(passed) > 5
+
+
+async def test_a_unit_test_that_fails_is_found(tmp_path: Path) -> None:
+    await needs_node()
+    (tmp_path / "one.test.mjs").write_text('import { test } from "node:test"; test("no", () => { throw 1; });')
+    with pytest.raises(AssertionError, match="fail 1"):
+        await ran("node", "--test", "one.test.mjs", folder=tmp_path)
+
+
+def test_the_declarations_are_those_of_the_module_under_strict_checks() -> None:
+    try:
+        made = declarations()
+    except Missing as missing:
+        or_skip(missing)
+        raise
+    assert DECLARATIONS.read_text() == made, "run .venv/bin/python -m tests.clients.declarations"
+
+
+def install(folder: Path) -> None:
+    """The package, as npm would put it there."""
+    target = folder / "node_modules" / "@holdfast" / "client"
+    target.mkdir(parents=True)
+    for name in ("package.json", "holdfast.js", "holdfast.d.ts", "types.d.ts"):
+        shutil.copy(FOLDER / name, target)
+    (folder / "package.json").write_text('{"type": "module"}')
+
+
+@pytest.mark.parametrize(
+    ("program", "wrong"),
+    [
+        (PROGRAM, None),
+        (PROGRAM.replace("quantity: 2", 'quantity: "2"'), "Type 'string' is not assignable"),
+        (PROGRAM.replace("client_secret", "client_secrets"), "'client_secrets' does not exist"),
+    ],
+)
+def test_a_typescript_program_uses_the_package(tmp_path: Path, program: str, wrong: str | None) -> None:
+    install(tmp_path)
+    (tmp_path / "program.ts").write_text(program)
+    try:
+        found = mistakes(tmp_path, tmp_path / "program.ts", noEmit=True, allowJs=False, checkJs=False)
+    except Missing as missing:
+        or_skip(missing)
+        raise
+    assert (wrong in found) if wrong else found == ""
