@@ -421,7 +421,7 @@ class Keys {
     this.#taken.set(name, taken);
     const key = await taken;
     const forget = async () => {
-      if (this.#taken.get(name) === taken) this.#taken.delete(name);
+      this.#taken.delete(name);
       if (parsed(await this.#storage.getItem(name))?.key === key) await this.#storage.removeItem(name);
     };
     return { key, forget };
