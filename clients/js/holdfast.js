@@ -948,6 +948,7 @@ export class Holdfast extends EventTarget {
   constructor(options = {}) {
     super();
     const url = (options.url ?? new URL(".", import.meta.url).href).replace(/\/+$/, "");
+    if (!/^https?:/.test(url)) throw new TypeError(`The gateway's url is needed, and this is ${url}`);
     const platform = new Platform(options);
     const storage = options.storage ?? new Memory();
     this.#rest = new Rest(url, platform);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { HoldfastError } from "../../../clients/js/holdfast.js";
+import { Holdfast, HoldfastError } from "../../../clients/js/holdfast.js";
 import { EVENT, booking, calm, json, outcome, problem, staged } from "./stage.mjs";
 
 const LOST = () => new TypeError("fetch failed");
@@ -138,4 +138,9 @@ test("an operation that this client does not know is sent, also with a file and 
 test("what is no JSON is no answer", async () => {
   const { holdfast } = staged({ ...TOKEN, answers: [new Response("<html>", { headers: { "Content-Type": "text/html" } })] });
   await assert.rejects(holdfast.booking("b"), { code: "http_200", problem: null });
+});
+
+test("the gateway is where the module came from, or what is said", () => {
+  assert.throws(() => new Holdfast(), { name: "TypeError", message: /file:/ }); // here it came from a file
+  new Holdfast({ url: "https://tickets.example/" });
 });
