@@ -14,15 +14,17 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from holdfast_client import Holdfast, HoldfastError, Platform, is_payable
+from holdfast_client import Holdfast, HoldfastError, Platform
 
 Json = dict[str, Any]
-
-__all__ = ["BUYERS", "NODE", "Buyer", "Refused", "Start", "Watching", "is_payable", "seats"]
 
 DRIVER = Path(__file__).parent / "js" / "driver.mjs"
 # Node.js 20 has its WebSocket behind this option; later versions accept it.
 NODE = ("node", "--experimental-websocket", "--no-warnings")
+
+
+def is_payable(booking: Json) -> bool:
+    return bool(booking["payment"]["client_secret"])
 
 
 def seats(event: Json, quantity: int) -> Json:

@@ -21,10 +21,12 @@ HALF = 0.5
 
 
 class Clock:
-    """Sleepers wake when the test moves the time on."""
+    """Sleepers wake when the test moves the time on; while it is `quick`, at once, and `slept` has how long."""
 
     def __init__(self) -> None:
         self.time = START
+        self.quick = False
+        self.slept: list[float] = []
         self._sleepers: list[tuple[float, asyncio.Event]] = []
         self._changed = asyncio.Event()
 
@@ -35,6 +37,10 @@ class Clock:
         return HALF
 
     async def sleep(self, seconds: float) -> None:
+        if self.quick:
+            self.slept.append(seconds)
+            self.time += seconds
+            return
         woken = asyncio.Event()
         sleeper = (self.time + seconds, woken)
         self._sleepers.append(sleeper)
@@ -48,12 +54,6 @@ class Clock:
     def due(self) -> list[float]:
         """In how many seconds each sleeper wakes, the next first."""
         return sorted(at - self.time for at, _ in self._sleepers)
-
-    async def slept(self) -> None:
-        """Wait until anybody sleeps."""
-        while not self._sleepers:
-            self._changed.clear()
-            await self._changed.wait()
 
     async def sleeping(self, seconds: float) -> None:
         """Wait until somebody sleeps so long."""
@@ -179,7 +179,7 @@ class Gateway:
             f"{request.method} {request.path}",
             dict(request.headers),
             await request.read(),
-            request.query_string,
+            request.rel_url.raw_query_string,
             request.transport,
         )
         if request.path == "/ws" and not self.refused:

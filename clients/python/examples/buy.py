@@ -28,8 +28,10 @@ async def buy(gateway: str, stripe: str, out: TextIO) -> None:
     async with Holdfast(gateway) as holdfast:
         await holdfast.guest()
         event = (await holdfast.events({"on_sale": True}))["items"][0]
-        items = [{"ticket_type_id": event["ticket_types"][0]["id"], "quantity": 2}]
-        held = await holdfast.book({"event_id": event["id"], "items": items})
+        row = event["ticket_types"][0]
+        held = await holdfast.book(
+            {"event_id": event["id"], "items": [{"ticket_type_id": row["id"], "quantity": 2}]}
+        )
         out.write(f"booked: {held['id']} {held['amount']} {held['currency']}\n")
 
         booking = await holdfast.wait_until(held, lambda now: is_payable(now) or is_decided(now))

@@ -73,7 +73,7 @@ class Holdfast:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Closes the socket; loops that watch something end."""
-        await self._live.close()
+        await self._live.end()
         await self._tokens.stop()
         if self._own_session and self._session is not None:
             await self._session.close()

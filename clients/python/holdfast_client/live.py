@@ -19,6 +19,8 @@ from holdfast_client.tokens import CHECK_S, Tokens
 from holdfast_client.topics import Kind, Topic, Watch
 
 CONNECT_S = 15.0
+# How long the gateway may take to answer a close frame.
+CLOSE_S = 2.0
 # A socket stays open this long after the last watcher has left.
 LINGER_S = 5.0
 # The pause before the next connection where the subject has too many sockets.
@@ -67,6 +69,8 @@ class Live:
         self._socket: aiohttp.ClientWebSocketResponse[Any] | None = None
         self._sent_token = ""
         self._received = False
+        # Whether the client has ended, so that nothing can be watched any more.
+        self._ended = False
         # What is done later: closing the socket, asking again. And messages that are being sent.
         self._linger: asyncio.Task[None] | None = None
         self._again: asyncio.Task[None] | None = None
@@ -75,6 +79,11 @@ class Live:
 
     def watch(self, kind: Kind, id: str) -> Watch[Any]:
         return Watch(partial(self._join, kind, id), self._leave)
+
+    async def end(self) -> None:
+        """Ends all watching, for good."""
+        self._ended = True
+        await self.close()
 
     async def close(self, error: BaseException | None = None) -> None:
         """Ends all watching, with `error` or none."""
@@ -91,6 +100,8 @@ class Live:
     # --- its topics
 
     def _join(self, kind: Kind, id: str) -> Topic:
+        if self._ended:
+            raise HoldfastError("closed", "The client was closed")
         topic = self._topics.get((kind, id))
         if topic is None:
             topic = self._topics[kind, id] = Topic(kind, id)
@@ -175,9 +186,14 @@ class Live:
         try:
             async with asyncio.timeout(CONNECT_S):
                 headers = {"Authorization": f"Bearer {token}"}
-                socket = await self._session.ws_connect(self._url, headers=headers, heartbeat=HEARTBEAT_S)
+                socket = await self._session.ws_connect(
+                    self._url,
+                    headers=headers,
+                    heartbeat=HEARTBEAT_S,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
+                )
         except aiohttp.WSServerHandshakeError as error:
-            sent = (error.headers or {}).get("Retry-After", "")
+            sent = error.headers.get("Retry-After", "") if error.headers is not None else ""
             return _CODES.get(HTTPStatus(error.status), _LOST), float(sent) if sent.isdecimal() else 0.0
         except (aiohttp.ClientError, TimeoutError, OSError):
             return _LOST, 0.0

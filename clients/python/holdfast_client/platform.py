@@ -30,7 +30,8 @@ class Platform:
     def pause_s(self, tries: int, at_least_s: float = 0.0) -> float:
         """The pause before try number `tries` (from 0): full jitter, and at least `at_least_s`.
         https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/"""
-        return at_least_s + self.random() * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**tries)
+        longest_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**tries)
+        return at_least_s + self.random() * longest_s
 
 
 class Storage(Protocol):

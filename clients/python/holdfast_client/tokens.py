@@ -132,5 +132,10 @@ class Tokens:
             token = None if self._held is None else self._held["token"]
             return self.keep(await self._rest.once(Request("POST /auth/guest/renew"), token))
         given = self._source if isinstance(self._source, str) else await self._source()
-        issued: Issued = {"token": given} if isinstance(given, str) else given
-        return self._hold({**issued, "received_at": self._platform.now()})
+        held: _Held = {
+            "token": given if isinstance(given, str) else given["token"],
+            "received_at": self._platform.now(),
+        }
+        if not isinstance(given, str) and "expires_at" in given:
+            held["expires_at"] = given["expires_at"]
+        return self._hold(held)
