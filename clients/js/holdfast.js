@@ -490,7 +490,7 @@ class Tokens {
     this.#storage = storage;
     this.#clock = clock;
     this.#name = name;
-    this.#source = source;
+    this.#source = source ?? undefined;
   }
 
   /** The guest's subject; undefined where there is none. `anew`: as it is in the storage now. */
