@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from booking.buyers import Buyers
+from booking.buyers import UNMARKED, Buyers, Marks
 from booking.schedule import WAITS
 from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, FollowUp, HoldPolicy, Item
 from common.contracts import errors
@@ -70,16 +70,15 @@ def admit(
     items = _items(request, event)
     if isinstance(items, errors.HoldfastError):
         return items
-    booking = _new_booking(request, event, items, seats.have(items), now, policy)
-    if booking.status is FAILED:
+    free = seats.have(items)
+    marks = buyers.marks(request, event) if free else UNMARKED
+    booking = _new_booking(request, event, items, free, now, policy, marks)
+    if not free:
         return booking
-    address, counted = buyers.marks(request, event)
-    booking = booking._replace(address=address, counted=counted)
-    refused = buyers.refuse(booking, event, now)
-    if refused is None:
-        seats.take(items)
-        buyers.add(booking, event)
-    return refused or booking
+    if (refused := buyers.add(booking, event, now)) is not None:
+        return refused
+    seats.take(items)
+    return booking
 
 
 def _items(request: CreateBooking, event: Event) -> tuple[Item, ...] | errors.HoldfastError:
@@ -102,9 +101,15 @@ def _items(request: CreateBooking, event: Event) -> tuple[Item, ...] | errors.Ho
 
 
 def _new_booking(
-    request: CreateBooking, event: Event, items: tuple[Item, ...], free: bool, now: datetime, policy: HoldPolicy
+    request: CreateBooking,
+    event: Event,
+    items: tuple[Item, ...],
+    free: bool,
+    now: datetime,
+    policy: HoldPolicy,
+    marks: Marks,
 ) -> Booking:
-    """The booking of these items, which fails unless there are enough seats `free`."""
+    """The booking of these items, which fails unless there are enough seats `free`; `marks`: of its buyers."""
     amount = sum([quantity * price for _, quantity, price in items])
     status, payment, reason, ends_at, retry_at = CONFIRMED, PaymentStatus.NONE, None, None, None
     if not free:
@@ -127,6 +132,8 @@ def _new_booking(
         payment_methods=event.methods_offered(now),
         expires_at=ends_at,
         retry_at=retry_at,
+        address=marks.address,
+        counted=marks.counted,
     )
 
 

@@ -22,6 +22,9 @@ from common.runtime.health import Gate
 COUNTED_TIMES = 4
 # An event that only catalogues of gateways listen for, and no socket, is published this many times less often.
 CATALOGUE_TIMES = 4
+# So many of these at a time, those first that have waited longest. Each costs the fleet a tenth of a booking: where
+# hundreds of events sell at the same time, a catalogue is some seconds behind, until it reads them all again.
+CATALOGUE_EVENTS = 10
 # The lease to publish an event lasts this many pauses: more than one, so that its holder renews it in time.
 LEASE_PAUSES = 2
 
@@ -47,14 +50,15 @@ class Availability:
         self._holder = holder
         self._interval_ms = interval_ms
         self._most_ms = max(interval_ms, most_ms)
-        self._touched: set[UUID] = set()
+        # In the order in which they have waited.
+        self._touched: dict[UUID, None] = {}
         self._changed = asyncio.Event()
         # When events that only catalogues listen for may be published again, in the loop's time.
         self._catalogues_at = 0.0
 
     def touched(self, event_ids: Iterable[UUID]) -> None:
         """Mark these events as changed. Call it after the commit."""
-        self._touched.update(event_ids)
+        self._touched.update(dict.fromkeys(event_ids))
         if self._touched:
             self._changed.set()
 
@@ -71,22 +75,33 @@ class Availability:
         """Publish the events marked up to now for which gateways listen and whose lease this process gets. Returns
         the seconds until the next run."""
         self._changed.clear()
-        touched, self._touched = self._touched, set()
-        pause_ms, ours = self._interval_ms, set[UUID]()
+        touched, self._touched = self._touched, {}
+        pause_ms, ours, tried = self._interval_ms, set[UUID](), set[UUID]()
         try:
             followed, catalogues = await self._listeners(touched)
             if followed:
                 pause_ms = self._pause_ms(max(followed.values()))
                 ours = await self._take(followed, pause_ms)
+            elif catalogues:
+                pause_ms = self._pause_ms(catalogues, CATALOGUE_TIMES)
             if catalogues and self._now() >= self._catalogues_at:
-                ours |= await self._take_for_catalogues(touched - followed.keys(), catalogues)
+                tried = set([id for id in touched if id not in followed][:CATALOGUE_EVENTS])
+                ours |= await self._take_for_catalogues(tried, catalogues)
             if ours and await self._publish(ours, followed, pause_ms * COUNTED_TIMES):
                 pause_ms *= COUNTED_TIMES
         except BaseException:
-            self.touched(touched)
+            self._wait_again(touched)
             raise
-        self.touched((touched if catalogues else followed.keys()) - ours)
+        left = [id for id in (touched if catalogues else followed) if id not in ours]
+        # What another process publishes must not keep others waiting.
+        self._wait_again(sorted(left, key=tried.__contains__))
         return pause_ms / 1000
+
+    def _wait_again(self, event_ids: Iterable[UUID]) -> None:
+        """These have waited longer than those that were marked meanwhile."""
+        self._touched = dict.fromkeys(event_ids) | self._touched
+        if self._touched:
+            self._changed.set()
 
     async def _listeners(self, touched: Collection[UUID]) -> tuple[dict[UUID, int], int]:
         """How many gateways listen for each of these events, where any does, and how many for all events."""

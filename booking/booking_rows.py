@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -78,7 +78,7 @@ WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
         AND (t.capacity - t.held - t.sold < b.below) IS NOT FALSE AS fits
     FROM ticket_types t JOIN {recordset("b", BOUND_COLUMNS, 3, sought="ticket_type_id")} ON b.ticket_type_id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
-), {buyer_rows.checked(5, _FIT)}, given AS ({_INSERTED} AND status <> 'failed' {_RETURNED}), refused AS (
+), {buyer_rows.checked(5)}, given AS ({_INSERTED} AND status <> 'failed' {_RETURNED}), refused AS (
     {_INSERTED} AND status = 'failed'
     AND (SELECT count(*) FROM given) = (SELECT count(*) FROM new WHERE status <> 'failed') {_RETURNED}
 ), written AS (SELECT * FROM given UNION ALL SELECT * FROM refused), recorded AS (
@@ -88,27 +88,36 @@ WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
 ), {_moved(4)}, {buyer_rows.added(5)}
 SELECT id, revision FROM written
 """
-# Saves the changed bookings that nobody has written since they were read, their transitions (where the version
-# grew) and the seats that they move. The bookings' rows are locked in the order of their ids first.
-SAVE = f"""
+_RECORDED = """recorded AS (
+    INSERT INTO booking_transitions
+        (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, by, at)
+    SELECT id, version, status_before, status, reason, payment, cause_type, cause_id, by, updated_at FROM written
+    WHERE version > version_before
+)"""
+
+
+def _saved(saved: Mapping[str, str], *parts: str) -> str:
+    """Saves the changed bookings that nobody has written since they were read, their transitions (where the version
+    grew), and what `parts` make of them. The bookings' rows are locked in the order of their ids first."""
+    return f"""
 WITH unchanged AS (
     SELECT new.*, b.status AS status_before, b.version AS version_before, b.counted AS counted_before
     FROM {recordset("new", CHANGED_COLUMNS, 1, sought="id")}
     JOIN bookings b ON new.id = b.id AND new.revision = {revision("b")}
     ORDER BY b.id FOR NO KEY UPDATE OF b
 ), written AS (
-    UPDATE bookings b SET {assignments(SAVE_COLUMNS, "new")} FROM unchanged new WHERE b.id = new.id
+    UPDATE bookings b SET {assignments(saved, "new")} FROM unchanged new WHERE b.id = new.id
     RETURNING b.id, b.version, b.status, b.reason, b.payment, b.updated_at, {revision("b")} AS revision,
         b.event_id, b.owner, b.items, b.address, b.attempts, b.counted, counted_before,
         status_before, version_before, cause_type, cause_id, by
-), recorded AS (
-    INSERT INTO booking_transitions
-        (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, by, at)
-    SELECT id, version, status_before, status, reason, payment, cause_type, cause_id, by, updated_at FROM written
-    WHERE version > version_before
-), {_moved(2)}, {buyer_rows.recounted("$3::int", "locked")}
+), {", ".join((_RECORDED, *parts))}
 SELECT id, revision FROM written
 """
+
+
+# Changes that move no seats, as when a booking becomes payable: they leave alone what its buyers have, too.
+SAVE_UNMOVED = _saved({column: kind for column, kind in SAVE_COLUMNS.items() if column != "counted"})
+SAVE = _saved(SAVE_COLUMNS, _moved(2), buyer_rows.recounted("$3::int", "locked"))
 LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
 LOCK = f"{LOAD} ORDER BY id FOR NO KEY UPDATE"
 HISTORY = "SELECT * FROM booking_transitions WHERE booking_id = $1 ORDER BY version"
@@ -233,14 +242,15 @@ class BookingRows:
         it was read. `pause` is for owners whose holds were left to expire."""
         rows: list[asyncpg.Record] = []
         if created := [(*_new(booking), *cause) for booking, cause in changed if booking.revision is None]:
-            new = as_json([dict(zip(CREATED_COLUMNS, each, strict=True)) for each in created])
+            new = as_json(created, CREATED_COLUMNS)
             rows += await self._insert(len(bounds), new, as_json(bounds), as_json(moves), as_json(buyers))
         if known := [_change(*each) for each in changed if each[0].revision is not None]:
-            rows += await self._connection.fetch(SAVE, as_json(known), as_json(moves), int(pause.total_seconds()))
+            seats = (as_json(moves), int(pause.total_seconds())) if moves or created else ()
+            rows += await self._connection.fetch(SAVE if seats else SAVE_UNMOVED, as_json(known), *seats)
         return {row["id"]: row["revision"] for row in rows}
 
     async def _insert(self, *parameters: Any) -> list[asyncpg.Record]:
-        """Raises Interfered if another statement has added the first row of a buyer at the same time."""
+        """Raises Interfered if another statement has counted for a buyer at the same time."""
         try:
             rows: list[asyncpg.Record] = await self._connection.fetch(INSERT, *parameters)
         except asyncpg.CheckViolationError as error:

@@ -26,20 +26,20 @@ COUNTS_AS = f"""CASE WHEN status = 'pending' OR (status = 'confirmed' AND amount
 SEATS = "(SELECT sum((item->>'quantity')::int) FROM jsonb_array_elements(items) item)"
 
 
-def checked(number: int, after: str) -> str:
-    """Part of a statement: `buyers_checked`, the known ones among the buyers of parameter `number`, locked, each
-    with whether its bookings `fits`. They are locked only if the condition `after` holds, and after its rows."""
+def checked(number: int) -> str:
+    """Part of a statement: `buyers_checked`, the known ones among the buyers of parameter `number`, each with
+    whether its bookings `fits`. They are not locked, which would write each row once more: where another statement
+    counts for one at the same time, the table's constraints decide."""
     return f"""buyers_checked AS (
     SELECT b.seats + w.seats <= w.seats_max AND b.holds + w.holds <= w.holds_max
         AND (w.address OR b.paused_until <= w.at IS NOT FALSE) AS fits
     FROM buyers b JOIN {recordset("w", BOUND_COLUMNS, number, sought="key")} ON b.key = w.key
-    WHERE {after} ORDER BY b.key FOR NO KEY UPDATE OF b
 )"""
 
 
 def added(number: int) -> str:
     """Parts of a statement: they add the new bookings of `written` to their buyers, whose limits parameter `number`
-    has. The table's constraints refuse what exceeds a limit, if two statements add a buyer's first row at once."""
+    has. The table's constraints refuse what exceeds a limit, if two statements count for a buyer at once."""
     return f"""bought AS (
     SELECT key, count(*) AS holds, sum(seats) AS seats, max(created_at) AS bought_at
     FROM (

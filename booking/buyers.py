@@ -69,7 +69,15 @@ class BuyerBound(NamedTuple):
     holds_max: int
 
 
+class Marks(NamedTuple):
+    """What a new booking has of its buyers: the fields of `Booking` with these names."""
+
+    address: str | None = None
+    counted: int | None = None
+
+
 NO_LIMITS = BuyerPolicy()
+UNMARKED = Marks()
 NOTHING_TAKEN = Taken()
 # The errors by which a buyer is refused.
 REFUSED_BUYER = (errors.OwnerLimitReached, errors.TooManyHolds, errors.BookingPaused)
@@ -111,38 +119,41 @@ class Buyers:
         self._taken = taken or {}
         self._added: dict[str, BuyerBound] = {}
 
-    def marks(self, request: CreateBooking, event: Event) -> tuple[str | None, int | None]:
-        """`address` and `counted` of a new booking for `request`."""
+    def marks(self, request: CreateBooking, event: Event) -> Marks:
         if not self._policy.counts(event):
-            return None, None
-        return request.address if self._policy.counts_addresses else None, OPEN_HOLD
+            return UNMARKED
+        return Marks(request.address if self._policy.counts_addresses else None, OPEN_HOLD)
 
     @property
     def bounds(self) -> list[BuyerBound]:
         """What all bookings added here need, by buyer."""
         return list(self._added.values())
 
-    def refuse(self, booking: Booking, event: Event, now: datetime) -> errors.HoldfastError | None:
-        """The error that refuses the new booking because of its buyers; None if they may have it."""
-        for bound in self._bounds(booking, event):
-            taken = self._taken.get(bound.key, NOTHING_TAKEN)
-            added = self._added.get(bound.key)
-            seats, holds = taken.seats + bound.seats, taken.holds + bound.holds
-            if added is not None:
-                seats, holds = seats + added.seats, holds + added.holds
-            if taken.paused_until is not None and now < taken.paused_until:
-                wait = ceil((taken.paused_until - now).total_seconds())
-                return errors.BookingPaused(retry_after=wait)
-            if seats > bound.seats_max and not bound.address:
-                return errors.OwnerLimitReached(max_per_owner=bound.seats_max)
-            if seats > bound.seats_max or holds > bound.holds_max:
-                return errors.TooManyHolds(retry_after=HOLDS_RETRY_SECONDS)
+    def add(self, booking: Booking, event: Event, now: datetime) -> errors.HoldfastError | None:
+        """Count the new booking for its buyers; returns the error that refuses it if they may not have it."""
+        bounds = [self._with_added(each) for each in self._bounds(booking, event)]
+        for bound in bounds:
+            if (refused := self._refuse(bound, now)) is not None:
+                return refused
+        self._added.update((bound.key, bound) for bound in bounds)
         return None
 
-    def add(self, booking: Booking, event: Event) -> None:
-        for bound in self._bounds(booking, event):
-            old = self._added.setdefault(bound.key, bound._replace(seats=0, holds=0))
-            self._added[bound.key] = bound._replace(seats=old.seats + bound.seats, holds=old.holds + bound.holds)
+    def _with_added(self, bound: BuyerBound) -> BuyerBound:
+        """With what was added for the same buyer before."""
+        if (added := self._added.get(bound.key)) is None:
+            return bound
+        return bound._replace(seats=added.seats + bound.seats, holds=added.holds + bound.holds)
+
+    def _refuse(self, bound: BuyerBound, now: datetime) -> errors.HoldfastError | None:
+        taken = self._taken.get(bound.key, NOTHING_TAKEN)
+        if taken.paused_until is not None and now < taken.paused_until:
+            return errors.BookingPaused(retry_after=ceil((taken.paused_until - now).total_seconds()))
+        seats_fit = taken.seats + bound.seats <= bound.seats_max
+        if not (seats_fit or bound.address):
+            return errors.OwnerLimitReached(max_per_owner=bound.seats_max)
+        if not seats_fit or taken.holds + bound.holds > bound.holds_max:
+            return errors.TooManyHolds(retry_after=HOLDS_RETRY_SECONDS)
+        return None
 
     def _bounds(self, booking: Booking, event: Event) -> Iterable[BuyerBound]:
         """What this booking adds to its buyers' rows; nothing if it is not counted."""

@@ -104,6 +104,11 @@ class Creation:
                 for each in deliveries
             ]
             unit.buyers = buyers.bounds
+        if any(isinstance(result, REFUSED_BUYER) for _, result in results):
+            # If memory failed in this batch, a buyer was the cause, and not what it knows of the events: other
+            # buyers' bookings go on from memory.
+            for id in sales:
+                self._under_lock_until.pop(id, None)
         return [*unit.envelopes(), *answers(results)]
 
     def _one(
@@ -117,8 +122,6 @@ class Creation:
             if not isinstance(admitted, Booking):
                 if isinstance(admitted, REFUSED_BUYER):
                     self._refused_until |= dict.fromkeys(keys_of([request]), now + REFUSED)
-                    # If memory failed in this batch, this buyer was the cause, and not what it knows of the event.
-                    self._under_lock_until.pop(request.event_id, None)
                 return admitted
             unit.add(admitted, delivery)
             return _new(unit, admitted.id)

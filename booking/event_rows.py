@@ -19,7 +19,7 @@ from booking.events import what_changed
 from booking.state import Event, TicketType
 from common.contracts.history import EventChange
 from common.contracts.statuses import PaymentMethods
-from common.postgres.sql import as_json, assignments, columns, recordset
+from common.postgres.sql import as_json, assignments, columns, count_of, recordset
 
 TICKET_TYPE_COLUMNS = columns(TicketType, "held", "sold", "terms_token") | {"event_id": "uuid", "position": "int"}
 TICKET_TYPE_TERMS = ("name", "unit_amount", "capacity", "version")
@@ -171,7 +171,7 @@ class EventRows:
         changed = [each for id, each in new.ticket_types.items() if old.ticket_types.get(id) not in (None, each)]
         if changed:
             answer = await self._connection.execute(CHANGE_TICKET_TYPES, _ticket_types(new, changed))
-            expect(int(answer.removeprefix("UPDATE ")), len(changed))
+            expect(count_of(answer), len(changed))
         await self._add_ticket_types(
             new, [each for id, each in new.ticket_types.items() if id not in old.ticket_types]
         )

@@ -121,10 +121,11 @@ class Asks:
         """A booking that asks for its intent."""
         return self._judged(booking)
 
-    def changed(self, decision: Decision) -> Decision:
-        """A change that may ask for the cancellation of the intent."""
+    def changed(self, decision: Decision, before: Booking) -> Decision:
+        """A change that may ask for the cancellation of the intent. What was asked for before, and is asked again
+        because something else has changed, counts once."""
         booking = decision.booking
-        if FollowUp.CANCEL_INTENT not in decision.follow_ups or not _by_owner(booking):
+        if FollowUp.CANCEL_INTENT not in decision.follow_ups or not _by_owner(booking) or _by_owner(before):
             return decision
         return decision._replace(booking=self._judged(booking))
 

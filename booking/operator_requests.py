@@ -20,7 +20,7 @@ from common.contracts.messages import CancelBooking, OperatorCommand
 from common.contracts.resources import Resource, entity_tag
 from common.contracts.statuses import CancelReason
 from common.messaging.envelope import Delivery
-from common.postgres.sql import as_json, recordset
+from common.postgres.sql import as_json, count_of, old_deleted, recordset
 
 # Two requests with the same values here are the same one, whatever their content.
 ID = {"subject": "varchar", "operation": "varchar", "key": "varchar"}
@@ -37,12 +37,7 @@ INSERT = f"""
 INSERT INTO operator_requests ({", ".join(COLUMNS)}) SELECT * FROM {recordset("new", COLUMNS)}
 """
 # A subquery that locks what it finds would find other rows when run again: MATERIALIZED runs it once.
-FORGET = """
-WITH old AS MATERIALIZED (
-    SELECT id FROM operator_requests WHERE answered_at < $1 ORDER BY answered_at LIMIT $2 FOR UPDATE SKIP LOCKED
-)
-DELETE FROM operator_requests r USING old WHERE r.id = old.id
-"""
+FORGET = old_deleted("operator_requests", "id", "answered_at")
 
 RequestId = tuple[str, str, str]
 
@@ -104,8 +99,7 @@ class OperatorRequests:
 
     async def forget(self, before: datetime, limit: int) -> int:
         """Delete the requests that were answered before this, oldest first, at most `limit`; returns how many."""
-        answer: str = await self._connection.execute(FORGET, before, limit)
-        return int(answer.removeprefix("DELETE "))
+        return count_of(await self._connection.execute(FORGET, before, limit))
 
 
 def _content_hash(delivery: Delivery) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from common.postgres.sql import as_json, columns, recordset
+from common.postgres.sql import as_json, columns, count_of, old_deleted, recordset
 
 
 class NewCode(NamedTuple):
@@ -64,12 +64,7 @@ FROM locked, asked WHERE r.owner = locked.owner AND r.code_hash = asked.code_has
 RETURNING r.code_hash, r.used_by, r.owner
 """
 # A used one stays until it expires, too: its message may come again, and must not make it new.
-FORGET = """
-WITH old AS MATERIALIZED (
-    SELECT owner FROM recovery_codes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
-)
-DELETE FROM recovery_codes r USING old WHERE r.owner = old.owner
-"""
+FORGET = old_deleted("recovery_codes", "owner", "expires_at")
 
 
 class RecoveryRows:
@@ -94,5 +89,4 @@ class RecoveryRows:
 
     async def forget(self, before: datetime, limit: int) -> int:
         """Delete the codes that expired before this, at most `limit`; returns how many."""
-        answer: str = await self._connection.execute(FORGET, before, limit)
-        return int(answer.removeprefix("DELETE "))
+        return count_of(await self._connection.execute(FORGET, before, limit))

@@ -11,6 +11,7 @@ import asyncpg
 from booking.booking_rows import Position
 from common.contracts.messages import RevokeTokens
 from common.contracts.resources import Revocation
+from common.postgres.sql import count_of, old_deleted
 
 # The position that all are before.
 END: Position = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
@@ -27,12 +28,7 @@ PAGE = f"""
 SELECT {COLUMNS} FROM revoked_tokens WHERE (revoked_at, id) < ($1, $2::uuid)
 ORDER BY revoked_at DESC, id DESC LIMIT $3
 """
-FORGET = """
-WITH old AS MATERIALIZED (
-    SELECT id FROM revoked_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
-)
-DELETE FROM revoked_tokens r USING old WHERE r.id = old.id
-"""
+FORGET = old_deleted("revoked_tokens", "id", "expires_at")
 
 
 class Revoked(NamedTuple):
@@ -65,8 +61,7 @@ class RevocationRows:
 
     async def revoke(self, wanted: RevokeTokens, now: datetime) -> Revoked:
         """The row for these tokens. One that is there already never ends sooner by this."""
-        by = None if wanted.request is None else wanted.request.subject
-        values = (wanted.claim, wanted.value, now, wanted.expires_at, by)
+        values = (wanted.claim, wanted.value, now, wanted.expires_at, wanted.requester)
         return Revoked(*await self._connection.fetchrow(REVOKE, *values))
 
     async def page(self, before: Position | None, limit: int) -> list[Revoked]:
@@ -75,5 +70,4 @@ class RevocationRows:
 
     async def forget(self, before: datetime, limit: int) -> int:
         """Delete those whose tokens ended before this, at most `limit`; returns how many."""
-        answer: str = await self._connection.execute(FORGET, before, limit)
-        return int(answer.removeprefix("DELETE "))
+        return count_of(await self._connection.execute(FORGET, before, limit))

@@ -80,7 +80,7 @@ class UnitOfWork:
         messages are then handled one by one."""
         before = self.bookings[decision.booking.id]
         if decision.booking.version != before.version:
-            decision = self._asks.changed(decision)
+            decision = self._asks.changed(decision, before)
         after = self.bookings[before.id] = decision.booking
         if after.version != before.version:
             if before.version != self._before[after.id].version:

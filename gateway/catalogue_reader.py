@@ -34,6 +34,8 @@ from gateway.settings import GatewaySettings
 
 # Events that started longer ago are not in the catalogue: hardly anybody looks at them, and they only become more.
 PAST = timedelta(days=30)
+# An event that is read alone costs as much as so many of a page: a message and a query of its own.
+SINGLE_READ_COST = 10
 # Changed events that are read at the same time.
 READ_AT_ONCE = 20
 # The catalogue is not used when it was confirmed this many intervals ago.
@@ -146,7 +148,7 @@ class CatalogueReader:
                 self._give_up(len(found))
                 return seconds * CONFIRMED_INTERVALS
         unread = [UUID(id) for id, each in found.items() if "name" not in each and known.get(id) != each["version"]]
-        if len(unread) > PAGE:
+        if len(unread) * SINGLE_READ_COST > len(found):
             self._loaded = False  # whole pages are read sooner
             return 0.0
         read = [each for each in found.values() if "name" in each] + await self._read_events(unread)

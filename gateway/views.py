@@ -98,9 +98,8 @@ async def revoke_tokens(request: web.Request) -> web.Response:
     expires_at = body.expires_at or request.app[CLOCK]() + REVOKED_FOR
     by = operator_request(request, content=await read_body(request))
     answer = await call(request, RevokeTokens(**known_by, expires_at=expires_at, request=by), "tokens")
-    request.app[REVOCATIONS].receive(
-        [Revocation.model_validate(answer)]
-    )  # here without waiting for the notification
+    # This gateway need not wait for the notification.
+    request.app[REVOCATIONS].receive([Revocation.model_validate(answer)])
     return json_response(answer)
 
 

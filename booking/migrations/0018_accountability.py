@@ -50,8 +50,8 @@ class Migration(migrations.Migration):
                 "app": "booking",
                 "unique_together": (("event_id", "version"),),
                 "pk_attr": "id",
-                "table_description": "One change of an event and its ticket types, with who made it. It is written "
-                "with the change.",
+                "table_description": "One change of an event and its ticket types, with who made it. "
+                "It is written with the change.",
             },
             bases=["Model"],
         ),

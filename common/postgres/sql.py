@@ -69,6 +69,23 @@ def as_json(rows: Iterable[Any], columns: Iterable[str] = ()) -> str:
     return orjson.dumps(rows, plain).decode()
 
 
+def old_deleted(table: str, key: str, time: str) -> str:
+    """A statement that deletes at most $2 rows of `table` whose column `time` is before $1, the oldest first,
+    without those that another transaction has locked. `key` tells its rows apart."""
+    return f"""
+WITH old AS MATERIALIZED (
+    SELECT {key} FROM {table} WHERE {time} < $1 ORDER BY {time} LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM {table} r USING old WHERE r.{key} = old.{key}
+"""
+
+
+def count_of(tag: str) -> int:
+    """How many rows a statement has written, from its command tag, such as `UPDATE 3`:
+    https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-COMMANDCOMPLETE"""
+    return int(tag.rpartition(" ")[2])
+
+
 def revision(table: str) -> str:
     """What changes with each write of a row of `table` (or its alias), by any process: `xmin`, the transaction that
     wrote it last, and the server's start time, because a standby that takes over may use a number again.

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.timeout(120)
 
 REQUESTS = 1000
 AT_ONCE = 20
+# The gateway may read all events for its catalogue meanwhile, whose pages are a few.
+LISTS_MAX = 5
 
 
 async def shown(client: Client, event: Json) -> tuple[str, int] | None:
@@ -37,8 +39,8 @@ async def free_seats(client: Client, event: Json) -> int:
 async def queries_during(holdfast: Holdfast, event: Json, requests: Awaitable[object]) -> list[str]:
     """Run `requests`; the queries for lists of events, or for this one, that reach booking's mailbox meanwhile.
 
-    Not those by which the gateway keeps its catalogue: it reads the versions of all events, and an event of another
-    test when a notification of it was missed.
+    Not those by which the gateway keeps its catalogue: it reads the versions of all events, and events of other
+    tests when it was not notified of them.
     """
     redis = Redis.from_url(holdfast.stack.redis_url)
     try:
@@ -80,7 +82,9 @@ async def test_a_thousand_requests_reach_no_actor(battered: Holdfast) -> None:
 
     await until_no_query_is_needed(battered, client, event)
     requests = asyncio.gather(*(some(number) for number in range(AT_ONCE)))
-    assert await queries_during(battered, event, requests) == []
+    queries = await queries_during(battered, event, requests)
+    assert [text for text in queries if " event.get " in text] == []
+    assert len(queries) <= LISTS_MAX
 
 
 async def test_what_happens_to_an_event_is_seen(battered: Holdfast) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from aiohttp import WSMsgType
 
 from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.polling import eventually
@@ -21,8 +22,11 @@ async def test_a_revoked_token_is_refused_also_after_all_has_restarted(battered:
         assert mine["items"] == []
         revoked = (await operator.request("POST", "/admin/tokens/revoke", json={"subject": subject})).ok()
         assert (await stolen.request("GET", "/bookings")).status == 401
-        message = await live.socket.receive(timeout=10)
-        assert (message.type, live.socket.close_code) == (WSMsgType.CLOSE, 4401)
+        async with asyncio.timeout(10):
+            # What the event's news had sent before the revocation may still be on its way.
+            async for _ in live.socket:
+                pass
+        assert live.socket.close_code == 4401
     for name in ("gateway-1", "redis", "booking-1"):
         await restart(battered, name)
     await battered.ready()

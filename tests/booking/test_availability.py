@@ -165,6 +165,24 @@ async def test_an_event_that_only_catalogues_listen_for_is_published_more_seldom
     await until(published)
 
 
+async def test_of_many_events_those_are_published_to_catalogues_first_that_have_waited_longest(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that another process publishes keeps no other waiting."""
+    monkeypatch.setattr("booking.availability.CATALOGUE_EVENTS", 2)
+    await listen_for_all(stage)
+    shows = [await stage.show(seats) for seats in (1, 2, 3, 4, 5)]
+    lone, other = process(stage, SHORT_MS), process(stage, LONG_MS)
+    other.touched([shows[0].id])
+    await other.run_once()
+    for show in (*shows, shows[1]):  # marked again it waits no longer
+        lone.touched([show.id])
+    for published in ([1, 2], [1, 2, 3, 4], [1, 2, 3, 4, 5]):
+        lone._catalogues_at = 0.0
+        await lone.run_once()
+        assert sorted(await seats_published(stage)) == published
+
+
 async def test_a_cancelled_event_that_only_catalogues_listen_for_is_published_without_counting(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

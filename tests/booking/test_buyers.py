@@ -185,6 +185,22 @@ async def test_a_refused_buyer_does_not_cost_the_others_of_its_batch_their_way_f
     assert locked == [show.id]
 
 
+async def test_a_buyer_that_is_refused_first_sends_no_other_event_to_the_locked_path(
+    database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one statement of its batch fails because of it; the next batch of the other event goes on from memory."""
+    stage = Stage.build(database, redis, buyers=POLICY)
+    show, other = await stage.show(100), await stage.show(100)
+    await errors(stage, show.order(), show.order(), other.order(owner="bob"))
+    assert await errors(stage, show.order(), other.order(owner="carol")) == [None, "too_many_holds"]
+
+    async def lock_sales(self: EventRows, ids: Sequence[UUID]) -> dict[UUID, Event]:
+        raise AssertionError("the locked path")
+
+    monkeypatch.setattr(EventRows, "lock_sales", lock_sales)
+    assert await errors(stage, other.order(owner="dave")) == [None]
+
+
 async def test_what_a_process_of_the_release_before_changed_is_counted_anew(stage: Stage) -> None:
     show = await stage.show(100)
     booking = await stage.pending(show, 2)

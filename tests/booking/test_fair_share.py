@@ -102,6 +102,16 @@ async def test_cancels_of_an_owner_count(fair: Stage) -> None:
     assert mailboxes == [False, (PAYMENT_COMMANDS, CANCEL), True, (PAYMENT_DEFERRED, CANCEL)]
 
 
+async def test_a_cancellation_that_is_asked_for_again_counts_once(fair: Stage) -> None:
+    """The payment changes while its intent is being cancelled: an owner's only booking is never deferred."""
+    booking = await pending(fair, await fair.show(20))
+    assert asked(await fair.cancel(booking)) == [(PAYMENT_COMMANDS, CANCEL)]
+    for version, status in enumerate((IntentStatus.REQUIRES_ACTION, PAYABLE, IntentStatus.REQUIRES_ACTION), 2):
+        envelopes = await fair.give(report(booking, status, version))
+        assert asked(envelopes) == [(PAYMENT_COMMANDS, CANCEL)]
+    assert not (await fair.row(booking))["deferred"]
+
+
 async def test_a_hold_that_ends_beyond_the_share_is_cancelled_behind_others(fair: Stage) -> None:
     show = await fair.show(20)
     first, second = await pending(fair, show), await pending(fair, show)

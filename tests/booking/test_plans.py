@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from booking.booking_rows import INSERT, SAVE, TAKE_DUE, page_query
+from booking.booking_rows import INSERT, SAVE, SAVE_UNMOVED, TAKE_DUE, page_query
 from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
 from booking.operator_requests import FIND
 from booking.reconciler import BookingReconciler
@@ -142,7 +142,7 @@ async def planned(stage: Stage, query: str) -> list[dict[str, Any]]:
         return parts(orjson.loads(await connection.fetchval("SELECT pg_temp.plan()"))[0]["Plan"])
 
 
-@pytest.mark.parametrize("statement", [INSERT, SAVE])
+@pytest.mark.parametrize("statement", [INSERT, SAVE, SAVE_UNMOVED])
 async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -> None:
     """However many bookings there are; and no step goes through the batch once for each of its rows."""
     done = await planned(many, statement)
@@ -157,12 +157,21 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
     [
         (INSERT, {"ticket_types", "buyers"}),
         (SAVE, {"ticket_types"}),
+        (SAVE_UNMOVED, set()),
         (CHANGE_TICKET_TYPES, {"ticket_types"}),
         (FIND, {"operator_requests"}),
         (KEEP, {"bookings"}),
         (USE, {"recovery_codes"}),
     ],
-    ids=["insert", "save", "change ticket types", "find requests", "keep recovery codes", "use recovery codes"],
+    ids=[
+        "insert",
+        "save",
+        "save without seats",
+        "change ticket types",
+        "find requests",
+        "keep recovery codes",
+        "use recovery codes",
+    ],
 )
 async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
     stage: Stage, statement: str, tables: set[str]

@@ -298,7 +298,8 @@ def orphan_money_dropped() -> None:
 def revision_not_checked() -> None:
     """A change decided from memory overwrites what another process has written since."""
     rows: Any = booking.booking_rows
-    rows.SAVE = rows.SAVE.replace(f" AND new.revision = {revision('b')}", "")
+    for name in ("SAVE", "SAVE_UNMOVED"):
+        setattr(rows, name, getattr(rows, name).replace(f" AND new.revision = {revision('b')}", ""))
 
 
 def events_move_what_was_remembered() -> None:
