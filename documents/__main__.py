@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from documents import messages, schema, streams
+from documents import client_types, messages, schema, streams
 from documents.sources import ROOT
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/schema.md": schema.page,
     "docs/messages.md": messages.page,
     "docs/asyncapi.json": streams.page,
+    "clients/js/types.d.ts": client_types.typescript,
+    "clients/python/holdfast_client/types.py": client_types.python,
 }
 
 

@@ -69,7 +69,8 @@ export class Holdfast extends EventTarget {
     admin: Admin;
     /**
      * Goes on as the guest whose token is kept, or becomes a new one; returns the guest's subject. With
-     * `create: false` null where there is no guest yet.
+     * `create: false` null where there is no guest yet. `unauthorized` where the token that is kept has ended: then
+     * `recover` leads back to the bookings, and `forgetGuest` makes room for another guest.
      * @param {Call & { proof?: string, create?: boolean }} [call]
      * @returns {Promise<string | null>}
      */
@@ -84,7 +85,6 @@ export class Holdfast extends EventTarget {
     /**
      * A code by which the guest comes back on another device; the one before is not good any more.
      * @param {Call} [call]
-     * @returns {Promise<Types.RecoveryCode>}
      */
     recoveryCode(call?: Call): Promise<Types.RecoveryCode>;
     /**
@@ -93,33 +93,31 @@ export class Holdfast extends EventTarget {
      * @param {KeyedCall} [call]
      */
     recover(code: string, call?: KeyedCall): Promise<string>;
-    /** @param {Types.EventsQuery} [query] @param {Call} [call] @returns {Listing<Types.Event>} */
-    events(query?: Types.EventsQuery, call?: Call): Listing<Types.Event>;
-    /** @param {string} id @param {Call} [call] @returns {Promise<Types.Event>} */
+    /** @param {Types.ListEventsQuery} [query] @param {Call} [call] */
+    events(query?: Types.ListEventsQuery, call?: Call): Listing<Types.Event>;
+    /** @param {string} id @param {Call} [call] */
     event(id: string, call?: Call): Promise<Types.Event>;
     /**
      * Books seats; resolves once there is a booking. It can be paid, or waits for that (`isWaiting`).
      * @param {Types.NewBooking} booking
      * @param {KeyedCall & { wait?: number }} [call] `wait`: how many seconds the gateway waits until the
      *   booking can be paid
-     * @returns {Promise<Types.Booking>}
      */
     book(booking: Types.NewBooking, call?: KeyedCall & {
         wait?: number;
     }): Promise<Types.Booking>;
-    /** @param {Types.BookingsQuery} [query] @param {Call} [call] @returns {Listing<Types.Booking>} */
-    bookings(query?: Types.BookingsQuery, call?: Call): Listing<Types.Booking>;
-    /** @param {string} id @param {Call} [call] @returns {Promise<Types.Booking>} */
+    /** @param {Types.ListBookingsQuery} [query] @param {Call} [call] */
+    bookings(query?: Types.ListBookingsQuery, call?: Call): Listing<Types.Booking>;
+    /** @param {string} id @param {Call} [call] */
     booking(id: string, call?: Call): Promise<Types.Booking>;
-    /** @param {string} id @param {Call} [call] @returns {Listing<Types.Transition>} */
+    /** @param {string} id @param {Call} [call] */
     history(id: string, call?: Call): Listing<Types.Transition>;
-    /** @param {string} id @param {MatchedCall} [call] @returns {Promise<Types.Booking>} */
+    /** @param {string} id @param {MatchedCall} [call] */
     cancel(id: string, call?: MatchedCall): Promise<Types.Booking>;
     /**
      * What Stripe.js needs to let the customer pay.
      * @param {string} bookingId
      * @param {Call} [call]
-     * @returns {Promise<Types.PaymentIntent>}
      */
     paymentIntent(bookingId: string, call?: Call): Promise<Types.PaymentIntent>;
     /**
@@ -150,20 +148,28 @@ export class Holdfast extends EventTarget {
     close(): void;
     /**
      * Sends a request, several times if need be, and returns the answer.
-     * @param {string} operation Method and path, as "GET /events/{id}"
+     * @template {string} O
+     * @param {O} operation Method and path, as "GET /events/{id}"
      * @param {Sent} [sent]
-     * @returns {Promise<any>}
+     * @returns {Promise<Types.Answer<O>>}
      */
-    request(operation: string, sent?: Sent): Promise<any>;
+    request<O extends string>(operation: O, sent?: Sent): Promise<Types.Answer<O>>;
     /**
      * `request` with an Idempotency-Key, which is kept until the outcome is known.
-     * @param {string} operation
+     * @template {string} O
+     * @param {O} operation
      * @param {Sent} [sent]
-     * @returns {Promise<any>}
+     * @returns {Promise<Types.Answer<O>>}
      */
-    keyed(operation: string, sent?: Sent): Promise<any>;
-    /** @param {string} operation @param {Sent} [sent] @returns {Listing<any>} */
-    list(operation: string, sent?: Sent): Listing<any>;
+    keyed<O extends string>(operation: O, sent?: Sent): Promise<Types.Answer<O>>;
+    /**
+     * A list of any operation.
+     * @template {string} O
+     * @param {O} operation
+     * @param {Sent} [sent]
+     * @returns {Listing<Types.Listed<O>>}
+     */
+    list<O extends string>(operation: O, sent?: Sent): Listing<Types.Listed<O>>;
     #private;
 }
 /**
@@ -208,6 +214,10 @@ export type Options = {
     WebSocket?: (new (url: string) => WebSocket) | undefined;
     clock?: Clock | undefined;
     random?: (() => number) | undefined;
+    /**
+     * Whose `online` and `visibilitychange` say that the page is back; left out: the window.
+     */
+    page?: EventTarget | undefined;
 };
 export type Call = {
     /**
@@ -263,53 +273,32 @@ import type * as Types from "./types.js";
 declare class Admin {
     /** @param {Holdfast} holdfast */
     constructor(holdfast: Holdfast);
-    /** @param {Types.AdminEventsQuery} [query] @param {Call} [call] @returns {Listing<Types.OperatorsEvent>} */
-    events(query?: Types.AdminEventsQuery, call?: Call): Listing<Types.OperatorsEvent>;
-    /** @param {string} id @param {Call} [call] @returns {Promise<Types.OperatorsEvent>} */
+    /** @param {Types.AdminListEventsQuery} [query] @param {Call} [call] */
+    events(query?: Types.AdminListEventsQuery, call?: Call): Listing<Types.OperatorsEvent>;
+    /** @param {string} id @param {Call} [call] */
     event(id: string, call?: Call): Promise<Types.OperatorsEvent>;
-    /**
-     * @param {string} id
-     * @param {Types.PageQuery} [query]
-     * @param {Call} [call]
-     * @returns {Listing<Types.EventChange>}
-     */
+    /** @param {string} id @param {Types.PageQuery} [query] @param {Call} [call] */
     eventHistory(id: string, query?: Types.PageQuery, call?: Call): Listing<Types.EventChange>;
-    /** @param {Types.NewEvent} event @param {KeyedCall} [call] @returns {Promise<Types.Event>} */
+    /** @param {Types.NewEvent} event @param {KeyedCall} [call] */
     createEvent(event: Types.NewEvent, call?: KeyedCall): Promise<Types.Event>;
-    /**
-     * @param {string} id
-     * @param {Types.EventPatch} changes
-     * @param {MatchedCall} [call]
-     * @returns {Promise<Types.Event>}
-     */
+    /** @param {string} id @param {Types.EventPatch} changes @param {MatchedCall} [call] */
     updateEvent(id: string, changes: Types.EventPatch, call?: MatchedCall): Promise<Types.Event>;
-    /** @param {string} id @param {MatchedCall} [call] @returns {Promise<Types.Event>} */
+    /** @param {string} id @param {MatchedCall} [call] */
     cancelEvent(id: string, call?: MatchedCall): Promise<Types.Event>;
-    /**
-     * Tries all failed refunds of an event again.
-     * @param {string} id
-     * @param {MatchedCall} [call]
-     * @returns {Promise<Types.RefundRetry>}
-     */
+    /** Tries all failed refunds of an event again. @param {string} id @param {MatchedCall} [call] */
     retryRefunds(id: string, call?: MatchedCall): Promise<Types.RefundRetry>;
-    /**
-     * The bookings of all owners.
-     * @param {Types.AdminBookingsQuery} [query]
-     * @param {Call} [call]
-     * @returns {Listing<Types.Booking>}
-     */
-    bookings(query?: Types.AdminBookingsQuery, call?: Call): Listing<Types.Booking>;
+    /** The bookings of all owners. @param {Types.AdminListBookingsQuery} [query] @param {Call} [call] */
+    bookings(query?: Types.AdminListBookingsQuery, call?: Call): Listing<Types.Booking>;
     /**
      * Gives back an amount, or all that is left.
      * @param {string} id
      * @param {Types.NewRefund} [refund]
      * @param {MatchedCall} [call]
-     * @returns {Promise<Types.Booking>}
      */
     refund(id: string, refund?: Types.NewRefund, call?: MatchedCall): Promise<Types.Booking>;
-    /** @param {Types.NewRevocation} tokens @param {KeyedCall} [call] @returns {Promise<Types.Revocation>} */
+    /** @param {Types.NewRevocation} tokens @param {KeyedCall} [call] */
     revokeTokens(tokens: Types.NewRevocation, call?: KeyedCall): Promise<Types.Revocation>;
-    /** @param {Types.PageQuery} [query] @param {Call} [call] @returns {Listing<Types.Revocation>} */
+    /** @param {Types.PageQuery} [query] @param {Call} [call] */
     revokedTokens(query?: Types.PageQuery, call?: Call): Listing<Types.Revocation>;
     #private;
 }

@@ -42,6 +42,7 @@
  * @property {{ new (url: string): WebSocket }} [WebSocket]
  * @property {Clock} [clock]
  * @property {() => number} [random]
+ * @property {EventTarget} [page] Whose `online` and `visibilitychange` say that the page is back; left out: the window.
  */
 
 /**
@@ -80,6 +81,8 @@ const RETRY_AFTER_MAX_S = 60;
 /** The gateway waits up to 30 seconds for a booking, where it is asked to. */
 const ANSWER_MS = 45_000;
 const CONNECT_MS = 15_000;
+/** How soon a socket has to answer where it may be dead without having said so. */
+const PROBE_MS = 5_000;
 /** A socket stays open this long after the last watcher has left. */
 const LINGER_MS = 5_000;
 /** The pause before the next connection where the subject has too many sockets. */
@@ -152,7 +155,7 @@ export const isDecided = (booking) => booking.status !== "pending";
 /** What the client uses of the platform, and what tests replace. */
 class Platform {
   /** @param {Options} options */
-  constructor({ fetch, WebSocket, clock, random }) {
+  constructor({ fetch, WebSocket, clock, random, page }) {
     this.fetch = fetch ?? globalThis.fetch.bind(globalThis);
     this.WebSocket = WebSocket ?? globalThis.WebSocket;
     /** @type {Clock} */
@@ -162,6 +165,9 @@ class Platform {
       clearTimeout: (timer) => globalThis.clearTimeout(timer),
     };
     this.random = random ?? Math.random;
+    const { window } = globalThis;
+    /** @type {EventTarget | undefined} */
+    this.page = page ?? window;
   }
 
   /**
@@ -231,20 +237,21 @@ class Rest {
   }
 
   /**
-   * The answer's JSON. Sent again after errors that can pass, with the same key.
-   * @param {string} operation
-   * @param {Sent} sent
-   * @param {(send: (token: string | null) => Promise<any>) => Promise<any>} authorize Calls `send` with a token.
+   * What `attempt` returns. It is called again after errors that can pass.
+   * @template T
+   * @param {() => Promise<T>} attempt
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<T>}
    */
-  async repeat(operation, sent, authorize) {
+  async repeat(attempt, signal) {
     for (let failed = 0; ; failed++) {
       try {
-        return await authorize((token) => this.once(operation, { ...sent, token }));
+        return await attempt();
       } catch (error) {
         if (!(error instanceof HoldfastError) || !error.retryable || failed + 1 >= ATTEMPTS) throw error;
         const retryAfter = error.retryAfter ?? 0;
         if (retryAfter > RETRY_AFTER_MAX_S) throw error;
-        await this.#platform.sleep(this.#platform.pauseMs(failed, retryAfter * 1000), sent.signal);
+        await this.#platform.sleep(this.#platform.pauseMs(failed, retryAfter * 1000), signal);
       }
     }
   }
@@ -558,6 +565,12 @@ class Tokens {
     this.onChange(held.token);
   }
 
+  /** The token, where by this clock its time is over. */
+  async over() {
+    const held = await this.#load();
+    return held && Date.parse(held.expires_at ?? "") <= this.#clock.now() ? held.token : null;
+  }
+
   /** Whether half of its time is over, and no renewal has failed just now. @param {Held} held */
   #isDue({ expires_at, received_at }) {
     const now = this.#clock.now();
@@ -576,8 +589,10 @@ class Tokens {
 
   async #ask() {
     if (this.#source === undefined) {
-      const token = this.#held?.token ?? null;
-      await this.keep(await this.#rest.once("POST /auth/guest/renew", { token }));
+      const guest = await this.#rest.once("POST /auth/guest/renew", { token: this.#held?.token ?? null });
+      // Meanwhile the guest may have been forgotten, or another one may have come back; also in another tab.
+      if ((await this.subject({ anew: true })) === guest.subject) await this.keep(guest);
+      if (!this.#held) throw unauthorized();
     } else {
       const given = typeof this.#source === "function" ? await this.#source() : this.#source;
       const { token, expires_at } = typeof given === "string" ? { token: given, expires_at: undefined } : given;
@@ -659,6 +674,8 @@ class Live {
   #sentToken = null;
   #linger;
   #again;
+  /** Called when the page is back, from another one or to the network. @type {() => void} */
+  #wake = () => {};
 
   /**
    * @param {string} url
@@ -751,6 +768,10 @@ class Live {
 
   /** Connects again and again, until the signal is aborted. @param {AbortSignal} signal */
   async #run(signal) {
+    for (const type of ["online", "visibilitychange"]) {
+      const wake = () => globalThis.document?.hidden || this.#wake();
+      this.#platform.page?.addEventListener(type, wake, { signal });
+    }
     let tries = 0;
     let refused = false;
     let token = await this.#token(signal);
@@ -770,9 +791,27 @@ class Live {
         pauseMs = 0;
       }
       this.#report({ open: false, code, retryInMs: pauseMs });
-      await this.#platform.sleep(pauseMs, signal).catch(() => {});
+      await this.#pause(pauseMs, signal, code !== TOO_MANY_SOCKETS);
       if (!refused && !signal.aborted) token = await this.#token(signal);
     }
+  }
+
+  /**
+   * Where it `canWake`, a page that is back ends the pause.
+   * @param {number} ms
+   * @param {AbortSignal} signal
+   * @param {boolean} canWake
+   */
+  #pause(ms, signal, canWake) {
+    const { clock } = this.#platform;
+    return abortable((wake) => {
+      const timer = clock.setTimeout(wake, ms);
+      if (canWake) this.#wake = wake;
+      return () => {
+        clock.clearTimeout(timer);
+        this.#wake = () => {};
+      };
+    }, signal).catch(() => {});
   }
 
   /**
@@ -806,6 +845,7 @@ class Live {
     const { clock, WebSocket } = this.#platform;
     return new Promise((resolve) => {
       let received = false;
+      let isProbed = false;
       const socket = new WebSocket(this.#url);
       const timer = new Timer(clock);
       /** @param {number} code */
@@ -814,6 +854,7 @@ class Live {
         signal.removeEventListener("abort", leave);
         socket.onopen = socket.onmessage = socket.onclose = null;
         this.#socket = null;
+        this.#wake = () => {};
         socket.close();
         resolve({ code, received });
       };
@@ -825,15 +866,20 @@ class Live {
       socket.onopen = () => {
         this.#socket = socket;
         this.#authenticate(token);
-        for (const topic of this.#topics.values()) {
-          topic.answered = false;
-          this.#send("subscribe", topic);
-        }
+        this.#subscribe();
         check();
+        this.#wake = () => {
+          if (this.#topics.size === 0) return;
+          isProbed = true;
+          this.#subscribe();
+          timer.start(() => end(LOST), PROBE_MS);
+        };
       };
       socket.onmessage = ({ data }) => {
         if (!received) this.#report({ open: true });
         received = true;
+        if (isProbed) check();
+        isProbed = false;
         this.#receive(parsed(data));
       };
       socket.onclose = ({ code }) => end(code);
@@ -848,6 +894,14 @@ class Live {
   #authenticate(token) {
     this.#sentToken = token;
     this.#socket?.send(JSON.stringify({ type: "auth", token }));
+  }
+
+  /** Asks for the present state of all topics. */
+  #subscribe() {
+    for (const topic of this.#topics.values()) {
+      topic.answered = false;
+      this.#send("subscribe", topic);
+    }
   }
 
   /** @param {"subscribe" | "unsubscribe"} type @param {Topic} topic */
@@ -965,12 +1019,18 @@ export class Holdfast extends EventTarget {
 
   /**
    * Goes on as the guest whose token is kept, or becomes a new one; returns the guest's subject. With
-   * `create: false` null where there is no guest yet.
+   * `create: false` null where there is no guest yet. `unauthorized` where the token that is kept has ended: then
+   * `recover` leads back to the bookings, and `forgetGuest` makes room for another guest.
    * @param {Call & { proof?: string, create?: boolean }} [call]
    * @returns {Promise<string | null>}
    */
   async guest({ proof, create = true, signal } = {}) {
     const known = await this.#tokens.subject();
+    const over = await this.#tokens.over();
+    if (over !== null) {
+      const other = await this.#rest.repeat(() => this.#tokens.other(over, signal), signal);
+      if (other === null) throw unauthorized();
+    }
     if (known !== undefined || !create) return known ?? null;
     this.#becoming ??= this.#become(proof).finally(() => {
       this.#becoming = null;
@@ -1002,7 +1062,6 @@ export class Holdfast extends EventTarget {
   /**
    * A code by which the guest comes back on another device; the one before is not good any more.
    * @param {Call} [call]
-   * @returns {Promise<Types.RecoveryCode>}
    */
   recoveryCode(call) {
     return this.request("POST /auth/guest/recovery-code", { ...call });
@@ -1014,7 +1073,6 @@ export class Holdfast extends EventTarget {
    * @param {KeyedCall} [call]
    */
   async recover(code, call) {
-    /** @type {Types.GuestToken} */
     const guest = await this.keyed("POST /auth/guest/recover", { body: { code }, token: null, ...call });
     this.#live.close();
     await this.#tokens.keep(guest);
@@ -1023,12 +1081,12 @@ export class Holdfast extends EventTarget {
 
   // --- events
 
-  /** @param {Types.EventsQuery} [query] @param {Call} [call] @returns {Listing<Types.Event>} */
+  /** @param {Types.ListEventsQuery} [query] @param {Call} [call] */
   events(query, call) {
     return this.list("GET /events", { query, token: null, ...call });
   }
 
-  /** @param {string} id @param {Call} [call] @returns {Promise<Types.Event>} */
+  /** @param {string} id @param {Call} [call] */
   event(id, call) {
     return this.request("GET /events/{id}", { path: { id }, token: null, ...call });
   }
@@ -1040,28 +1098,27 @@ export class Holdfast extends EventTarget {
    * @param {Types.NewBooking} booking
    * @param {KeyedCall & { wait?: number }} [call] `wait`: how many seconds the gateway waits until the
    *   booking can be paid
-   * @returns {Promise<Types.Booking>}
    */
   book(booking, call) {
     return this.keyed("POST /bookings", { body: booking, ...call });
   }
 
-  /** @param {Types.BookingsQuery} [query] @param {Call} [call] @returns {Listing<Types.Booking>} */
+  /** @param {Types.ListBookingsQuery} [query] @param {Call} [call] */
   bookings(query, call) {
     return this.list("GET /bookings", { query, ...call });
   }
 
-  /** @param {string} id @param {Call} [call] @returns {Promise<Types.Booking>} */
+  /** @param {string} id @param {Call} [call] */
   booking(id, call) {
     return this.request("GET /bookings/{id}", { path: { id }, ...call });
   }
 
-  /** @param {string} id @param {Call} [call] @returns {Listing<Types.Transition>} */
+  /** @param {string} id @param {Call} [call] */
   history(id, call) {
     return this.list("GET /bookings/{id}/history", { path: { id }, ...call });
   }
 
-  /** @param {string} id @param {MatchedCall} [call] @returns {Promise<Types.Booking>} */
+  /** @param {string} id @param {MatchedCall} [call] */
   cancel(id, call) {
     return this.keyed("POST /bookings/{id}/cancel", { path: { id }, ...call });
   }
@@ -1070,7 +1127,6 @@ export class Holdfast extends EventTarget {
    * What Stripe.js needs to let the customer pay.
    * @param {string} bookingId
    * @param {Call} [call]
-   * @returns {Promise<Types.PaymentIntent>}
    */
   paymentIntent(bookingId, call) {
     return this.request("POST /payment/create-intent", { body: { booking_id: bookingId }, ...call });
@@ -1122,14 +1178,17 @@ export class Holdfast extends EventTarget {
 
   /**
    * Sends a request, several times if need be, and returns the answer.
-   * @param {string} operation Method and path, as "GET /events/{id}"
+   * @template {string} O
+   * @param {O} operation Method and path, as "GET /events/{id}"
    * @param {Sent} [sent]
-   * @returns {Promise<any>}
+   * @returns {Promise<Types.Answer<O>>}
    */
   request(operation, sent = {}) {
-    const { signal, token } = sent;
-    return this.#rest.repeat(operation, sent, async (send) => {
-      if (token !== undefined) return send(token);
+    const { signal } = sent;
+    /** @param {string | null} token */
+    const send = (token) => this.#rest.once(operation, { ...sent, token });
+    return this.#rest.repeat(async () => {
+      if (sent.token !== undefined) return send(sent.token);
       const first = await this.#tokens.get(signal);
       try {
         return await send(first);
@@ -1139,14 +1198,15 @@ export class Holdfast extends EventTarget {
         if (other === null) throw error;
         return send(other);
       }
-    });
+    }, signal);
   }
 
   /**
    * `request` with an Idempotency-Key, which is kept until the outcome is known.
-   * @param {string} operation
+   * @template {string} O
+   * @param {O} operation
    * @param {Sent} [sent]
-   * @returns {Promise<any>}
+   * @returns {Promise<Types.Answer<O>>}
    */
   async keyed(operation, sent = {}) {
     if (sent.key !== undefined) return this.request(operation, sent);
@@ -1162,7 +1222,13 @@ export class Holdfast extends EventTarget {
     }
   }
 
-  /** @param {string} operation @param {Sent} [sent] @returns {Listing<any>} */
+  /**
+   * A list of any operation.
+   * @template {string} O
+   * @param {O} operation
+   * @param {Sent} [sent]
+   * @returns {Listing<Types.Listed<O>>}
+   */
   list(operation, sent = {}) {
     return new Listing((cursor) => {
       const query = cursor === undefined ? sent.query : { ...sent.query, cursor };
@@ -1180,62 +1246,42 @@ class Admin {
     this.#holdfast = holdfast;
   }
 
-  /** @param {Types.AdminEventsQuery} [query] @param {Call} [call] @returns {Listing<Types.OperatorsEvent>} */
+  /** @param {Types.AdminListEventsQuery} [query] @param {Call} [call] */
   events(query, call) {
     return this.#holdfast.list("GET /admin/events", { query, ...call });
   }
 
-  /** @param {string} id @param {Call} [call] @returns {Promise<Types.OperatorsEvent>} */
+  /** @param {string} id @param {Call} [call] */
   event(id, call) {
     return this.#holdfast.request("GET /admin/events/{id}", { path: { id }, ...call });
   }
 
-  /**
-   * @param {string} id
-   * @param {Types.PageQuery} [query]
-   * @param {Call} [call]
-   * @returns {Listing<Types.EventChange>}
-   */
+  /** @param {string} id @param {Types.PageQuery} [query] @param {Call} [call] */
   eventHistory(id, query, call) {
     return this.#holdfast.list("GET /admin/events/{id}/history", { path: { id }, query, ...call });
   }
 
-  /** @param {Types.NewEvent} event @param {KeyedCall} [call] @returns {Promise<Types.Event>} */
+  /** @param {Types.NewEvent} event @param {KeyedCall} [call] */
   createEvent(event, call) {
     return this.#holdfast.keyed("POST /admin/events", { body: event, ...call });
   }
 
-  /**
-   * @param {string} id
-   * @param {Types.EventPatch} changes
-   * @param {MatchedCall} [call]
-   * @returns {Promise<Types.Event>}
-   */
+  /** @param {string} id @param {Types.EventPatch} changes @param {MatchedCall} [call] */
   updateEvent(id, changes, call) {
     return this.#holdfast.keyed("PATCH /admin/events/{id}", { path: { id }, body: changes, ...call });
   }
 
-  /** @param {string} id @param {MatchedCall} [call] @returns {Promise<Types.Event>} */
+  /** @param {string} id @param {MatchedCall} [call] */
   cancelEvent(id, call) {
     return this.#holdfast.keyed("POST /admin/events/{id}/cancel", { path: { id }, ...call });
   }
 
-  /**
-   * Tries all failed refunds of an event again.
-   * @param {string} id
-   * @param {MatchedCall} [call]
-   * @returns {Promise<Types.RefundRetry>}
-   */
+  /** Tries all failed refunds of an event again. @param {string} id @param {MatchedCall} [call] */
   retryRefunds(id, call) {
     return this.#holdfast.keyed("POST /admin/events/{id}/refunds/retry", { path: { id }, ...call });
   }
 
-  /**
-   * The bookings of all owners.
-   * @param {Types.AdminBookingsQuery} [query]
-   * @param {Call} [call]
-   * @returns {Listing<Types.Booking>}
-   */
+  /** The bookings of all owners. @param {Types.AdminListBookingsQuery} [query] @param {Call} [call] */
   bookings(query, call) {
     return this.#holdfast.list("GET /admin/bookings", { query, ...call });
   }
@@ -1245,18 +1291,17 @@ class Admin {
    * @param {string} id
    * @param {Types.NewRefund} [refund]
    * @param {MatchedCall} [call]
-   * @returns {Promise<Types.Booking>}
    */
   refund(id, refund = {}, call) {
     return this.#holdfast.keyed("POST /admin/bookings/{id}/refund", { path: { id }, body: refund, ...call });
   }
 
-  /** @param {Types.NewRevocation} tokens @param {KeyedCall} [call] @returns {Promise<Types.Revocation>} */
+  /** @param {Types.NewRevocation} tokens @param {KeyedCall} [call] */
   revokeTokens(tokens, call) {
     return this.#holdfast.keyed("POST /admin/tokens/revoke", { body: tokens, ...call });
   }
 
-  /** @param {Types.PageQuery} [query] @param {Call} [call] @returns {Listing<Types.Revocation>} */
+  /** @param {Types.PageQuery} [query] @param {Call} [call] */
   revokedTokens(query, call) {
     return this.#holdfast.list("GET /admin/tokens/revoked", { query, ...call });
   }

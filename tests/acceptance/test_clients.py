@@ -151,6 +151,20 @@ async def test_a_guests_token_is_renewed_before_it_ends(holdfast: Holdfast, star
         assert (await buyer.call("booking", booking["id"]))["owner"] == subject
 
 
+async def test_a_revoked_guest_has_live_changes_no_more(holdfast: Holdfast, start_client: Start) -> None:
+    """The socket is closed with 4401, and no other token is to be had."""
+    event = await holdfast.event((1500, 10))
+    operators_token = holdfast.client(operator=True).token
+    async with start_client(holdfast.url) as buyer, start_client(holdfast.url, [operators_token]) as operator:
+        subject = await buyer.call("guest")
+        booking = await buyer.call("book", seats(event, 1))
+        watching = await buyer.watch(booking["id"])
+        await watching.until(is_payable)
+        await operator.call("admin.revokeTokens", {"subject": subject})
+        with pytest.raises(Refused, match="401 unauthorized"):
+            await watching.until(lambda now: False)
+
+
 async def test_a_guest_comes_back_on_another_device(holdfast: Holdfast, start_client: Start) -> None:
     event = await holdfast.event((1500, 10))
     async with start_client(holdfast.url) as buyer, start_client(holdfast.url) as device:

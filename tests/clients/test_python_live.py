@@ -125,7 +125,7 @@ async def test_a_connection_that_breaks_and_upgrades_that_fail_are_tried_again(
 ) -> None:
     async with watching(gateway, client) as watched:
         # aiohttp itself sends the first one twice.
-        gateway.refused = [LOST, LOST, problem(503, "unavailable", 7), Answer(b"", 502)]
+        gateway.refused = [LOST, LOST, problem(503, "unavailable", 7), Answer(b"", 520)]
         transport = watched.peer.seen.transport
         assert transport is not None
         transport.abort()

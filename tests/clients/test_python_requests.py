@@ -244,6 +244,48 @@ async def test_a_guest_whose_token_has_ended_is_no_other_guest(
     assert [seen.operation for seen in gateway.requests[1:]] == ["GET /bookings/b", "POST /auth/guest/renew"]
 
 
+@pytest.mark.parametrize("other", [None, "guest_9"])
+async def test_a_renewal_that_ends_late_brings_back_no_guest_and_drops_none(
+    gateway: Gateway, client: Make, clock: Clock, other: str | None
+) -> None:
+    """One who was forgotten meanwhile, or who has come back."""
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def late(_: Seen) -> Answer:
+        arrived.set()
+        await go_on.wait()
+        return Answer(guest(clock, "token-2"))
+
+    holdfast = await client()
+    gateway.answers = [Answer(guest(clock)), late, Answer(guest(clock, "token-9", "guest_9"))]
+    await holdfast.guest()
+    clock.advance(13 * HOUR)
+    assert await holdfast.token() == "token-1"
+    await arrived.wait()
+    await (holdfast.forget_guest() if other is None else holdfast.recover("CODE"))
+    go_on.set()
+    await refreshed(holdfast)
+    assert await holdfast.guest(create=False) == other
+    assert await holdfast.token() == (other and "token-9")
+
+
+async def test_a_guest_who_comes_back_after_the_tokens_end_is_told_so(
+    gateway: Gateway, client: Make, clock: Clock
+) -> None:
+    """Or has another one, where only the clock was wrong."""
+    holdfast = await client()
+    gateway.answers = [Answer(guest(clock)), problem(503, "unavailable"), Answer(guest(clock, "token-2"))]
+    await holdfast.guest()
+    clock.advance(25 * HOUR)
+    clock.quick = True
+    assert (await holdfast.guest(), await holdfast.token()) == ("guest_1", "token-2")
+    clock.advance(25 * HOUR)
+    gateway.answers = [problem(401, "unauthorized"), Answer(guest(clock, "token-3", "guest_2"))]
+    assert (await failing(holdfast.guest())).code == "unauthorized"
+    await holdfast.forget_guest()
+    assert await holdfast.guest() == "guest_2"
+
+
 async def test_the_token_that_another_client_has_renewed_is_used(
     gateway: Gateway, client: Make, clock: Clock
 ) -> None:

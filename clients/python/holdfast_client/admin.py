@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from holdfast_client.rest import Listing, Request
 from holdfast_client.types import (
-    AdminBookingsQuery,
-    AdminEventsQuery,
+    AdminListBookingsQuery,
+    AdminListEventsQuery,
     Booking,
     Event,
     EventChange,
@@ -29,7 +29,7 @@ class Admin:
     def __init__(self, holdfast: Holdfast) -> None:
         self._holdfast = holdfast
 
-    def events(self, query: AdminEventsQuery | None = None) -> Listing[OperatorsEvent]:
+    def events(self, query: AdminListEventsQuery | None = None) -> Listing[OperatorsEvent]:
         return self._holdfast.list(Request("GET /admin/events", query=query))
 
     async def event(self, id: str) -> OperatorsEvent:
@@ -66,7 +66,7 @@ class Admin:
         )
         return retry
 
-    def bookings(self, query: AdminBookingsQuery | None = None) -> Listing[Booking]:
+    def bookings(self, query: AdminListBookingsQuery | None = None) -> Listing[Booking]:
         """The bookings of all owners."""
         return self._holdfast.list(Request("GET /admin/bookings", query=query))
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 import aiohttp
 
 from holdfast_client.admin import Admin
-from holdfast_client.errors import HoldfastError
+from holdfast_client.errors import HoldfastError, unauthorized
 from holdfast_client.keys import Keys
 from holdfast_client.live import ConnectionState, Live
 from holdfast_client.platform import MemoryStorage, Platform, Storage
@@ -20,10 +20,10 @@ from holdfast_client.tokens import Tokens, TokenSource
 from holdfast_client.topics import Watch
 from holdfast_client.types import (
     Booking,
-    BookingsQuery,
     Event,
-    EventsQuery,
     GuestToken,
+    ListBookingsQuery,
+    ListEventsQuery,
     NewBooking,
     PaymentIntent,
     RecoveryCode,
@@ -83,8 +83,12 @@ class Holdfast:
 
     async def guest(self, proof: str | None = None, *, create: bool = True) -> str | None:
         """Goes on as the guest whose token is kept, or becomes a new one; returns the guest's subject. With
-        `create` false None where there is no guest yet."""
+        `create` false None where there is no guest yet. `unauthorized` where the token that is kept has ended: then
+        `recover` leads back to the bookings, and `forget_guest` makes room for another guest."""
         async with self._becoming:
+            over = self._tokens.over()
+            if over is not None and await self._rest.repeat(lambda: self._tokens.other(over)) is None:
+                raise unauthorized()
             subject = self._tokens.subject()
             if subject is None and create:
                 body = None if proof is None else {"proof": proof}
@@ -115,7 +119,7 @@ class Holdfast:
 
     # --- events
 
-    def events(self, query: EventsQuery | None = None) -> Listing[Event]:
+    def events(self, query: ListEventsQuery | None = None) -> Listing[Event]:
         return self.list(Request("GET /events", query=query, anyone=True))
 
     async def event(self, id: str) -> Event:
@@ -130,7 +134,7 @@ class Holdfast:
         made: Booking = await self.keyed(Request("POST /bookings", body=booking, key=key, wait_s=wait_s))
         return made
 
-    def bookings(self, query: BookingsQuery | None = None) -> Listing[Booking]:
+    def bookings(self, query: ListBookingsQuery | None = None) -> Listing[Booking]:
         return self.list(Request("GET /bookings", query=query))
 
     async def booking(self, id: str) -> Booking:

@@ -26,7 +26,7 @@ class Keys:
         """The key of a request with this content."""
         name, now = self._name(content), self._platform.now()
         kept = parsed(self._storage.get(name))
-        if isinstance(kept, dict) and now - kept["made_at"] < KEY_S:
+        if isinstance(kept, dict) and now - kept.get("made_at", 0) < KEY_S:
             return str(kept["key"])
         key = secrets.token_hex(16)
         self._storage.set(name, json.dumps({"key": key, "made_at": now}))

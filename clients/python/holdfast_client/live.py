@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -35,7 +34,7 @@ _LOST = 1006
 _UNAUTHORIZED = 4401
 _TOO_MANY_SOCKETS = 4429
 # What the gateway answers instead of opening a socket, as the close code that means the same.
-_CODES = {HTTPStatus.UNAUTHORIZED: _UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS: _TOO_MANY_SOCKETS}
+_CODES = {401: _UNAUTHORIZED, 429: _TOO_MANY_SOCKETS}
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ class Live:
                 )
         except aiohttp.WSServerHandshakeError as error:
             sent = error.headers.get("Retry-After", "") if error.headers is not None else ""
-            return _CODES.get(HTTPStatus(error.status), _LOST), float(sent) if sent.isdecimal() else 0.0
+            return _CODES.get(error.status, _LOST), float(sent) if sent.isdecimal() else 0.0
         except (aiohttp.ClientError, TimeoutError, OSError):
             return _LOST, 0.0
         check = asyncio.create_task(self._check_token())

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
-from holdfast_client.errors import HoldfastError
+from holdfast_client.errors import HoldfastError, unauthorized
 from holdfast_client.platform import Platform, Storage, parsed
 from holdfast_client.rest import Request, Rest
 from holdfast_client.types import GuestToken
@@ -108,13 +108,19 @@ class Tokens:
         self.on_change(held["token"])
         return held
 
+    def over(self) -> str | None:
+        """The token, where by this clock its time is over."""
+        held = self._load()
+        if held is None or "expires_at" not in held:
+            return None
+        return held["token"] if _end(held) <= self._platform.now() else None
+
     def _is_due(self, held: _Held) -> bool:
         """Whether half of its time is over, and no renewal has failed just now."""
         now, received_at = self._platform.now(), held["received_at"]
         if "expires_at" not in held:
             return False
-        end = datetime.fromisoformat(held["expires_at"]).timestamp()
-        return now - received_at >= (end - received_at) / 2 and now - self._tried_at >= CHECK_S
+        return now - received_at >= (_end(held) - received_at) / 2 and now - self._tried_at >= CHECK_S
 
     def _refresh(self) -> asyncio.Task[_Held]:
         """Gets another token; all who want one at the same time share it."""
@@ -130,7 +136,12 @@ class Tokens:
     async def _ask(self) -> _Held:
         if self._source is None:
             token = None if self._held is None else self._held["token"]
-            return self.keep(await self._rest.once(Request("POST /auth/guest/renew"), token))
+            guest: GuestToken = await self._rest.once(Request("POST /auth/guest/renew"), token)
+            # Meanwhile the guest may have been forgotten, or another one may have come back; also in another client.
+            self._held = None
+            if (held := self._load()) is None:
+                raise unauthorized()
+            return self.keep(guest) if held.get("subject") == guest["subject"] else held
         given = self._source if isinstance(self._source, str) else await self._source()
         held: _Held = {
             "token": given if isinstance(given, str) else given["token"],
@@ -139,3 +150,7 @@ class Tokens:
         if not isinstance(given, str) and "expires_at" in given:
             held["expires_at"] = given["expires_at"]
         return self._hold(held)
+
+
+def _end(held: _Held) -> float:
+    return datetime.fromisoformat(held["expires_at"]).timestamp()

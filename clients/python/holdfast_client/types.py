@@ -1,7 +1,6 @@
 """What the interface sends and takes, by the names of its OpenAPI document, which says what each member means.
 
-Texts that are open may have values that a later release adds; times are RFC 3339, in UTC.
-`tests/clients/test_types.py` compares this with the document.
+Times are RFC 3339, in UTC. Written by `make docs`.
 """
 
 from __future__ import annotations
@@ -14,24 +13,122 @@ T = TypeVar("T")
 # Where a time is sent.
 TimeLike = str | datetime
 BookingStatus = Literal["pending", "confirmed", "cancelled", "failed"]
-PaymentStatus = Literal[
-    "none", "creating", "awaiting", "action_required", "processing", "paid", "refund_pending",
-    "partially_refunded", "refunded", "refund_failed", "disputed",
-]  # fmt: skip
-# Open: "sold_out", "hold_expired" and others.
-BookingReason = str
+KnownBookingReason = Literal[
+    "by_customer",
+    "by_operator",
+    "event_cancelled",
+    "hold_expired",
+    "payment_canceled",
+    "payment_mismatch",
+    "payment_rejected",
+    "refunded",
+    "sold_out",
+]
+KnownEventChangeKind = Literal["cancelled", "changed", "created"]
+KnownProblemCode = Literal[
+    "amount_mismatch",
+    "amount_off_step",
+    "amount_over_left",
+    "amount_over_limit",
+    "amount_under_limit",
+    "booking_cancelled",
+    "booking_paused",
+    "cancellation_closed",
+    "capacity_below_sold",
+    "conflict",
+    "event_cancelled",
+    "event_not_found",
+    "forbidden",
+    "guest_proof_refused",
+    "guest_token_required",
+    "hold_expired",
+    "idempotency_key_required",
+    "idempotency_key_reused",
+    "internal_error",
+    "invalid_request",
+    "malformed_request",
+    "method_not_allowed",
+    "not_found",
+    "not_on_sale",
+    "nothing_to_pay",
+    "nothing_to_recover",
+    "owner_limit_reached",
+    "payload_too_large",
+    "payment_canceled",
+    "payment_mismatch",
+    "payment_rejected",
+    "precondition_failed",
+    "price_changed",
+    "quantity_over_limit",
+    "recovery_code_invalid",
+    "request_timeout",
+    "sales_ended",
+    "sales_not_started",
+    "sold_out",
+    "ticket_type_not_found",
+    "ticket_type_required",
+    "ticket_types_over_limit",
+    "timeout",
+    "too_many_holds",
+    "too_many_requests",
+    "unauthorized",
+    "unavailable",
+    "unsupported_media_type",
+]
+KnownTransitionCause = Literal[
+    "booking.cancel",
+    "booking.create",
+    "booking.refund",
+    "payment.action_required",
+    "payment.canceled",
+    "payment.declined",
+    "payment.dispute_updated",
+    "payment.intent_created",
+    "payment.intent_rejected",
+    "payment.processing",
+    "payment.refund_updated",
+    "payment.succeeded",
+    "time",
+]
 PaymentMethods = Literal["instant", "all"]
+PaymentStatus = Literal[
+    "none",
+    "creating",
+    "awaiting",
+    "action_required",
+    "processing",
+    "paid",
+    "refund_pending",
+    "partially_refunded",
+    "refunded",
+    "refund_failed",
+    "disputed",
+]
+BookingReason = KnownBookingReason | str
+EventChangeKind = KnownEventChangeKind | str
+ProblemCode = KnownProblemCode | str
+TransitionCause = KnownTransitionCause | str
+
+
+class Page(TypedDict, Generic[T]):
+    """One page of any list."""
+
+    items: list[T]
+    next_cursor: NotRequired[str | None]
+
+
+class PageQuery(TypedDict, total=False):
+    """Of lists without further parameters."""
+
+    limit: int
+    cursor: str
 
 
 class Booking(TypedDict):
-    """One customer's seats at one event, from the request to its end."""
-
-    kind: Literal["booking"]
     id: str
     owner: NotRequired[str | None]
     event_id: str
     items: list[Item]
-    # In the currency's minor unit.
     amount: int
     currency: str
     currency_exponent: NotRequired[int | None]
@@ -39,43 +136,17 @@ class Booking(TypedDict):
     reason: NotRequired[BookingReason | None]
     payment: PaymentSummary
     version: int
-    # Until when the seats are held, while the booking is pending.
     expires_at: NotRequired[str | None]
     hold_until: NotRequired[str | None]
     closing: NotRequired[BookingReason | None]
     created_at: str
     updated_at: str
+    kind: Literal["booking"]
 
 
-class Item(TypedDict):
-    ticket_type_id: str
-    quantity: int
-    unit_amount: int
-
-
-class PaymentSummary(TypedDict):
-    status: PaymentStatus
-    intent_id: NotRequired[str | None]
-    client_secret: NotRequired[str | None]
-    last_error: NotRequired[PaymentError | None]
-    # While `creating`: how many bookings wait in front of this one.
-    queue_position: NotRequired[int | None]
-    deferred: NotRequired[bool]
-    attempts: NotRequired[int]
-    amount_captured: NotRequired[int]
-    amount_refunded: NotRequired[int]
-    # These are for operators only.
-    refund_waiting: NotRequired[str | None]
-    refund_error: NotRequired[str | None]
-    disputes: NotRequired[list[Dispute] | None]
-    refunds: NotRequired[list[Refund] | None]
-    rejection: NotRequired[Rejection | None]
-
-
-class PaymentError(TypedDict):
-    code: str
-    decline_code: NotRequired[str | None]
-    message: NotRequired[str | None]
+class BookingPage(TypedDict):
+    items: list[Booking]
+    next_cursor: NotRequired[str | None]
 
 
 class Dispute(TypedDict):
@@ -88,71 +159,7 @@ class Dispute(TypedDict):
     respond_by: NotRequired[str | None]
 
 
-class Refund(TypedDict):
-    id: str
-    amount: int
-    status: str
-    reason: NotRequired[str | None]
-    pending_reason: NotRequired[str | None]
-    by: NotRequired[str | None]
-    by_hand: NotRequired[bool]
-    stripe_refund_id: NotRequired[str | None]
-    created_at: NotRequired[str | None]
-    updated_at: NotRequired[str | None]
-
-
-class Rejection(TypedDict):
-    code: str
-    message: NotRequired[str | None]
-    param: NotRequired[str | None]
-    request_id: NotRequired[str | None]
-
-
-class PaymentIntent(TypedDict):
-    """What Stripe.js needs to let the customer pay."""
-
-    booking_id: str
-    payment_intent_id: str
-    client_secret: str
-    amount: int
-    currency: str
-    currency_exponent: NotRequired[int | None]
-    publishable_key: NotRequired[str | None]
-
-
-class Transition(TypedDict):
-    version: int
-    from_status: BookingStatus | None
-    to_status: BookingStatus
-    reason: BookingReason | None
-    payment_status: PaymentStatus
-    cause_type: str
-    cause_id: str
-    by: NotRequired[str | None]
-    at: str
-
-
-class NewBooking(TypedDict):
-    """Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`."""
-
-    event_id: str
-    items: NotRequired[list[NewBookingItem] | None]
-    quantity: NotRequired[int | None]
-    # At another price the request is refused with `price_changed`.
-    expected_amount: NotRequired[int | None]
-
-
-class NewBookingItem(TypedDict):
-    ticket_type_id: str
-    quantity: int
-
-
-class NewRefund(TypedDict):
-    # Left out: all that is left.
-    amount: NotRequired[int | None]
-
-
-class _Event(TypedDict):
+class Event(TypedDict):
     id: str
     name: str
     starts_at: str
@@ -164,6 +171,7 @@ class _Event(TypedDict):
     sales_end: NotRequired[str | None]
     sell_after_start: NotRequired[bool]
     cancel_after_start: NotRequired[bool]
+    ticket_types: list[TicketType]
     max_per_booking: int
     max_per_owner: NotRequired[int | None]
     cancel_until: NotRequired[str | None]
@@ -171,74 +179,42 @@ class _Event(TypedDict):
     payment_methods: NotRequired[PaymentMethods]
     slow_payments_until: NotRequired[str | None]
     version: NotRequired[int]
-    # For `ifMatch`.
     terms_version: NotRequired[int | None]
-
-
-class Event(_Event):
-    """A performance for which seats are sold."""
-
-    ticket_types: list[TicketType]
-
-
-class TicketType(TypedDict):
-    id: str
-    name: str
-    unit_amount: int
-    capacity: int
-    available: int
-
-
-class OperatorsEvent(_Event):
-    """An event as operators see it."""
-
-    ticket_types: list[OperatorsTicketType]
-    progress: NotRequired[Progress | None]
-    refund_retry: NotRequired[RefundRetry | None]
-
-
-class OperatorsTicketType(TicketType):
-    held: int
-    sold: int
-
-
-class Progress(TypedDict):
-    """How far the cancellation of an event has come."""
-
-    bookings: int
-    cancelled: int
-    refunds: Refunds
-    finished: bool
-
-
-class Refunds(TypedDict):
-    owed: int
-    under_way: int
-    waiting: NotRequired[int]
-    succeeded: int
-    failed: int
-    disputed: int
-
-
-class RefundRetry(TypedDict):
-    id: str
-    event_id: str
-    asked_at: str
-    by: NotRequired[str | None]
-    refunds: int
-    remaining: int
-    under_way: int
-    succeeded: int
-    failed: int
-    finished: bool
 
 
 class EventChange(TypedDict):
     version: int
-    what: str
+    what: EventChangeKind
     changes: list[FieldChange] | None
     by: str | None
     at: str
+
+
+class EventChangePage(TypedDict):
+    items: list[EventChange]
+    next_cursor: NotRequired[str | None]
+
+
+class EventPage(TypedDict):
+    items: list[Event]
+    next_cursor: NotRequired[str | None]
+
+
+class EventPatch(TypedDict):
+    name: NotRequired[str]
+    starts_at: NotRequired[TimeLike]
+    time_zone: NotRequired[str]
+    on_sale: NotRequired[bool]
+    sales_start: NotRequired[TimeLike | None]
+    sales_end: NotRequired[TimeLike | None]
+    sell_after_start: NotRequired[bool]
+    max_per_booking: NotRequired[int]
+    max_per_owner: NotRequired[int | None]
+    cancel_until: NotRequired[TimeLike | None]
+    cancel_after_start: NotRequired[bool]
+    payment_methods: NotRequired[PaymentMethods]
+    slow_payments_until: NotRequired[TimeLike | None]
+    ticket_types: NotRequired[list[TicketTypePatch]]
 
 
 class FieldChange(TypedDict):
@@ -246,6 +222,42 @@ class FieldChange(TypedDict):
     ticket_type_id: NotRequired[str | None]
     old: str | int | bool | None
     new: str | int | bool | None
+
+
+class FieldError(TypedDict):
+    loc: list[str | int]
+    msg: str
+    type: str
+    limit: NotRequired[int | str | None]
+
+
+class GuestToken(TypedDict):
+    token: str
+    subject: str
+    expires_at: str
+
+
+class Item(TypedDict):
+    ticket_type_id: str
+    quantity: int
+    unit_amount: int
+
+
+class ItemRequest(TypedDict):
+    ticket_type_id: NotRequired[str | None]
+    quantity: int
+
+
+class NewBooking(TypedDict):
+    event_id: str
+    items: NotRequired[list[NewBookingItem] | None]
+    quantity: NotRequired[int | None]
+    expected_amount: NotRequired[int | None]
+
+
+class NewBookingItem(TypedDict):
+    ticket_type_id: str
+    quantity: int
 
 
 class NewEvent(TypedDict):
@@ -272,112 +284,100 @@ class NewEventTicketType(TypedDict):
     capacity: int
 
 
-class EventPatch(TypedDict):
-    """Changes the members that are sent."""
-
-    name: NotRequired[str]
-    starts_at: NotRequired[TimeLike]
-    time_zone: NotRequired[str]
-    on_sale: NotRequired[bool]
-    sales_start: NotRequired[TimeLike | None]
-    sales_end: NotRequired[TimeLike | None]
-    sell_after_start: NotRequired[bool]
-    max_per_booking: NotRequired[int]
-    max_per_owner: NotRequired[int | None]
-    cancel_until: NotRequired[TimeLike | None]
-    cancel_after_start: NotRequired[bool]
-    payment_methods: NotRequired[PaymentMethods]
-    slow_payments_until: NotRequired[TimeLike | None]
-    ticket_types: NotRequired[list[TicketTypePatch]]
-
-
-class TicketTypePatch(TypedDict):
-    """With `id`: changes the members that are sent. Without: adds a ticket type."""
-
-    id: NotRequired[str]
-    name: NotRequired[str]
-    unit_amount: NotRequired[int]
-    capacity: NotRequired[int]
-
-
-class GuestToken(TypedDict):
-    """Who has the token owns what is booked with it."""
-
-    token: str
-    subject: str
-    expires_at: str
-
-
 class NewGuest(TypedDict):
     proof: NotRequired[str | None]
 
 
-class RecoveryCode(TypedDict):
-    code: str
-    expires_at: str
+class NewPaymentIntent(TypedDict):
+    booking_id: str
+    amount: NotRequired[int | None]
+    currency: NotRequired[str | None]
+
+
+class NewRefund(TypedDict):
+    amount: NotRequired[int | None]
 
 
 class NewRevocation(TypedDict):
-    """Exactly one of `jti` and `subject`."""
-
     jti: NotRequired[str | None]
     subject: NotRequired[str | None]
     expires_at: NotRequired[TimeLike | None]
 
 
-class Revocation(TypedDict):
-    jti: NotRequired[str | None]
-    subject: NotRequired[str | None]
-    revoked_at: str
-    expires_at: str
-    by: NotRequired[str | None]
+class OperatorsEvent(TypedDict):
+    id: str
+    name: str
+    starts_at: str
+    time_zone: NotRequired[str]
+    currency: str
+    currency_exponent: NotRequired[int | None]
+    on_sale: bool
+    sales_start: NotRequired[str | None]
+    sales_end: NotRequired[str | None]
+    sell_after_start: NotRequired[bool]
+    cancel_after_start: NotRequired[bool]
+    ticket_types: list[OperatorsTicketType]
+    max_per_booking: int
+    max_per_owner: NotRequired[int | None]
+    cancel_until: NotRequired[str | None]
+    called_off_at: NotRequired[str | None]
+    payment_methods: NotRequired[PaymentMethods]
+    slow_payments_until: NotRequired[str | None]
+    version: NotRequired[int]
+    terms_version: NotRequired[int | None]
+    progress: NotRequired[Progress | None]
+    refund_retry: NotRequired[RefundRetry | None]
 
 
-class Page(TypedDict, Generic[T]):
-    items: list[T]
+class OperatorsEventPage(TypedDict):
+    items: list[OperatorsEvent]
     next_cursor: NotRequired[str | None]
 
 
-class PageQuery(TypedDict):
-    limit: NotRequired[int]
-    cursor: NotRequired[str]
+class OperatorsTicketType(TypedDict):
+    id: str
+    name: str
+    unit_amount: int
+    capacity: int
+    available: int
+    held: int
+    sold: int
 
 
-# `from` is no name in Python.
-_From = TypedDict("_From", {"from": NotRequired[TimeLike]})
+class PaymentError(TypedDict):
+    code: str
+    decline_code: NotRequired[str | None]
+    message: NotRequired[str | None]
 
 
-class EventsQuery(PageQuery, _From):
-    sort: NotRequired[Literal["starts_at", "-starts_at", "name"]]
-    to: NotRequired[TimeLike]
-    q: NotRequired[str]
-    on_sale: NotRequired[bool]
+class PaymentIntent(TypedDict):
+    booking_id: str
+    payment_intent_id: str
+    client_secret: str
+    amount: int
+    currency: str
+    currency_exponent: NotRequired[int | None]
+    publishable_key: NotRequired[str | None]
 
 
-class AdminEventsQuery(PageQuery, _From):
-    pass
-
-
-class BookingsQuery(PageQuery):
-    status: NotRequired[BookingStatus]
-    event_id: NotRequired[str]
-
-
-class AdminBookingsQuery(BookingsQuery):
-    owner: NotRequired[str]
-    payment: NotRequired[PaymentStatus]
-    created_from: NotRequired[TimeLike]
-    created_before: NotRequired[TimeLike]
+class PaymentSummary(TypedDict):
+    status: PaymentStatus
+    intent_id: NotRequired[str | None]
+    client_secret: NotRequired[str | None]
+    last_error: NotRequired[PaymentError | None]
+    queue_position: NotRequired[int | None]
+    deferred: NotRequired[bool]
+    refund_waiting: NotRequired[str | None]
+    refund_error: NotRequired[str | None]
+    disputes: NotRequired[list[Dispute] | None]
+    attempts: NotRequired[int]
+    amount_captured: NotRequired[int]
+    amount_refunded: NotRequired[int]
+    refunds: NotRequired[list[Refund] | None]
+    rejection: NotRequired[Rejection | None]
 
 
 class Problem(TypedDict):
-    """RFC 9457, with the further members that some codes have."""
-
-    type: str
-    title: str
-    status: int
-    code: str
-    detail: str
     errors: NotRequired[list[FieldError] | None]
     limited_by: NotRequired[str | None]
     scope: NotRequired[str | None]
@@ -396,10 +396,169 @@ class Problem(TypedDict):
     queue_position: NotRequired[int | None]
     etag: NotRequired[str | None]
     retry_after: NotRequired[int | None]
-
-
-class FieldError(TypedDict):
-    loc: list[str | int]
-    msg: str
     type: str
-    limit: NotRequired[int | str | None]
+    title: str
+    status: int
+    code: ProblemCode
+    detail: str
+
+
+class Progress(TypedDict):
+    bookings: int
+    cancelled: int
+    refunds: Refunds
+    finished: bool
+
+
+class QueuedBooking(TypedDict):
+    kind: Literal["queued"]
+    id: str
+    event_id: str
+    items: list[ItemRequest]
+    status: Literal["pending"]
+    payment: NotRequired[QueuedPayment]
+    version: Literal[0]
+
+
+class QueuedPayment(TypedDict):
+    status: Literal["creating"]
+
+
+class RecoveredGuest(TypedDict):
+    code: str
+
+
+class RecoveryCode(TypedDict):
+    code: str
+    expires_at: str
+
+
+class Refund(TypedDict):
+    id: str
+    amount: int
+    status: str
+    reason: NotRequired[str | None]
+    pending_reason: NotRequired[str | None]
+    by: NotRequired[str | None]
+    by_hand: NotRequired[bool]
+    stripe_refund_id: NotRequired[str | None]
+    created_at: NotRequired[str | None]
+    updated_at: NotRequired[str | None]
+
+
+class RefundRetry(TypedDict):
+    id: str
+    event_id: str
+    asked_at: str
+    by: NotRequired[str | None]
+    refunds: int
+    remaining: int
+    under_way: int
+    succeeded: int
+    failed: int
+    finished: bool
+
+
+class Refunds(TypedDict):
+    owed: int
+    under_way: int
+    waiting: NotRequired[int]
+    succeeded: int
+    failed: int
+    disputed: int
+
+
+class Rejection(TypedDict):
+    code: str
+    message: NotRequired[str | None]
+    param: NotRequired[str | None]
+    request_id: NotRequired[str | None]
+
+
+class Revocation(TypedDict):
+    jti: NotRequired[str | None]
+    subject: NotRequired[str | None]
+    revoked_at: str
+    expires_at: str
+    by: NotRequired[str | None]
+
+
+class RevocationPage(TypedDict):
+    items: list[Revocation]
+    next_cursor: NotRequired[str | None]
+
+
+class TicketType(TypedDict):
+    id: str
+    name: str
+    unit_amount: int
+    capacity: int
+    available: int
+
+
+class TicketTypePatch(TypedDict):
+    id: NotRequired[str]
+    name: NotRequired[str]
+    unit_amount: NotRequired[int]
+    capacity: NotRequired[int]
+
+
+class Transition(TypedDict):
+    version: int
+    from_status: BookingStatus | None
+    to_status: BookingStatus
+    reason: BookingReason | None
+    payment_status: PaymentStatus
+    cause_type: TransitionCause
+    cause_id: str
+    by: NotRequired[str | None]
+    at: str
+
+
+class TransitionPage(TypedDict):
+    items: list[Transition]
+    next_cursor: NotRequired[str | None]
+
+
+ListEventsQuery = TypedDict(
+    "ListEventsQuery",
+    {
+        "limit": int,
+        "sort": Literal["starts_at", "-starts_at", "name"],
+        "cursor": str,
+        "from": TimeLike,
+        "to": TimeLike,
+        "q": str,
+        "on_sale": bool,
+    },
+    total=False,
+)
+
+
+class ListBookingsQuery(TypedDict, total=False):
+    limit: int
+    cursor: str
+    status: BookingStatus
+    event_id: str
+
+
+AdminListEventsQuery = TypedDict(
+    "AdminListEventsQuery",
+    {
+        "limit": int,
+        "cursor": str,
+        "from": TimeLike,
+    },
+    total=False,
+)
+
+
+class AdminListBookingsQuery(TypedDict, total=False):
+    limit: int
+    cursor: str
+    status: BookingStatus
+    event_id: str
+    owner: str
+    payment: PaymentStatus
+    created_from: TimeLike
+    created_before: TimeLike

@@ -126,6 +126,36 @@ test("a connection that is not open in time is given up, and tried again", async
   assert.deepEqual(stage.sockets[1].subscribed, ["b"]);
 });
 
+test("a page that is back asks for the present state, and a socket that does not answer then is another's", async () => {
+  const page = new EventTarget();
+  const stage = await watching({ page });
+  page.dispatchEvent(new Event("visibilitychange"));
+  assert.deepEqual(stage.socket.subscribed, ["b", "b"]);
+  await stage.socket.say(snapshot("b", 4));
+  await stage.clock.pass(6_000);
+  assert.deepEqual([stage.sockets.length, versions(stage.changes)], [1, [3, 4]]);
+  page.dispatchEvent(new Event("online"));
+  await stage.clock.pass(5_000);
+  assert.equal(stage.socket.closed, true);
+  assert.equal(stage.states.at(-1).code, 1006);
+  assert.equal((await reconnected(stage)).subscribed[0], "b");
+});
+
+test("a page that is back does not wait for the end of a pause, unless it has too many sockets", async () => {
+  for (const [code, sockets] of [[1006, 2], [4429, 1]]) {
+    const page = new EventTarget();
+    const stage = await watching({ page });
+    await stage.socket.end(code);
+    page.dispatchEvent(new Event("online"));
+    await calm();
+    assert.equal(stage.sockets.length, sockets);
+    stage.holdfast.close();
+    page.dispatchEvent(new Event("online")); // nobody listens any more
+    await calm();
+    assert.deepEqual([stage.sockets.length, stage.clock.due], [sockets, []]);
+  }
+});
+
 // --- tokens
 
 test("4401: a guest's token is renewed, and used at once", async () => {

@@ -160,6 +160,44 @@ test("a guest is forgotten", async () => {
   assert.deepEqual([storage.kept.size, await stage.holdfast.token()], [0, null]);
 });
 
+test("a renewal that ends late does not bring back a guest who was forgotten, or drop one who has come back", async () => {
+  for (const other of [null, "guest_9"]) {
+    const clock = new Clock();
+    const storage = new Storage();
+    const stage = staged({ clock, storage, answers: [json(guest(clock))] });
+    await stage.holdfast.guest();
+    clock.time += 13 * HOUR;
+    let renew;
+    const renewal = () => new Promise((resolve) => (renew = () => resolve(json(guest(clock, { token: "token-2" })))));
+    stage.answers.push(renewal, json({}));
+    await stage.holdfast.booking("b");
+    if (other) stage.answers.push(json(guest(clock, { subject: other, token: "token-9" })));
+    await (other ? stage.holdfast.recover("CODE") : stage.holdfast.forgetGuest());
+    renew();
+    await calm();
+    assert.deepEqual([await stage.holdfast.guest({ create: false }), await stage.holdfast.token()], [other, other && "token-9"]);
+    assert.doesNotMatch([...storage.kept].join(), /token-2/);
+  }
+});
+
+test("a guest who comes back after the token's end is told so, or has another one where only the clock was wrong", async () => {
+  for (const [answer, code] of [[refused, "unauthorized"], [() => json(guest(new Clock(), { token: "token-2" })), undefined]]) {
+    const clock = new Clock();
+    const stage = staged({ clock, answers: [json(guest(clock))] });
+    await stage.holdfast.guest();
+    clock.time += 25 * HOUR;
+    stage.answers.push(problem(503, "unavailable"), answer());
+    const found = outcome(stage.holdfast.guest());
+    await clock.pass(1000);
+    assert.deepEqual([found.done, found.error?.code], [true, code]);
+    assert.equal(stage.requests.length, 3);
+    if (!code) continue;
+    await stage.holdfast.forgetGuest();
+    stage.answers.push(json(guest(clock, { subject: "guest_2" })));
+    assert.equal(await stage.holdfast.guest(), "guest_2");
+  }
+});
+
 test("waiting for a token can be aborted", async () => {
   const abort = new AbortController();
   const stage = staged({ token: () => new Promise(() => {}) });
