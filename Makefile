@@ -44,7 +44,7 @@ check: $(STAMP) ## Lint, formatting, types, imports, generated pages, retired wo
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	PYTHONPATH=clients/python .venv/bin/lint-imports
+	.venv/bin/lint-imports
 	.venv/bin/python -m documents --check
 	.venv/bin/python -m documents.words
 	.venv/bin/python -m release.advisories
@@ -62,7 +62,7 @@ site: $(STAMP) ## Build the documentation's pages into site/; a link that leads 
 picture: $(STAMP) ## Record a first booking on a stack of its own for the README: docs/pictures/first-booking.svg
 	@.venv/bin/python -m pictures
 
-docs: $(STAMP) ## Write docs/schema.md, docs/messages.md and the glossary's retired words anew, from the code
+docs: $(STAMP) ## Write docs/schema.md, docs/messages.md, the clients' types and the glossary's retired words anew, from the code
 	@.venv/bin/python -m documents
 	@.venv/bin/python -m documents.words --write
 

@@ -39,6 +39,7 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
             sys.stderr.write(f"{path} is stale: run make docs\n")
         return 1 if changed else 0
     for path in changed:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(made[path], encoding="utf-8")
         sys.stdout.write(f"written: {path}\n")
     return 0

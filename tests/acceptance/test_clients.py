@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from tests.acceptance.client import Json
@@ -121,15 +122,20 @@ async def test_what_happens_while_the_connection_is_cut_is_seen_afterwards(
         assert versions == sorted(versions)
 
 
-async def test_an_expired_token_is_replaced(holdfast: Holdfast, start_client: Start) -> None:
-    """For requests, and on an open socket, which the gateway closes with 4401 when its token ends."""
+async def test_a_token_that_is_refused_is_replaced(holdfast: Holdfast, start_client: Start) -> None:
+    """For requests, and on an open socket, which the gateway closes with 4401 when its token is revoked."""
     event = await holdfast.event((1500, 10))
-    subject = "client-with-many-tokens"
-    expired, short, long = (holdfast.client(subject, seconds=seconds).token for seconds in (-60, 4, DAY))
-    async with start_client(holdfast.url, [expired, short, long]) as buyer:
+    expired, revoked, other = (
+        holdfast.client("client-with-many-tokens", seconds=seconds).token for seconds in (-60, DAY, DAY)
+    )
+    assert revoked is not None
+    async with start_client(holdfast.url, [expired, revoked, other]) as buyer:
         booking = await buyer.call("book", seats(event, 1))
         watching = await buyer.watch(booking["id"])
         payable = await watching.until(is_payable)
+        jti = jwt.decode(revoked, options={"verify_signature": False})["jti"]
+        operator = holdfast.client(operator=True)
+        (await operator.request("POST", "/admin/tokens/revoke", json={"jti": jti})).ok()
         again = await watching.until(lambda now: now["version"] == payable["version"])  # another snapshot
         await holdfast.stripe.pay(again)
         await watching.status("confirmed")
@@ -154,13 +160,13 @@ async def test_a_guests_token_is_renewed_before_it_ends(holdfast: Holdfast, star
 async def test_a_revoked_guest_has_live_changes_no_more(holdfast: Holdfast, start_client: Start) -> None:
     """The socket is closed with 4401, and no other token is to be had."""
     event = await holdfast.event((1500, 10))
-    operators_token = holdfast.client(operator=True).token
-    async with start_client(holdfast.url) as buyer, start_client(holdfast.url, [operators_token]) as operator:
+    async with start_client(holdfast.url) as buyer:
         subject = await buyer.call("guest")
         booking = await buyer.call("book", seats(event, 1))
         watching = await buyer.watch(booking["id"])
         await watching.until(is_payable)
-        await operator.call("admin.revokeTokens", {"subject": subject})
+        operator = holdfast.client(operator=True)
+        (await operator.request("POST", "/admin/tokens/revoke", json={"subject": subject})).ok()
         with pytest.raises(Refused, match="401 unauthorized"):
             await watching.until(lambda now: False)
 

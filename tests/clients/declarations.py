@@ -29,21 +29,18 @@ class Rejected(Exception):
     """tsc found mistakes: the text has them."""
 
 
-def mistakes(folder: Path, file: Path, **options: object) -> str:
-    """What tsc finds wrong with the file; it writes where `options` say. Raises Missing."""
+def declarations(*programs: Path) -> str:
+    """The types, as they are now; `programs` are checked, too. Raises Rejected, Missing."""
     compiler = node_modules() / "typescript" / "bin" / "tsc"
-    settings = {"compilerOptions": OPTIONS | options, "files": [str(file)]}
-    (folder / "tsconfig.json").write_text(json.dumps(settings))
-    done = subprocess.run(["node", compiler, "-p", folder], capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
-
-
-def declarations() -> str:
-    """The types, as they are now. Raises Rejected, Missing."""
     with tempfile.TemporaryDirectory() as folder:
-        if found := mistakes(Path(folder), MODULE, declaration=True, emitDeclarationOnly=True, outDir=folder):
-            raise Rejected(found)
-        return (Path(folder) / DECLARATIONS.name).read_text()
+        options = OPTIONS | {"declaration": True, "emitDeclarationOnly": True, "outDir": folder}
+        settings = {"compilerOptions": options, "files": [str(MODULE), *map(str, programs)]}
+        (Path(folder) / "tsconfig.json").write_text(json.dumps(settings))
+        done = subprocess.run(["node", compiler, "-p", folder], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Rejected(done.stdout + done.stderr)
+        (made,) = Path(folder).rglob(DECLARATIONS.name)
+        return made.read_text()
 
 
 def main() -> int:

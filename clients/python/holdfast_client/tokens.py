@@ -137,7 +137,7 @@ class Tokens:
         if self._source is None:
             token = None if self._held is None else self._held["token"]
             guest: GuestToken = await self._rest.once(Request("POST /auth/guest/renew"), token)
-            # Meanwhile the guest may have been forgotten, or another one may have come back; also in another client.
+            # Meanwhile the guest may have been forgotten, or another one may have come back; by another client too.
             self._held = None
             if (held := self._load()) is None:
                 raise unauthorized()
