@@ -269,7 +269,7 @@ async def test_a_renewal_that_ends_late_brings_back_no_guest_and_drops_none(
     assert await holdfast.token() == (other and "token-9")
 
 
-async def test_a_guest_who_comes_back_after_the_tokens_end_is_told_so(
+async def test_a_guest_who_comes_back_after_the_tokens_end_gets_the_error(
     gateway: Gateway, client: Make, clock: Clock
 ) -> None:
     """Or has another one, where only the clock was wrong."""

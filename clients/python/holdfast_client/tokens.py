@@ -135,13 +135,7 @@ class Tokens:
 
     async def _ask(self) -> _Held:
         if self._source is None:
-            token = None if self._held is None else self._held["token"]
-            guest: GuestToken = await self._rest.once(Request("POST /auth/guest/renew"), token)
-            # Meanwhile the guest may have been forgotten, or another one may have come back; by another client too.
-            self._held = None
-            if (held := self._load()) is None:
-                raise unauthorized()
-            return self.keep(guest) if held.get("subject") == guest["subject"] else held
+            return await self._renewed_guest()
         given = self._source if isinstance(self._source, str) else await self._source()
         held: _Held = {
             "token": given if isinstance(given, str) else given["token"],
@@ -150,6 +144,16 @@ class Tokens:
         if not isinstance(given, str) and "expires_at" in given:
             held["expires_at"] = given["expires_at"]
         return self._hold(held)
+
+    async def _renewed_guest(self) -> _Held:
+        """Meanwhile the guest may have been forgotten, or another one may have come back; by another client, too."""
+        token = None if self._held is None else self._held["token"]
+        guest: GuestToken = await self._rest.once(Request("POST /auth/guest/renew"), token)
+        self._held = None
+        held = self._load()
+        if held is None:
+            raise unauthorized()
+        return self.keep(guest) if held.get("subject") == guest["subject"] else held
 
 
 def _end(held: _Held) -> float:

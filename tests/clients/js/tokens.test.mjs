@@ -180,7 +180,7 @@ test("a renewal that ends late does not bring back a guest who was forgotten, or
   }
 });
 
-test("a guest who comes back after the token's end is told so, or has another one where only the clock was wrong", async () => {
+test("a guest who comes back after the token's end gets the error, or another token where only the clock was wrong", async () => {
   for (const [answer, code] of [[refused, "unauthorized"], [() => json(guest(new Clock(), { token: "token-2" })), undefined]]) {
     const clock = new Clock();
     const stage = staged({ clock, answers: [json(guest(clock))] });
