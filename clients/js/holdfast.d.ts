@@ -215,7 +215,8 @@ export type Options = {
     clock?: Clock | undefined;
     random?: (() => number) | undefined;
     /**
-     * Whose `online` and `visibilitychange` say that the page is back; left out: the window.
+     * Whose `online`, `pageshow` and `visibilitychange` say that the page is back; left out:
+     * the window.
      */
     page?: EventTarget | undefined;
 };

@@ -42,7 +42,8 @@
  * @property {{ new (url: string): WebSocket }} [WebSocket]
  * @property {Clock} [clock]
  * @property {() => number} [random]
- * @property {EventTarget} [page] Whose `online` and `visibilitychange` say that the page is back; left out: the window.
+ * @property {EventTarget} [page] Whose `online`, `pageshow` and `visibilitychange` say that the page is back; left out:
+ *   the window.
  */
 
 /**
@@ -768,7 +769,7 @@ class Live {
 
   /** Connects again and again, until the signal is aborted. @param {AbortSignal} signal */
   async #run(signal) {
-    for (const type of ["online", "visibilitychange"]) {
+    for (const type of ["online", "pageshow", "visibilitychange"]) {
       const wake = () => globalThis.document?.hidden || this.#wake();
       this.#platform.page?.addEventListener(type, wake, { signal });
     }
@@ -869,7 +870,7 @@ class Live {
         this.#subscribe();
         check();
         this.#wake = () => {
-          if (this.#topics.size === 0) return;
+          if (isProbed || this.#topics.size === 0) return;
           isProbed = true;
           this.#subscribe();
           timer.start(() => end(LOST), PROBE_MS);
