@@ -146,7 +146,7 @@ class Tokens:
         return self._hold(held)
 
     async def _renewed_guest(self) -> _Held:
-        """Meanwhile the guest may have been forgotten, or another one may have come back, also by another client."""
+        """Meanwhile the guest may have been forgotten, or another one come back, also by another client."""
         token = None if self._held is None else self._held["token"]
         guest: GuestToken = await self._rest.once(Request("POST /auth/guest/renew"), token)
         self._held = None
