@@ -853,7 +853,7 @@ class Live {
       const end = (code) => {
         for (const each of [timer, this.#again]) each.stop();
         signal.removeEventListener("abort", leave);
-        socket.onopen = socket.onmessage = socket.onclose = null;
+        socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
         this.#socket = null;
         this.#wake = () => {};
         socket.close();
@@ -884,7 +884,7 @@ class Live {
         this.#receive(parsed(data));
       };
       socket.onclose = ({ code }) => end(code);
-      socket.onerror = () => {}; // the close that follows says why
+      socket.onerror = () => end(LOST); // of Node.js 20 no close follows where there was no connection
       timer.start(() => end(LOST), CONNECT_MS);
       signal.addEventListener("abort", leave);
       if (signal.aborted) leave();

@@ -117,6 +117,15 @@ for (const code of [1002, 1003, 1007, 1008, 1009]) {
   });
 }
 
+test("a connection that fails is tried again, also where no close says so", async () => {
+  const stage = staged({ token: "own" });
+  seen(stage.holdfast.watch("b"));
+  await calm();
+  await stage.sockets[0].fail();
+  assert.deepEqual(stage.clock.due, [250]);
+  assert.deepEqual((await reconnected(stage)).subscribed, ["b"]);
+});
+
 test("a connection that is not open in time is given up, and tried again", async () => {
   const stage = staged({ token: "own" });
   seen(stage.holdfast.watch("b"));

@@ -78,6 +78,11 @@ export class Socket {
     await calm();
   }
 
+  async fail() {
+    this.onerror?.({});
+    await calm();
+  }
+
   /** What the client asks for: the ids of its subscriptions. */
   get subscribed() {
     return this.sent.filter(({ type }) => type === "subscribe").map(({ booking_id, event_id }) => booking_id ?? event_id);
