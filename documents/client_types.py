@@ -50,6 +50,8 @@ PYTHON = '''\
 
 Times are RFC 3339, in UTC. Written by `make docs`.
 """
+# ruff: noqa: E501
+# fmt: off
 
 from __future__ import annotations
 
@@ -215,7 +217,6 @@ def _in_typescript(schema: Schema, *, sent: bool = False) -> str:
 
 
 def python() -> str:
-    """In the form that `make format` gives it."""
     named = schemas()
     plain = {name: schema for name, schema in named.items() if "properties" not in schema}
     ordered = sorted(plain, key=lambda name: "$ref" in json.dumps(plain[name]))  # what is referred to comes first
