@@ -50,7 +50,6 @@ PYTHON = '''\
 
 Times are RFC 3339, in UTC. Written by `make docs`.
 """
-# ruff: noqa: E501
 # fmt: off
 
 from __future__ import annotations

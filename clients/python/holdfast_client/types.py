@@ -2,7 +2,6 @@
 
 Times are RFC 3339, in UTC. Written by `make docs`.
 """
-# ruff: noqa: E501
 # fmt: off
 
 from __future__ import annotations
