@@ -155,7 +155,10 @@ test("a page that is back does not wait for the end of a pause, unless it has to
     const heard = [];
     const page = new EventTarget();
     const add = page.addEventListener.bind(page);
-    page.addEventListener = (type, run, options) => add(type, run, options, heard.push(options.signal));
+    page.addEventListener = (type, run, options) => {
+      heard.push(options.signal);
+      add(type, run, options);
+    };
     const stage = await watching({ page });
     await stage.socket.end(code);
     page.dispatchEvent(new Event("online"));
