@@ -20,7 +20,7 @@ ROUNDS ?= 1000
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test coverage check format docs site picture bench rush simulate chaos races fuzz migrations lock clean
+.PHONY: help setup up test coverage check format docs site picture clients bench rush simulate chaos races fuzz migrations lock clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -62,9 +62,12 @@ site: $(STAMP) ## Build the documentation's pages into site/; a link that leads 
 picture: $(STAMP) ## Record a first booking on a stack of its own for the README: docs/pictures/first-booking.svg
 	@.venv/bin/python -m pictures
 
-docs: $(STAMP) ## Write docs/schema.md, docs/messages.md and the glossary's retired words anew, from the code
+docs: $(STAMP) ## Write docs/schema.md, docs/messages.md, the clients' types and the glossary's retired words anew, from the code
 	@.venv/bin/python -m documents
 	@.venv/bin/python -m documents.words --write
+
+clients: $(STAMP) ## Pack the clients for JavaScript and Python into dist/, with this version (needs npm)
+	@.venv/bin/python -m release.clients dist
 
 bench: $(STAMP) ## Measure the real processes, and judge every goal; firmer figures with TIMES=2
 	@.venv/bin/python -m bench --times $(TIMES) $(ARGS)
@@ -101,7 +104,7 @@ lock: $(STAMP) ## Resolve the dependencies anew, also the tests' generators of c
 	.venv/bin/python -m tests.generators --lock
 
 clean: ## Delete .venv, .bench, site and caches; the data in .holdfast stays
-	rm -rf .venv .bench .coverage .coverage.* .coverage-html build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info
+	rm -rf .venv .bench .coverage .coverage.* .coverage-html build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.lock pyproject.toml

@@ -284,10 +284,17 @@ ROUTES = (
         "GET", "/asyncapi.json", docs.asyncapi_json, "The WebSocket's messages as AsyncAPI", "operations",
         answers={200: "application/json"},
     ),
-    Route("GET", "/docs", docs.docs_page, "This document as a page", "operations", answers={200: "text/html"}),
+    Route(
+        "GET", "/docs", docs.docs_page, "This document as a page", "operations",
+        answers={200: "text/html", 304: None},
+    ),
     Route(
         "GET", "/assets/{name}", docs.asset, "A file that the page loads", "operations",
-        answers={200: "text/html, text/css, text/javascript"},
+        answers={200: "text/html, text/css, text/javascript", 304: None},
+    ),
+    Route(
+        "GET", "/holdfast.js", docs.client_module, "A client for pages, as an ES module", "operations",
+        answers={200: "text/javascript", 304: None},
     ),
 )  # fmt: skip
 

@@ -30,6 +30,15 @@ JSON = "application/json"
 FOR_EVER = "public, max-age=31536000, immutable"  # a year, which is what caches understand by it
 
 
+def knows(request: web.Request, tag: str) -> bool:
+    """Whether the client has what `tag` stands for: by If-None-Match, `*` or tags, compared weakly (RFC 9110,
+    section 13.1.2). What is no tag matches nothing."""
+    if hdrs.IF_NONE_MATCH not in request.headers:
+        return False
+    sent = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH)).strip(" \t")
+    return sent in ("*", tag) or tag in [each.removeprefix("W/") for each in TAG.findall(sent)]
+
+
 class SharedAnswer:
     """A body with its tag; it may be cached by anybody for some seconds or, where its address changes with it, for
     ever."""
@@ -48,7 +57,7 @@ class SharedAnswer:
     async def to(self, request: web.Request) -> web.StreamResponse:
         """The answer to this request: 200, or 304 if the client has it already (If-None-Match)."""
         headers = request.headers
-        status = NOT_MODIFIED if hdrs.IF_NONE_MATCH in headers and self._known(request) else 200
+        status = NOT_MODIFIED if knows(request, self.tag) else 200
         ordinary = (
             request.version != HttpVersion11
             or request.method != hdrs.METH_GET
@@ -64,11 +73,6 @@ class SharedAnswer:
             await finish(request, response)
             sent = self._sent[status, origin] = _Sent(response)
         return sent
-
-    def _known(self, request: web.Request) -> bool:
-        """RFC 9110, section 13.1.2: `*` or a tag, compared weakly. What is no tag matches nothing."""
-        sent = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH)).strip(" \t")
-        return sent in ("*", self.tag) or self.tag in [each.removeprefix("W/") for each in TAG.findall(sent)]
 
     def _response(self, status: int) -> web.Response:
         headers = {hdrs.ETAG: self.tag, hdrs.CACHE_CONTROL: self._caching}

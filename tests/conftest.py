@@ -37,9 +37,13 @@ LONGEST = (
 )  # fmt: skip
 # Files whose tests share a stack, by the name of its fixture: one process runs them all, so that it starts once.
 STACKS = {
-    "battered": ("catalogue", "healing", "killed", "poison", "refunds", "restored", "revoked", "stopped_servers"),
+    "battered": (
+        "catalogue", "clients_restart", "healing", "killed", "poison", "refunds", "restored", "revoked",
+        "stopped_servers",
+    ),
     "holdfast": (
-        "audit", "bad_input", "customers", "events", "generated_clients", "guests", "main_job", "privacy", "rush",
+        "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "main_job", "privacy",
+        "rush",
         "webhooks", "who_did_it",
     ),
 }  # fmt: skip

@@ -40,7 +40,7 @@ from tests.common.stage import fields_of
 TABLES = [(app, table) for app in ("booking", "payment") for table in tables(app)]
 KINDS = contracts.messages()
 USED = uses({kind.__name__ for kind in KINDS})
-SCHEMA, MESSAGES_PAGE, _ = ((ROOT / path).read_text(encoding="utf-8") for path in PAGES)
+SCHEMA, MESSAGES_PAGE, *_ = ((ROOT / path).read_text(encoding="utf-8") for path in PAGES)
 
 
 def section(page: str, title: str) -> str:
@@ -53,7 +53,6 @@ def section(page: str, title: str) -> str:
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
-    (tmp_path / "docs").mkdir()
     assert main([], tmp_path) == 0
     return tmp_path
 

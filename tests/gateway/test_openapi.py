@@ -215,7 +215,7 @@ def test_what_the_page_is_made_of_is_what_its_makers_have_published() -> None:
     (version,) = re.findall(r"swagger-ui-dist ([0-9.]+);", about)
     assert f'PACKAGE_VERSION:"{version}"' in (ASSETS / "swagger-ui-bundle.js").read_text()
     listed = {name: digest for digest, name in (line.split() for line in lines)}
-    ours = {"docs.html", "docs.js", "SHA256SUMS"}
+    ours = {"docs.html", "docs.js", "holdfast.js", "SHA256SUMS"}
     found = {path.name: sha256(path.read_bytes()).hexdigest() for path in ASSETS.iterdir()}
     assert {name: digest for name, digest in found.items() if name not in ours} == listed
 
@@ -228,6 +228,36 @@ async def test_the_page_can_be_tried_as_a_guest(gateway: Client) -> None:
     assert document["components"]["securitySchemes"][scheme]["scheme"] == "bearer"
     answer = document["paths"]["/auth/guest"]["post"]["responses"]["201"]["content"]["application/json"]["schema"]
     assert "token" in document["components"]["schemas"][answer["$ref"].rpartition("/")[2]]["required"]
+
+
+async def test_pages_load_the_client_as_a_module(start: Gateway) -> None:
+    """Also pages of another origin that is allowed. The answer is kept for a while, then asked for by its tag."""
+    gateway = await start(cors_origins="https://tickets.example")
+    headers = {"Origin": "https://tickets.example"}
+    response = await gateway.get("/holdfast.js", headers=headers)
+    assert (response.status, response.content_type, response.charset) == (200, "text/javascript", "utf-8")
+    assert response.headers["Cache-Control"] == "public, max-age=300"
+    assert response.headers["Access-Control-Allow-Origin"] == "https://tickets.example"
+    assert "export class Holdfast " in await response.text()
+    tag = response.headers["ETag"]
+    for sent, status in (
+        (tag, 304),
+        (f'"other", W/{tag}', 304),
+        ("*", 304),
+        ('"other"', 200),
+        (tag.strip('"'), 200),
+    ):
+        again = await gateway.get("/holdfast.js", headers=headers | {"If-None-Match": sent})
+        assert (again.status, again.headers["ETag"]) == (status, tag)
+        assert (await again.read() == b"") is (status == 304)
+
+
+def test_the_client_is_the_one_that_is_packed() -> None:
+    """The image has the file that the link leads to."""
+    root = ASSETS.parents[1]
+    assert (ASSETS / "holdfast.js").resolve() == root / "clients" / "js" / "holdfast.js"
+    assert "COPY clients/js/holdfast.js clients/js/holdfast.js\n" in (root / "Dockerfile").read_text()
+    assert "!clients/js/holdfast.js" in (root / ".dockerignore").read_text().splitlines()
 
 
 @pytest.mark.parametrize("name", ["swagger-ui.LICENSE", "SHA256SUMS", "..%2Fapp.py", "docs.css"])

@@ -9,7 +9,6 @@ import sys
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from holdfast_client import AuthenticatedClient, Client
 from holdfast_client.api.admin import create_event
 from holdfast_client.api.bookings import create_booking, get_booking, list_bookings
 from holdfast_client.api.events import get_event
@@ -26,6 +25,8 @@ from holdfast_client.models import (
     NewEventTicketType,
     Problem,
 )
+
+from holdfast_client import AuthenticatedClient, Client
 
 url, operators_token = sys.argv[1:]
 operator = AuthenticatedClient(base_url=url, token=operators_token, raise_on_unexpected_status=True)
