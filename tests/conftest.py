@@ -43,8 +43,7 @@ STACKS = {
     ),
     "holdfast": (
         "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "main_job", "privacy",
-        "rush",
-        "webhooks", "who_did_it",
+        "rush", "webhooks", "who_did_it",
     ),
 }  # fmt: skip
 STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS.items() for name in names}
