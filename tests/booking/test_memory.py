@@ -66,6 +66,7 @@ OTHERS = {
     "settle_attempts": "settle_attempts = 1",
     "disputes": "disputes = '[]'",
     "address": "address = 'other'",
+    "box_office": "box_office = '{}', status = 'confirmed', expires_at = NULL, amount_captured = amount",
     "counted": "counted = 0",
     "deferred": "deferred = true",
     "customer": """customer = '{"name": "Ada", "email": "ada@example.com", "locale": "en"}'""",
