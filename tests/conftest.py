@@ -9,11 +9,10 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import asyncpg
 import pytest
@@ -22,10 +21,10 @@ import uvloop
 from xdist.scheduler import LoadScopeScheduling
 
 from common.runtime.process import GC_NEW_OBJECTS
-from ops.postgres import Postgres, embedded_postgres
+from ops.postgres import Postgres
 from ops.redis import RedisServer, embedded_redis
 from tests.forked import forked_actors
-from tests.servers import copied_clusters, make_migrated, make_templates, without_fsync
+from tests.servers import copied_clusters, make_migrated, make_templates, server_with_tables, without_fsync
 
 # Which of Redis' sixteen databases each package of tests uses.
 REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "acceptance": 5}
@@ -160,9 +159,7 @@ def redis_database(redis_server: RedisServer) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 async def postgres_server(quick_processes: type[Postgres]) -> AsyncIterator[Postgres]:
-    async with AsyncExitStack() as stack:
-        with patch("ops.postgres.Postgres", quick_processes):
-            server = await stack.enter_async_context(embedded_postgres())
+    async with server_with_tables(quick_processes) as server:
         await make_templates(server)
         yield server
 
