@@ -3,8 +3,8 @@
 The imports take more CPU than all that most tests do with a process.
 
 For each pytest process, one further process imports everything and forks. Each child runs `python -m gateway`,
-`python -m ops audit` and the like, with its own environment, output and session, like a real process. What
-tests/acceptance/test_up.py starts, and what `holdfast up` starts in it, is started without this.
+`python -m ops audit` and the like, with its own environment, output and session, like a real process. A
+`holdfast up` that tests/acceptance/test_up.py keeps running, and what it starts, is started without this.
 """
 
 from __future__ import annotations
