@@ -15,6 +15,8 @@ STEPS ?= 250
 REQUESTS ?= 50000
 MINUTES ?= 5
 ROUNDS ?= 1000
+# More than most machines have cores: many tests wait for what they have started.
+TEST_PROCESSES ?= 5
 
 # Without bytecode each of the many processes would compile the sources anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -32,11 +34,11 @@ up: $(STAMP) ## Run the local stack until Ctrl-C; options in ARGS="--scale booki
 	@exec .venv/bin/python -m ops up $(ARGS)
 
 test: $(STAMP) ## Run all tests; pytest's options in ARGS="-k booking -x"
-	@.venv/bin/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS)
+	@.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 coverage: $(STAMP) ## Run the tests and print how much of the code they ran, in percent; pytest's options in ARGS
 	@rm -f .coverage .coverage.*
-	@.venv/bin/coverage run -m pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS); tests=$$?; \
+	@.venv/bin/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder $(ARGS); tests=$$?; \
 		.venv/bin/coverage combine --quiet && echo "coverage: $$(.venv/bin/coverage report --format=total) %" && \
 		echo "by file: .venv/bin/coverage report; by line: .venv/bin/coverage html" && exit $$tests
 

@@ -11,8 +11,8 @@ from common.contracts.open_enums import CAUSES
 
 
 def test_every_message_that_changes_a_booking_is_listed() -> None:
-    """RequestPayment asks for what there is, and changes nothing; SellSeats makes bookings as CreateBooking does."""
+    """RequestPayment asks for what there is, and changes nothing. SellSeats has a handler of its own."""
     mock: Any = Mock()
     commands = BookingHandlers(mock, mock, mock, mock, mock).commands.keys() - {RequestPayment}
-    kinds = {*commands, SellSeats}
+    kinds: set[type[Any]] = {*commands, SellSeats}
     assert set(CAUSES) == {"time", *REPORT_TYPES, *(name for kind in kinds for name in kind.types)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -51,10 +52,18 @@ def section(page: str, title: str) -> str:
 # --- stale or not
 
 
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "docs").mkdir()
+    assert main([], folder) == 0
+    return folder
+
+
 @pytest.fixture
-def written(tmp_path: Path) -> Path:
-    assert main([], tmp_path) == 0
-    return tmp_path
+def written(tmp_path: Path, pages: Path) -> Path:
+    """A copy of the pages, which a test may change."""
+    return shutil.copytree(pages, tmp_path, dirs_exist_ok=True)
 
 
 def test_the_pages_are_as_the_code_is(capsys: pytest.CaptureFixture[str]) -> None:

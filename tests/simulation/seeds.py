@@ -12,7 +12,7 @@ SHOWN_BY = {
     "amount_not_compared": 21,
     "nobody_has_asked": 7,
     "currency_not_compared": 14,
-    "refunds_not_retried": 22,
+    "refunds_not_retried": 21,
     "webhooks_in_a_cache": 21,
     "cursor_in_our_own_time": 6,
     "cursor_passes_over_what_is_not_listed_yet": 51,
