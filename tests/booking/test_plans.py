@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from booking.booking_rows import INSERT, SAVE, SAVE_UNMOVED, TAKE_DUE, page_query
+from booking.booking_rows import INSERT, SAVE, TAKE_DUE, page_query
 from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
 from booking.operator_requests import FIND
 from booking.reconciler import BookingReconciler
@@ -142,7 +142,7 @@ async def planned(stage: Stage, query: str) -> list[dict[str, Any]]:
         return parts(orjson.loads(await connection.fetchval("SELECT pg_temp.plan()"))[0]["Plan"])
 
 
-@pytest.mark.parametrize("statement", [INSERT, SAVE, SAVE_UNMOVED])
+@pytest.mark.parametrize("statement", [INSERT, *SAVE.values()])
 async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -> None:
     """However many bookings there are; and no step goes through the batch once for each of its rows."""
     done = await planned(many, statement)
@@ -156,8 +156,9 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
     ("statement", "tables"),
     [
         (INSERT, {"ticket_types", "buyers"}),
-        (SAVE, {"ticket_types"}),
-        (SAVE_UNMOVED, set()),
+        (SAVE[False, True], {"ticket_types"}),
+        (SAVE[True, True], {"ticket_types"}),
+        (SAVE[True, False], set()),
         (CHANGE_TICKET_TYPES, {"ticket_types"}),
         (FIND, {"operator_requests"}),
         (KEEP, {"bookings"}),
@@ -166,7 +167,8 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
     ids=[
         "insert",
         "save",
-        "save without seats",
+        "save a sale",
+        "save a sale without seats",
         "change ticket types",
         "find requests",
         "keep recovery codes",
