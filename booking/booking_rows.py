@@ -90,6 +90,8 @@ WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2, sought="id")}),
 ), {_moved(4)}, {buyer_rows.added(5, "written")}
 SELECT id, revision FROM written
 """
+# The constraints that refuse new bookings where another statement writes them, or others of a buyer, at once.
+AT_ONCE = {"bookings_pkey": "a booking exists", **dict.fromkeys(buyer_rows.LIMITS, "a buyer exceeds its limit")}
 _RECORDED = """recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, by, at)
@@ -269,11 +271,9 @@ class BookingRows:
     async def _insert(self, *parameters: Any) -> list[asyncpg.Record]:
         try:
             rows: list[asyncpg.Record] = await self._connection.fetch(INSERT, *parameters)
-        except asyncpg.UniqueViolationError:
-            raise Interfered("a booking exists already") from None
-        except asyncpg.CheckViolationError as error:
-            if error.constraint_name in buyer_rows.LIMITS:
-                raise Interfered("a buyer exceeds its limit") from None
+        except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError) as error:
+            if (what := AT_ONCE.get(error.constraint_name)) is not None:
+                raise Interfered(what) from None
             raise
         return rows
 
