@@ -48,13 +48,17 @@ REVISION = f"{revision('bookings')} AS revision"
 BOOKING = ", ".join((*(f"{column} AS {field}" for column, field in FIELDS.items()), REVISION))
 # No batch has this many rows: the condition is always true, and makes Postgres expect few rows, as `sought` does.
 LARGEST = 2**31 - 1
+# Of a parameter's rows, those of the bookings in `written`; for new ones, of which all were written, or none.
+SOME_WRITTEN = "JOIN written ON written.id = booking_id"
+ALL_WRITTEN = "WHERE EXISTS (SELECT FROM written)"
 
 
-def _moved(number: int) -> str:
-    """Parts of a statement: they move the seats of the bookings in `written`, and lock ticket types in id order."""
+def _moved(number: int, written: str) -> str:
+    """Parts of a statement: they move the seats of the bookings that are `written`, and lock ticket types in id
+    order."""
     return f"""moves AS (
     SELECT ticket_type_id AS id, sum(held) AS held, sum(sold) AS sold
-    FROM {recordset("m", SEAT_COLUMNS, number)} JOIN written ON written.id = booking_id GROUP BY ticket_type_id
+    FROM {recordset("m", SEAT_COLUMNS, number)} {written} GROUP BY ticket_type_id
     HAVING count(*) BETWEEN 1 AND {LARGEST} -- all of them: as with `sought`
 ), locked AS (
     SELECT t.id, moves.held, moves.sold FROM ticket_types t JOIN moves ON moves.id = t.id
@@ -86,8 +90,8 @@ WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2, sought="id")}),
 ), recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, by, at)
-    SELECT id, 1, status, reason, payment, cause_type, cause_id, by, created_at FROM new JOIN written USING (id)
-), {_moved(4)}, {buyer_rows.added(5, "written")}
+    SELECT id, 1, status, reason, payment, cause_type, cause_id, by, created_at FROM new {ALL_WRITTEN}
+), {_moved(4, ALL_WRITTEN)}, {buyer_rows.added(5, ALL_WRITTEN)}
 SELECT id, revision FROM written
 """
 # The constraints that refuse new bookings where another statement writes them, or others of a buyer, at once.
@@ -123,7 +127,7 @@ SELECT id, revision FROM written
 def _save(*, sale: bool, moved: bool) -> str:
     columns = SALE_COLUMNS if sale else SAVE_COLUMNS
     if moved:
-        return _saved(columns, _moved(2), buyer_rows.recounted("$3::int", "locked"))
+        return _saved(columns, _moved(2, SOME_WRITTEN), buyer_rows.recounted("$3::int", "locked"))
     return _saved({column: kind for column, kind in columns.items() if column != "counted"})
 
 

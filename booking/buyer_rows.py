@@ -37,14 +37,14 @@ def checked(number: int) -> str:
 )"""
 
 
-def added(number: int, after: str) -> str:
-    """Part of a statement: it adds the new bookings to their buyers, if `after` has rows: then all of them were
-    written. Parameter `number`: what they add, with the buyers' limits. The table's constraints refuse what exceeds
+def added(number: int, written: str) -> str:
+    """Part of a statement: it adds the new bookings to their buyers, where all of them are `written`. Parameter
+    `number`: what they add, with the buyers' limits. The table's constraints refuse what exceeds
     a limit, if two statements count for a buyer at once."""
     return f"""buyers_counted AS (
     INSERT INTO buyers AS b (key, event_id, seats, holds, seats_max, holds_max, updated_at)
     SELECT key, event_id, seats, holds, seats_max, holds_max, at
-    FROM {recordset("w", BOUND_COLUMNS, number)} WHERE EXISTS (SELECT FROM {after}) ORDER BY key
+    FROM {recordset("w", BOUND_COLUMNS, number)} {written} ORDER BY key
     ON CONFLICT (key) DO UPDATE SET seats = b.seats + excluded.seats, holds = b.holds + excluded.holds,
         seats_max = excluded.seats_max, holds_max = excluded.holds_max, updated_at = excluded.updated_at
 )"""

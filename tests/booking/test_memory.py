@@ -358,14 +358,18 @@ async def test_processes_that_get_the_same_requests_at_once_make_each_booking_on
     assert await stage.seats(show) == [(20, 0)]
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["of this process", "of another one"])
 @pytest.mark.parametrize("again", [2, 1])
-async def test_seats_that_a_repeated_key_does_not_take_are_there_for_the_next(stage: Stage, again: int) -> None:
+async def test_seats_that_a_repeated_key_does_not_take_are_there_for_the_next(
+    stage: Stage, again: int, own: bool
+) -> None:
     """The request comes again, or its key with another content: it is counted before the next one is refused."""
     show = await stage.show(4)
-    key = uuid4()
-    await stage.book(show.order(2, id=key))
-    replies = await stage.call(show.order(again, id=key), show.order(2 - again + 1))
-    assert replies[1].result["booking"]["status"] == "pending"
+    first, following = show.order(2), show.order(2 - again + 1)
+    await (stage if own else Stage.build(stage.database, stage.redis)).book(first)
+    await stage.call(show.order(again, id=first.booking_id), following)
+    (row,) = await stage.rows("SELECT status FROM bookings WHERE id = $1", following.booking_id)
+    assert row["status"] == "pending"
     assert await stage.seats(show) == [(2 + 2 - again + 1, 0)]
 
 
