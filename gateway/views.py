@@ -35,9 +35,11 @@ from common.contracts.scopes import Scope
 from common.contracts.statuses import CancelReason
 from common.runtime.web import json_response, read_body
 from common.wiring import CLOCK
+from gateway.addresses import NETWORK
 from gateway.auth import IDENTITY, Identity
 from gateway.bookings import BookingView, Json, of_kind, redacted
 from gateway.catalogue_reader import CATALOGUE
+from gateway.limiter import LIMITER
 from gateway.requests import (
     AdminBookingsQuery,
     AdminEventsQuery,
@@ -238,6 +240,7 @@ async def cancel_booking(request: web.Request) -> web.Response:
         if identity.operator:  # who may read the booking of another owner is told what cancelling it needs
             identity.require(Scope.BOX_OFFICE)
         raise
+    request.app[LIMITER].wasted_booking(identity, request[NETWORK])
     return _booking(identity, answer, changed=True)
 
 
