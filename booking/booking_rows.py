@@ -111,7 +111,7 @@ _RECORDED = """recorded AS (
 def _saved(saved: Mapping[str, str], *parts: str) -> str:
     """Saves the changed bookings that nobody has written since they were read, their transitions (where the version
     grew), and what `parts` make of them. The bookings' rows are locked in the order of their ids first."""
-    changed = KNOWN_COLUMNS | saved | CAUSE_COLUMNS
+    changed = {**KNOWN_COLUMNS, **saved, **CAUSE_COLUMNS}
     return f"""
 WITH unchanged AS (
     SELECT new.*, b.status AS status_before, b.version AS version_before, b.counted AS counted_before
