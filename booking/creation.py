@@ -52,7 +52,8 @@ class Creation:
     async def _from_memory(
         self, deliveries: Sequence[Delivery], now: datetime
     ) -> tuple[UnitOfWork, dict[UUID, Delivery]]:
-        """The bookings that one statement has made, and the deliveries that asked for them."""
+        """The bookings that one statement has made, and the deliveries that asked for them. A repeated request is
+        left out, if memory knows its booking: the statement would make none of the others."""
         unit = self._unit()
         events = await self._events({each.message.event_id for each in deliveries}, now)
         seats, buyers = seats_of(events), Buyers(self._store.buyers)
@@ -60,7 +61,8 @@ class Creation:
         for delivery in deliveries:
             request: CreateBooking = delivery.message
             event = events.get(request.event_id)
-            if event is not None and request.booking_id not in made and not self._refused(request, now):
+            repeated = request.booking_id in made or request.booking_id in self._store.bookings
+            if event is not None and not repeated and not self._refused(request, now):
                 admitted = admit(request, event, seats, buyers, now, self._policy)
                 if isinstance(admitted, Booking):
                     unit.add(admitted, delivery)
@@ -95,7 +97,7 @@ class Creation:
         async with unit.locked() as rows:
             sales = await rows.events.lock_sales(sorted({each.message.event_id for each in deliveries}))
             self._store.events.keep(sales)
-            unit.take(await rows.bookings.load([each.message.booking_id for each in deliveries]))
+            unit.take(existing := await rows.bookings.load([each.message.booking_id for each in deliveries]))
             sold = [each.message for each in deliveries if each.message.event_id in sales]
             taken = await rows.buyers.lock(keys_of(sold))
             seats, buyers = seats_of(sales), Buyers(self._store.buyers, taken)
@@ -104,9 +106,9 @@ class Creation:
                 for each in deliveries
             ]
             unit.buyers = buyers.bounds
-        if any(isinstance(result, BUYER_REFUSED) for _, result in results):
-            # If memory failed in this batch, a buyer was the cause, and not what it knows of the events: other
-            # buyers' bookings go on from memory.
+        if existing or any(isinstance(result, BUYER_REFUSED) for _, result in results):
+            # If memory failed in this batch, a repeated request or a buyer was the cause, and not what it knows of
+            # the events: others' bookings go on from memory.
             for id in sales:
                 self._under_lock_until.pop(id, None)
         return [*unit.envelopes(), *answers(results)]

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from booking.booking_rows import INSERT, SAVE, SAVE_UNMOVED, TAKE_DUE, page_query
+from booking.booking_rows import INSERT, SAVE, TAKE_DUE, page_query
 from booking.cancellation_rows import LEFT
 from booking.erasure_rows import COUNT
 from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
@@ -198,7 +198,7 @@ async def test_who_is_erased_is_found_by_indexes(customers: Database, query: str
     assert found == {"erasures_pkey", "bookings_by_owner", "bookings_by_email", "bookings_pkey"}
 
 
-@pytest.mark.parametrize("statement", [INSERT, SAVE, SAVE_UNMOVED])
+@pytest.mark.parametrize("statement", [INSERT, *SAVE.values()])
 async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: str) -> None:
     """However many bookings there are; and no step goes through the batch once for each of its rows."""
     done = await planned(finished.database, statement)
@@ -212,8 +212,9 @@ async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: st
     ("statement", "tables"),
     [
         (INSERT, {"ticket_types", "buyers"}),
-        (SAVE, {"ticket_types"}),
-        (SAVE_UNMOVED, set()),
+        (SAVE[False, True], {"ticket_types"}),
+        (SAVE[True, True], {"ticket_types"}),
+        (SAVE[True, False], set()),
         (CHANGE_TICKET_TYPES, {"ticket_types"}),
         (FIND, {"operator_requests"}),
         (KEEP, {"bookings"}),
@@ -222,7 +223,8 @@ async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: st
     ids=[
         "insert",
         "save",
-        "save without seats",
+        "save a sale",
+        "save a sale without seats",
         "change ticket types",
         "find requests",
         "keep recovery codes",

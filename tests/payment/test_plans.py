@@ -121,10 +121,12 @@ async def test_only_due_rows_are_read(stage: Stage) -> None:
 
 # What is saved, and the tables whose rows that statement finds by their keys.
 SAVED = {
-    "batch": (payment_rows.SAVE[False, False], {"payments"}, "booking_id"),
-    "lone": (payment_rows.SAVE[True, False], {"payments"}, "booking_id"),
-    "batch with events": (payment_rows.SAVE[False, True], {"payments", "stripe_events"}, "id"),
-    "lone with events": (payment_rows.SAVE[True, True], {"payments", "stripe_events"}, "id"),
+    "batch": (payment_rows.SAVE[False, False, False], {"payments"}, "booking_id"),
+    "lone": (payment_rows.SAVE[True, False, False], {"payments"}, "booking_id"),
+    "lone sale": (payment_rows.SAVE[True, False, True], {"payments"}, "booking_id"),
+    "batch with events": (payment_rows.SAVE[False, True, False], {"payments", "stripe_events"}, "id"),
+    "sales with events": (payment_rows.SAVE[False, True, True], {"payments", "stripe_events"}, "id"),
+    "lone with events": (payment_rows.SAVE[True, True, False], {"payments", "stripe_events"}, "id"),
     "reports applied": (payment_rows.APPLIED, {"payments"}, "booking_id"),
     "strays": (stray_rows.SAVE, {"stray_intents"}, "(intent_id)::text"),
 }
