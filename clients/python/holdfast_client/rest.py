@@ -24,8 +24,8 @@ T = TypeVar("T")
 ATTEMPTS = 8
 # A longer Retry-After is left to the caller.
 RETRY_AFTER_MAX_S = 60.0
-# How soon an answer, and each further piece of it, has to come: the gateway waits up to 30 seconds for a booking, where
-# it is asked to, and a table is sent while it is read.
+# How soon an answer, and each further piece of it, has to come: the gateway waits up to 30 seconds for a booking,
+# where it is asked to, and a table is sent while it is read.
 ANSWER_S = 45.0
 
 _NO_CONTENT = 204
