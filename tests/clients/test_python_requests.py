@@ -132,7 +132,7 @@ async def test_each_file_has_a_key_of_its_own_and_the_same_one_again(
 ) -> None:
     clock.quick = True
     holdfast = await client(token="own")
-    gateway.answers = [problem(503, "unavailable")] * ATTEMPTS + [Answer({}), Answer({})]
+    gateway.answers = [*[problem(503, "unavailable")] * ATTEMPTS, Answer({}), Answer({})]
     assert (await failing(holdfast.admin.set_event_image(EVENT, b"one"))).code == "unavailable"
     await holdfast.admin.set_event_image(EVENT, b"two")
     await holdfast.admin.set_event_image(EVENT, b"one")
