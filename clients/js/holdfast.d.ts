@@ -96,7 +96,14 @@ export class Holdfast extends EventTarget {
     /** @param {Types.ListEventsQuery} [query] @param {Call} [call] */
     events(query?: Types.ListEventsQuery, call?: Call): Listing<Types.Event>;
     /** @param {string} id @param {Call} [call] */
-    event(id: string, call?: Call): Promise<Types.Event>;
+    event(id: string, call?: Call): Promise<Types.EventDetails>;
+    /**
+     * The image of an event, a WebP. A page shows it by the `url` in the event's `image`.
+     * @param {string} id
+     * @param {Types.GetEventImageQuery} [query]
+     * @param {Call} [call]
+     */
+    eventImage(id: string, query?: Types.GetEventImageQuery, call?: Call): Promise<Blob>;
     /**
      * Books seats; resolves once there is a booking. It can be paid, or waits for that (`isWaiting`).
      * @param {Types.NewBooking} booking
@@ -114,6 +121,13 @@ export class Holdfast extends EventTarget {
     history(id: string, call?: Call): Listing<Types.Transition>;
     /** @param {string} id @param {MatchedCall} [call] */
     cancel(id: string, call?: MatchedCall): Promise<Types.Booking>;
+    /**
+     * Sets whom a booking is for, whatever became of it.
+     * @param {string} id
+     * @param {Types.NewCustomer} customer
+     * @param {MatchedCall} [call]
+     */
+    setCustomer(id: string, customer: Types.NewCustomer, call?: MatchedCall): Promise<Types.Booking>;
     /**
      * What Stripe.js needs to let the customer pay.
      * @param {string} bookingId
@@ -277,19 +291,30 @@ declare class Admin {
     /** @param {Types.AdminListEventsQuery} [query] @param {Call} [call] */
     events(query?: Types.AdminListEventsQuery, call?: Call): Listing<Types.OperatorsEvent>;
     /** @param {string} id @param {Call} [call] */
-    event(id: string, call?: Call): Promise<Types.OperatorsEvent>;
+    event(id: string, call?: Call): Promise<Types.OperatorsEventDetails>;
     /** @param {string} id @param {Types.PageQuery} [query] @param {Call} [call] */
     eventHistory(id: string, query?: Types.PageQuery, call?: Call): Listing<Types.EventChange>;
     /** @param {Types.NewEvent} event @param {KeyedCall} [call] */
     createEvent(event: Types.NewEvent, call?: KeyedCall): Promise<Types.Event>;
     /** @param {string} id @param {Types.EventPatch} changes @param {MatchedCall} [call] */
     updateEvent(id: string, changes: Types.EventPatch, call?: MatchedCall): Promise<Types.Event>;
+    /**
+     * Gives an event an image, in place of the one that it has.
+     * @param {string} id
+     * @param {Blob} image A PNG, JPEG or WebP
+     * @param {MatchedCall} [call]
+     */
+    setEventImage(id: string, image: Blob, call?: MatchedCall): Promise<Types.Event>;
+    /** @param {string} id @param {MatchedCall} [call] */
+    deleteEventImage(id: string, call?: MatchedCall): Promise<Types.Event>;
     /** @param {string} id @param {MatchedCall} [call] */
     cancelEvent(id: string, call?: MatchedCall): Promise<Types.Event>;
     /** Tries all failed refunds of an event again. @param {string} id @param {MatchedCall} [call] */
     retryRefunds(id: string, call?: MatchedCall): Promise<Types.RefundRetry>;
     /** The bookings of all owners. @param {Types.AdminListBookingsQuery} [query] @param {Call} [call] */
     bookings(query?: Types.AdminListBookingsQuery, call?: Call): Listing<Types.Booking>;
+    /** Sells seats at the box office, or gives them away. @param {Types.NewSale} sale @param {KeyedCall} [call] */
+    sell(sale: Types.NewSale, call?: KeyedCall): Promise<Types.Booking>;
     /**
      * Gives back an amount, or all that is left.
      * @param {string} id
@@ -297,6 +322,18 @@ declare class Admin {
      * @param {MatchedCall} [call]
      */
     refund(id: string, refund?: Types.NewRefund, call?: MatchedCall): Promise<Types.Booking>;
+    /** Bookings as a CSV file. @param {Types.ExportBookingsQuery} [query] @param {Call} [call] */
+    exportBookings(query?: Types.ExportBookingsQuery, call?: Call): Promise<Blob>;
+    /** Seats as a CSV file. @param {Types.ExportSeatsQuery} [query] @param {Call} [call] */
+    exportSeats(query?: Types.ExportSeatsQuery, call?: Call): Promise<Blob>;
+    /** Money as a CSV file. @param {Types.ExportMoneyQuery} [query] @param {Call} [call] */
+    exportMoney(query?: Types.ExportMoneyQuery, call?: Call): Promise<Blob>;
+    /**
+     * Erases a customer's name, addresses and telephone number in all bookings.
+     * @param {Types.NewErasure} customers
+     * @param {KeyedCall} [call]
+     */
+    eraseCustomers(customers: Types.NewErasure, call?: KeyedCall): Promise<Types.Erasure>;
     /** @param {Types.NewRevocation} tokens @param {KeyedCall} [call] */
     revokeTokens(tokens: Types.NewRevocation, call?: KeyedCall): Promise<Types.Revocation>;
     /** @param {Types.PageQuery} [query] @param {Call} [call] */

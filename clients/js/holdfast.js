@@ -79,7 +79,10 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 20_000;
 /** A longer Retry-After is left to the caller. */
 const RETRY_AFTER_MAX_S = 60;
-/** The gateway waits up to 30 seconds for a booking, where it is asked to. */
+/**
+ * How soon an answer, and each further piece of it, has to come: the gateway waits up to 30 seconds for a booking, where
+ * it is asked to, and a table is sent while it is read.
+ */
 const ANSWER_MS = 45_000;
 const CONNECT_MS = 15_000;
 /** How soon a socket has to answer where it may be dead without having said so. */
@@ -96,6 +99,7 @@ const TOKEN_CHECK_MS = 60_000;
 const KEY_MS = 24 * 3_600_000;
 
 const NO_CONTENT = 204;
+const UNTYPED = "application/octet-stream";
 const RETRYABLE_STATUSES = new Set([429, 502, 503, 504]);
 const RETRYABLE_CODES = new Set(["too_many_requests", "unavailable", "timeout"]);
 /** Statuses that say nothing of an earlier attempt whose answer was lost. */
@@ -286,18 +290,26 @@ class Rest {
     const { clock, fetch } = this.#platform;
     const attempt = new AbortController();
     const abort = () => attempt.abort();
-    const timer = clock.setTimeout(abort, ANSWER_MS);
+    const timer = new Timer(clock);
+    timer.start(abort, ANSWER_MS);
     signal?.addEventListener("abort", abort);
     try {
       const content = body instanceof Blob ? body : body && JSON.stringify(body);
       const init = { method, headers: headers(sent), body: content, signal: attempt.signal };
       const response = await fetch(url, init);
-      return { response, content: await response.blob() };
+      const pieces = [];
+      const reader = response.body?.getReader();
+      for (let piece; reader && !(piece = await reader.read()).done; ) {
+        pieces.push(piece.value);
+        timer.start(abort, ANSWER_MS);
+      }
+      const type = response.headers.get("Content-Type") ?? "";
+      return { response, content: new Blob(pieces, { type }) };
     } catch (cause) {
       signal?.throwIfAborted();
       throw new HoldfastError("unreachable", "No answer came", { retryable: true, cause });
     } finally {
-      clock.clearTimeout(timer);
+      timer.stop();
       signal?.removeEventListener("abort", abort);
     }
   }
@@ -327,7 +339,7 @@ function headers({ token, body, key, wait, ifMatch }) {
   /** @type {Record<string, string>} */
   const found = {};
   if (token) found["Authorization"] = `Bearer ${token}`;
-  if (body) found["Content-Type"] = body instanceof Blob ? body.type : "application/json";
+  if (body) found["Content-Type"] = body instanceof Blob ? body.type || UNTYPED : "application/json";
   if (key) found["Idempotency-Key"] = key;
   if (wait !== undefined) found["Prefer"] = wait > 0 ? `wait=${Math.round(wait)}` : "respond-async";
   if (ifMatch !== undefined) found["If-Match"] = typeof ifMatch === "number" ? `"${ifMatch}"` : ifMatch;
@@ -424,7 +436,7 @@ class Keys {
 
   /** The key of a request with this content, and what forgets it. @param {string} content */
   async take(content) {
-    const name = `${this.#prefix}${hashed(content)}`;
+    const name = `${this.#prefix}${hashed(new TextEncoder().encode(content))}`;
     const taken = this.#taken.get(name) ?? this.#load(name);
     this.#taken.set(name, taken);
     const key = await taken;
@@ -456,11 +468,11 @@ function newKey() {
  * A short name for a content, so that no personal data stands in a name. It tells apart the few requests that one
  * browser has unfinished; two with one name would share a key, and the gateway would refuse the second.
  * 64 bits of FNV-1a: http://www.isthe.com/chongo/tech/comp/fnv/
- * @param {string} content
+ * @param {Uint8Array} content
  */
 function hashed(content) {
   let hash = 0xcbf29ce484222325n;
-  for (const byte of new TextEncoder().encode(content)) {
+  for (const byte of content) {
     hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
   }
   return hash.toString(16);
@@ -1092,6 +1104,16 @@ export class Holdfast extends EventTarget {
     return this.request("GET /events/{id}", { path: { id }, token: null, ...call });
   }
 
+  /**
+   * The image of an event, a WebP. A page shows it by the `url` in the event's `image`.
+   * @param {string} id
+   * @param {Types.GetEventImageQuery} [query]
+   * @param {Call} [call]
+   */
+  eventImage(id, query, call) {
+    return this.request("GET /events/{id}/image", { path: { id }, query, blob: true, token: null, ...call });
+  }
+
   // --- bookings
 
   /**
@@ -1122,6 +1144,16 @@ export class Holdfast extends EventTarget {
   /** @param {string} id @param {MatchedCall} [call] */
   cancel(id, call) {
     return this.keyed("POST /bookings/{id}/cancel", { path: { id }, ...call });
+  }
+
+  /**
+   * Sets whom a booking is for, whatever became of it.
+   * @param {string} id
+   * @param {Types.NewCustomer} customer
+   * @param {MatchedCall} [call]
+   */
+  setCustomer(id, customer, call) {
+    return this.keyed("PUT /bookings/{id}/customer", { path: { id }, body: customer, ...call });
   }
 
   /**
@@ -1212,7 +1244,8 @@ export class Holdfast extends EventTarget {
   async keyed(operation, sent = {}) {
     if (sent.key !== undefined) return this.request(operation, sent);
     const { path, body, ifMatch } = sent;
-    const { key, forget } = await this.#keys.take(JSON.stringify([operation, path, body, ifMatch]));
+    const content = body instanceof Blob ? hashed(new Uint8Array(await body.arrayBuffer())) : body;
+    const { key, forget } = await this.#keys.take(JSON.stringify([operation, path, content, ifMatch]));
     try {
       const answer = await this.request(operation, { ...sent, key });
       await forget();
@@ -1272,6 +1305,21 @@ class Admin {
     return this.#holdfast.keyed("PATCH /admin/events/{id}", { path: { id }, body: changes, ...call });
   }
 
+  /**
+   * Gives an event an image, in place of the one that it has.
+   * @param {string} id
+   * @param {Blob} image A PNG, JPEG or WebP
+   * @param {MatchedCall} [call]
+   */
+  setEventImage(id, image, call) {
+    return this.#holdfast.keyed("PUT /admin/events/{id}/image", { path: { id }, body: image, ...call });
+  }
+
+  /** @param {string} id @param {MatchedCall} [call] */
+  deleteEventImage(id, call) {
+    return this.#holdfast.keyed("DELETE /admin/events/{id}/image", { path: { id }, ...call });
+  }
+
   /** @param {string} id @param {MatchedCall} [call] */
   cancelEvent(id, call) {
     return this.#holdfast.keyed("POST /admin/events/{id}/cancel", { path: { id }, ...call });
@@ -1287,6 +1335,11 @@ class Admin {
     return this.#holdfast.list("GET /admin/bookings", { query, ...call });
   }
 
+  /** Sells seats at the box office, or gives them away. @param {Types.NewSale} sale @param {KeyedCall} [call] */
+  sell(sale, call) {
+    return this.#holdfast.keyed("POST /admin/bookings", { body: sale, ...call });
+  }
+
   /**
    * Gives back an amount, or all that is left.
    * @param {string} id
@@ -1295,6 +1348,30 @@ class Admin {
    */
   refund(id, refund = {}, call) {
     return this.#holdfast.keyed("POST /admin/bookings/{id}/refund", { path: { id }, body: refund, ...call });
+  }
+
+  /** Bookings as a CSV file. @param {Types.ExportBookingsQuery} [query] @param {Call} [call] */
+  exportBookings(query, call) {
+    return this.#holdfast.request("GET /admin/exports/bookings.csv", { query, blob: true, ...call });
+  }
+
+  /** Seats as a CSV file. @param {Types.ExportSeatsQuery} [query] @param {Call} [call] */
+  exportSeats(query, call) {
+    return this.#holdfast.request("GET /admin/exports/seats.csv", { query, blob: true, ...call });
+  }
+
+  /** Money as a CSV file. @param {Types.ExportMoneyQuery} [query] @param {Call} [call] */
+  exportMoney(query, call) {
+    return this.#holdfast.request("GET /admin/exports/money.csv", { query, blob: true, ...call });
+  }
+
+  /**
+   * Erases a customer's name, addresses and telephone number in all bookings.
+   * @param {Types.NewErasure} customers
+   * @param {KeyedCall} [call]
+   */
+  eraseCustomers(customers, call) {
+    return this.#holdfast.keyed("POST /admin/customers/erase", { body: customers, ...call });
   }
 
   /** @param {Types.NewRevocation} tokens @param {KeyedCall} [call] */

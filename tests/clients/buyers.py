@@ -8,6 +8,7 @@ import json
 import re
 import time
 from abc import ABC, abstractmethod
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from itertools import count
@@ -89,9 +90,10 @@ class PythonBuyer(Buyer):
         owner = self._holdfast.admin if method.startswith("admin.") else self._holdfast
         name = re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", method.removeprefix("admin."))
         try:
-            return await getattr(owner, name)(*arguments)
+            answer = await getattr(owner, name)(*arguments)
         except HoldfastError as error:
             raise Refused(error.code, error.status) from error
+        return answer.decode("utf-8-sig", "replace") if isinstance(answer, bytes) else answer
 
     async def watch(self, booking_id: str) -> Watching:
         watching = Watching()
@@ -109,6 +111,10 @@ class PythonBuyer(Buyer):
 
     async def later(self, seconds: float) -> None:
         self._ahead[0] += seconds
+
+
+def _sendable(argument: Any) -> Any:
+    return {"base64": b64encode(argument).decode()} if isinstance(argument, bytes) else argument
 
 
 class JavaScriptBuyer(Buyer):
@@ -131,7 +137,7 @@ class JavaScriptBuyer(Buyer):
         return await answer
 
     async def call(self, method: str, *arguments: Any) -> Any:
-        return await self._ask(method=method, arguments=arguments)
+        return await self._ask(method=method, arguments=[_sendable(each) for each in arguments])
 
     async def watch(self, booking_id: str) -> Watching:
         watching = Watching()

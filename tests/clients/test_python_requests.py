@@ -127,6 +127,20 @@ async def test_an_operation_that_the_client_does_not_know_is_sent(gateway: Gatew
     assert (await failing(holdfast.request(Request("GET /x")))).code == "http_200"
 
 
+async def test_each_file_has_a_key_of_its_own_and_the_same_one_again(
+    gateway: Gateway, client: Make, clock: Clock
+) -> None:
+    clock.quick = True
+    holdfast = await client(token="own")
+    gateway.answers = [*[problem(503, "unavailable")] * ATTEMPTS, Answer({}), Answer({})]
+    assert (await failing(holdfast.admin.set_event_image(EVENT, b"one"))).code == "unavailable"
+    await holdfast.admin.set_event_image(EVENT, b"two")
+    await holdfast.admin.set_event_image(EVENT, b"one")
+    first, two, again = gateway.keys[ATTEMPTS - 1 :]
+    assert first == again != two
+    assert [seen.body for seen in gateway.requests[-2:]] == [b"two", b"one"]
+
+
 # --- keys
 
 

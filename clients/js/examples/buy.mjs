@@ -9,7 +9,8 @@ await holdfast.guest();
 
 const [event] = (await holdfast.events({ on_sale: true })).items;
 const items = [{ ticket_type_id: event.ticket_types[0].id, quantity: 2 }];
-const held = await holdfast.book({ event_id: event.id, items });
+const customer = { name: "Ada Lovelace", email: "ada@example.com", locale: "en" };
+const held = await holdfast.book({ event_id: event.id, items, customer });
 console.log("booked:", held.id, held.amount, held.currency);
 
 const booking = await holdfast.waitUntil(held, (now) => isPayable(now) || isDecided(now));

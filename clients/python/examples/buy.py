@@ -30,7 +30,11 @@ async def buy(gateway: str, stripe: str, out: TextIO) -> None:
         event = (await holdfast.events({"on_sale": True}))["items"][0]
         row = event["ticket_types"][0]
         held = await holdfast.book(
-            {"event_id": event["id"], "items": [{"ticket_type_id": row["id"], "quantity": 2}]}
+            {
+                "event_id": event["id"],
+                "items": [{"ticket_type_id": row["id"], "quantity": 2}],
+                "customer": {"name": "Ada Lovelace", "email": "ada@example.com", "locale": "en"},
+            }
         )
         out.write(f"booked: {held['id']} {held['amount']} {held['currency']}\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast_client.rest import Listing, Request
@@ -9,13 +10,20 @@ from holdfast_client.types import (
     AdminListBookingsQuery,
     AdminListEventsQuery,
     Booking,
+    Erasure,
     Event,
     EventChange,
     EventPatch,
+    ExportBookingsQuery,
+    ExportMoneyQuery,
+    ExportSeatsQuery,
+    NewErasure,
     NewEvent,
     NewRefund,
     NewRevocation,
+    NewSale,
     OperatorsEvent,
+    OperatorsEventDetails,
     PageQuery,
     RefundRetry,
     Revocation,
@@ -32,8 +40,8 @@ class Admin:
     def events(self, query: AdminListEventsQuery | None = None) -> Listing[OperatorsEvent]:
         return self._holdfast.list(Request("GET /admin/events", query=query))
 
-    async def event(self, id: str) -> OperatorsEvent:
-        event: OperatorsEvent = await self._holdfast.request(Request("GET /admin/events/{id}", {"id": id}))
+    async def event(self, id: str) -> OperatorsEventDetails:
+        event: OperatorsEventDetails = await self._holdfast.request(Request("GET /admin/events/{id}", {"id": id}))
         return event
 
     def event_history(self, id: str, query: PageQuery | None = None) -> Listing[EventChange]:
@@ -48,6 +56,22 @@ class Admin:
     ) -> Event:
         event: Event = await self._holdfast.keyed(
             Request("PATCH /admin/events/{id}", {"id": id}, body=changes, key=key, if_match=if_match)
+        )
+        return event
+
+    async def set_event_image(
+        self, id: str, image: bytes, *, key: str | None = None, if_match: int | str | None = None
+    ) -> Event:
+        """Gives an event an image, in place of the one that it has: a PNG, JPEG or WebP."""
+        request = Request("PUT /admin/events/{id}/image", {"id": id}, body=image, key=key, if_match=if_match)
+        event: Event = await self._holdfast.keyed(replace(request, content_type="application/octet-stream"))
+        return event
+
+    async def delete_event_image(
+        self, id: str, *, key: str | None = None, if_match: int | str | None = None
+    ) -> Event:
+        event: Event = await self._holdfast.keyed(
+            Request("DELETE /admin/events/{id}/image", {"id": id}, key=key, if_match=if_match)
         )
         return event
 
@@ -70,6 +94,11 @@ class Admin:
         """The bookings of all owners."""
         return self._holdfast.list(Request("GET /admin/bookings", query=query))
 
+    async def sell(self, sale: NewSale, *, key: str | None = None) -> Booking:
+        """Sells seats at the box office, or gives them away."""
+        booking: Booking = await self._holdfast.keyed(Request("POST /admin/bookings", body=sale, key=key))
+        return booking
+
     async def refund(
         self,
         id: str,
@@ -83,6 +112,29 @@ class Admin:
             Request("POST /admin/bookings/{id}/refund", {"id": id}, body=refund or {}, key=key, if_match=if_match)
         )
         return booking
+
+    async def export_bookings(self, query: ExportBookingsQuery | None = None) -> bytes:
+        """Bookings as a CSV file; `decode("utf-8-sig")` makes a text of it."""
+        return await self._table(Request("GET /admin/exports/bookings.csv", query=query, raw=True))
+
+    async def export_seats(self, query: ExportSeatsQuery | None = None) -> bytes:
+        """Seats as a CSV file."""
+        return await self._table(Request("GET /admin/exports/seats.csv", query=query, raw=True))
+
+    async def export_money(self, query: ExportMoneyQuery | None = None) -> bytes:
+        """Money as a CSV file."""
+        return await self._table(Request("GET /admin/exports/money.csv", query=query, raw=True))
+
+    async def _table(self, request: Request) -> bytes:
+        table: bytes = await self._holdfast.request(request)
+        return table
+
+    async def erase_customers(self, customers: NewErasure, *, key: str | None = None) -> Erasure:
+        """Erases a customer's name, addresses and telephone number in all bookings."""
+        erasure: Erasure = await self._holdfast.keyed(
+            Request("POST /admin/customers/erase", body=customers, key=key)
+        )
+        return erasure
 
     async def revoke_tokens(self, tokens: NewRevocation, *, key: str | None = None) -> Revocation:
         revocation: Revocation = await self._holdfast.keyed(

@@ -21,10 +21,13 @@ from holdfast_client.topics import Watch
 from holdfast_client.types import (
     Booking,
     Event,
+    EventDetails,
+    GetEventImageQuery,
     GuestToken,
     ListBookingsQuery,
     ListEventsQuery,
     NewBooking,
+    NewCustomer,
     PaymentIntent,
     RecoveryCode,
     Transition,
@@ -122,9 +125,15 @@ class Holdfast:
     def events(self, query: ListEventsQuery | None = None) -> Listing[Event]:
         return self.list(Request("GET /events", query=query, anyone=True))
 
-    async def event(self, id: str) -> Event:
-        event: Event = await self.request(Request("GET /events/{id}", {"id": id}, anyone=True))
+    async def event(self, id: str) -> EventDetails:
+        event: EventDetails = await self.request(Request("GET /events/{id}", {"id": id}, anyone=True))
         return event
+
+    async def event_image(self, id: str, query: GetEventImageQuery | None = None) -> bytes:
+        """The image of an event, a WebP."""
+        request = Request("GET /events/{id}/image", {"id": id}, query, raw=True, anyone=True)
+        image: bytes = await self.request(request)
+        return image
 
     # --- bookings
 
@@ -147,6 +156,15 @@ class Holdfast:
     async def cancel(self, id: str, *, key: str | None = None, if_match: int | str | None = None) -> Booking:
         booking: Booking = await self.keyed(
             Request("POST /bookings/{id}/cancel", {"id": id}, key=key, if_match=if_match)
+        )
+        return booking
+
+    async def set_customer(
+        self, id: str, customer: NewCustomer, *, key: str | None = None, if_match: int | str | None = None
+    ) -> Booking:
+        """Sets whom a booking is for, whatever became of it."""
+        booking: Booking = await self.keyed(
+            Request("PUT /bookings/{id}/customer", {"id": id}, body=customer, key=key, if_match=if_match)
         )
         return booking
 

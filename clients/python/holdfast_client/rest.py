@@ -24,10 +24,13 @@ T = TypeVar("T")
 ATTEMPTS = 8
 # A longer Retry-After is left to the caller.
 RETRY_AFTER_MAX_S = 60.0
-# The gateway waits up to 30 seconds for a booking, where it is asked to.
+# How soon an answer, and each further piece of it, has to come: the gateway waits up to 30 seconds for a booking,
+# where it is asked to, and a table is sent while it is read.
 ANSWER_S = 45.0
 
 _NO_CONTENT = 204
+# aiohttp's own limit is on the whole of an answer.
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 _RETRYABLE_STATUSES = frozenset({429, 502, 503, 504})
 
 
@@ -108,8 +111,8 @@ class Rest:
     async def once(self, request: Request, token: str | None) -> Any:
         """The answer's JSON. Raises HoldfastError."""
         try:
-            async with asyncio.timeout(ANSWER_S):
-                response, content = await self._answer(request, token)
+            async with asyncio.timeout(ANSWER_S) as limit:
+                response, content = await self._answer(request, token, limit)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise HoldfastError("unreachable", f"No answer came: {error!r}", retryable=True) from error
         if response.ok and request.raw:
@@ -124,13 +127,19 @@ class Rest:
             raise HoldfastError("queued", message, status=response.status, retryable=True)
         return answer
 
-    async def _answer(self, request: Request, token: str | None) -> tuple[aiohttp.ClientResponse, bytes]:
+    async def _answer(
+        self, request: Request, token: str | None, limit: asyncio.Timeout
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
         method = request.operation.partition(" ")[0]
         url, content, headers = request.url(self._url), request.content(), request.headers(token)
         async with self._session.request(
-            method, url, params=request.parameters(), data=content, headers=headers
+            method, url, params=request.parameters(), data=content, headers=headers, timeout=_NO_TIMEOUT
         ) as response:
-            return response, await response.read()
+            pieces = []
+            async for piece in response.content.iter_any():
+                pieces.append(piece)
+                limit.reschedule(asyncio.get_running_loop().time() + ANSWER_S)
+            return response, b"".join(pieces)
 
     def _error(self, response: aiohttp.ClientResponse, answer: Any) -> HoldfastError:
         problem = answer if isinstance(answer, dict) and isinstance(answer.get("code"), str) else None

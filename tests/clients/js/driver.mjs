@@ -3,6 +3,7 @@
 // {"number": 1, "method": "book", "arguments": […]} is answered with {"number": 1, "result": …} or with "error";
 // {"number": 2, "watch": id} with each state that comes, until an error.
 // {"number": 3, "later": ms} moves the client's clock on.
+// A file is sent as {"base64": …} and answered as the text that it has.
 import { createInterface } from "node:readline";
 
 import { Holdfast } from "../../../clients/js/holdfast.js";
@@ -27,12 +28,14 @@ async function perform({ number, method, arguments: given = [], watch, later }) 
       say(number, { result: null });
     } else {
       const owner = method.startsWith("admin.") ? holdfast.admin : holdfast;
-      say(number, { result: (await owner[method.replace("admin.", "")](...given)) ?? null });
+      const result = await owner[method.replace("admin.", "")](...given);
+      say(number, { result: (result instanceof Blob ? await result.text() : result) ?? null });
     }
   } catch (error) {
     say(number, { error: { code: error.code ?? String(error), status: error.status ?? 0 } });
   }
 }
 
-for await (const line of createInterface({ input: process.stdin })) perform(JSON.parse(line));
+const revived = (_, value) => (value?.base64 ? new Blob([Buffer.from(value.base64, "base64")]) : value);
+for await (const line of createInterface({ input: process.stdin })) perform(JSON.parse(line, revived));
 process.exit();

@@ -53,6 +53,17 @@ for (const [status, code, kept] of [
   });
 }
 
+test("each file has a key of its own, and the same one again", async () => {
+  const stage = staged({ ...TOKEN, answers: [...LOST, json({}), json({})] });
+  const file = (text) => new Blob([text], { type: "image/png" });
+  assert.equal((await failed(stage, stage.holdfast.admin.setEventImage(EVENT, file("one")))).code, "unreachable");
+  await stage.holdfast.admin.setEventImage(EVENT, file("two"));
+  await stage.holdfast.admin.setEventImage(EVENT, file("one"));
+  const [first, two, again] = keys(stage).slice(7);
+  assert.equal(again, first);
+  assert.notEqual(two, first);
+});
+
 test("an aborted request keeps its key", async () => {
   const abort = new AbortController();
   const stage = staged({ ...TOKEN, answers: [undefined, json(booking("b", 1))] });

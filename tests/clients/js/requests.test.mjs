@@ -94,6 +94,31 @@ test("an answer that never comes ends after a time, and the request is sent agai
   assert.deepEqual(clock.due, []);
 });
 
+test("an answer that goes on coming may take longer, and one that stops is asked for again", async () => {
+  let feed;
+  const sent = (signal) => new Response(new ReadableStream({ start: (stream) => {
+    feed = stream;
+    signal.addEventListener("abort", () => stream.error(signal.reason));
+  } }), { headers: { "Content-Type": "text/csv" } });
+  const answer = ({ signal }) => sent(signal);
+  const { holdfast, clock, requests } = staged({ ...TOKEN, answers: [answer, answer] });
+  const found = outcome(holdfast.admin.exportMoney({ created_from: new Date("2030-05-01T12:00:00Z") }));
+  await clock.pass(40_000);
+  feed.enqueue(new TextEncoder().encode("lost"));
+  await clock.pass(45_250); // of it nothing more comes
+  for (const piece of ["refe", "rence"]) {
+    await clock.pass(40_000);
+    feed.enqueue(new TextEncoder().encode(piece));
+  }
+  await clock.pass(40_000);
+  feed.close();
+  await calm();
+  assert.equal(await found.value.text(), "reference");
+  const path = "/admin/exports/money.csv?created_from=2030-05-01T12%3A00%3A00.000Z";
+  assert.deepEqual(requests.map((request) => request.path), [path, path]);
+  assert.deepEqual(clock.due, []);
+});
+
 test("a call is aborted while it waits for an answer, and between two tries", async () => {
   for (const answers of [[undefined], [LOST()]]) {
     const abort = new AbortController();
@@ -126,6 +151,7 @@ test("a list is its first page, or all of its items", async () => {
 
 test("an operation that this client does not know is sent, also with a file and for a file", async () => {
   const image = new Blob(["..."], { type: "image/png" });
+  const bytes = new Blob(["..."]);
   const answers = [new Response(null, { status: 204 }), new Response("<svg/>", { headers: { "Content-Type": "image/svg+xml" } })];
   const { holdfast, requests } = staged({ ...TOKEN, answers });
   assert.equal(await holdfast.request("PUT /admin/events/{id}/image", { path: { id: EVENT }, body: image }), null);
@@ -133,6 +159,9 @@ test("an operation that this client does not know is sent, also with a file and 
   assert.equal(await found.text(), "<svg/>");
   assert.deepEqual([requests[0].headers["Content-Type"], requests[0].body], ["image/png", image]);
   assert.equal(requests[1].path, "/x/1/2.svg");
+  answers.push(json({}));
+  await holdfast.admin.setEventImage(EVENT, bytes);
+  assert.deepEqual([requests[2].headers["Content-Type"], requests[2].body], ["application/octet-stream", bytes]);
 });
 
 test("what is no JSON is no answer", async () => {

@@ -120,7 +120,8 @@ export function staged({ answers = [], ...options } = {}) {
   const requests = [];
   const sockets = [];
   const fetch = async (url, { method, headers, body, signal }) => {
-    const request = { method, path: url.replace(URL, ""), headers, body: typeof body === "string" ? JSON.parse(body) : body };
+    const sent = typeof body === "string" ? JSON.parse(body) : body;
+    const request = { method, path: url.replace(URL, ""), headers, body: sent, signal };
     requests.push(request);
     assert.ok(answers.length > 0, `not expected: ${method} ${url}`);
     let answer = answers.shift();

@@ -16,6 +16,7 @@ from holdfast_client.api.tokens import create_guest
 from holdfast_client.models import (
     Booking,
     Event,
+    EventDetails,
     GuestToken,
     KnownBookingReason,
     NewBooking,
@@ -43,7 +44,7 @@ made = create_event.sync(
 assert isinstance(made, Event), made
 anybody = Client(base_url=url, raise_on_unexpected_status=True)
 event = get_event.sync(made.id, client=anybody)
-assert isinstance(event, Event), event
+assert isinstance(event, EventDetails), event
 assert event.time_zone == "UTC", event
 
 guest = create_guest.sync(client=anybody)
