@@ -10,7 +10,9 @@ from functools import partial
 from aiohttp import web
 
 from booking.availability import Availability
+from booking.box_office import BoxOffice
 from booking.door_handlers import DoorHandlers
+from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
 from booking.guest_handlers import GuestHandlers
@@ -90,10 +92,11 @@ def booking_context(settings: BookingSettings) -> Context:
         guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days))
         codes = TicketCodes(settings.ticket_signing_keys)
         tickets, door = TicketHandlers(store, codes), DoorHandlers(store, codes, now)
+        erasures, box_office = ErasureHandlers(store, now), BoxOffice(store, unit, now)
         commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
-            Subscription(BOOKING_COMMANDS, commands),
+            Subscription(BOOKING_COMMANDS, {**commands, **erasures.commands, **box_office.commands}),
             Subscription(
                 BOOKING_QUERIES, {**QueryHandlers(store, now).queries, **tokens.queries, **tickets.queries}
             ),

@@ -1,4 +1,4 @@
-"""The SQL of what is done to all bookings of an event: its cancellation, and retries of its failed refunds."""
+"""The SQL of what is done to many bookings: an event's cancellation, retries of its failed refunds, erasures."""
 
 # Statements are put together from names of ours and the condition below, and never from data.
 
@@ -57,12 +57,19 @@ FROM (
 ) AS b ON true
 GROUP BY r.id, r.event_id, r.asked_at, r.by
 """
-# The bookings that are still to be handled for the row $1 of `events` (cancelled) or of `refund_retries`.
+# The bookings that are still to be handled for the row $1 of `events` (cancelled), `refund_retries` or `erasures`.
+# Each of the two parts of an erasure is found by its own index.
 WANTED = {
     "events": """event_id = $1
 AND (status = 'confirmed' OR (status = 'pending' AND coalesce(closing, 'hold_expired') = 'hold_expired'))""",
     "refund_retries": f"""event_id = (SELECT event_id FROM refund_retries WHERE id = $1)
 AND {CAN_BE_RETRIED} AND refund_retry_id IS DISTINCT FROM $1""",
+    "erasures": """id = ANY(ARRAY(
+    SELECT id FROM bookings
+    WHERE owner = (SELECT subject FROM erasures WHERE id = $1) AND customer IS NOT NULL
+    UNION ALL SELECT id FROM bookings
+    WHERE lower(customer ->> 'email') = (SELECT lower(email) FROM erasures WHERE id = $1)
+))""",
 }
 LEFT = {
     table: f"""
@@ -92,7 +99,8 @@ class CancellationRows:
 
     async def left(self, table: str, id: UUID, limit: int, after: Position | None) -> list[Position]:
         """The first `limit` bookings after a position, oldest first, that are still to be cancelled (by a row of
-        `events`), or whose failed refund is still to be retried (by a row of `refund_retries`)."""
+        `events`), whose failed refund is still to be retried (by a row of `refund_retries`), or whose customer is
+        still to be erased (by a row of `erasures`)."""
         rows = await self._connection.fetch(LEFT[table], id, limit, *(after or (None, UUID(int=0))))
         return [(row["created_at"], row["id"]) for row in rows]
 

@@ -15,7 +15,7 @@ from booking import rules
 from booking.rules import Decision, Guard, Rule, always
 from booking.schedule import next_change, retry_time, waits_for
 from booking.state import CANCELLED, CONFIRMED, FAILED, PENDING, Booking, Event, HoldPolicy, SeatMove
-from booking.triggers import Cancel, Happening, Refund, Report, RetryRefunds, Trigger
+from booking.triggers import Cancel, Happening, Refund, Report, RetryRefunds, SetCustomer, Trigger
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentStatus, Reason
 from common.contracts.values import PaymentState
 
@@ -56,8 +56,12 @@ TABLE: dict[tuple[BookingStatus, Trigger], Row] = {
     (CANCELLED, CANCEL): row((rules.expired_unpaid, rules.no_longer_wanted), otherwise=rules.unchanged),
     (FAILED, SUCCEEDED): row(otherwise=rules.give_back),
     (FAILED, CANCEL): row(otherwise=rules.unchanged),
-    **{(status, REFUND): row(otherwise=rules.refund) for status in BookingStatus},
+    **{
+        (status, REFUND): row((rules.at_box_office, rules.note_refund), otherwise=rules.refund)
+        for status in BookingStatus
+    },
     **{(status, RETRY_REFUNDS): row(otherwise=rules.retry_refund) for status in (CONFIRMED, *ENDED)},
+    **{(status, Trigger.SET_CUSTOMER): row(otherwise=rules.set_customer) for status in BookingStatus},
     **{(ended, gone): row(otherwise=rules.unchanged) for ended in ENDED for gone in (CANCELED, REJECTED)},
     # The intent of a booking that has ended may still be reported as live: it is to be canceled.
     **{(ended, live): row(otherwise=rules.ask_to_cancel) for ended in ENDED for live in LIVE},
@@ -66,7 +70,12 @@ TABLE: dict[tuple[BookingStatus, Trigger], Row] = {
 _but_its_report = itemgetter(
     *(number for number, name in enumerate(Booking._fields) if name not in ("payment_version", "payment_digest"))
 )
-_TRIGGERS: dict[type[Happening], Trigger] = {Cancel: CANCEL, Refund: REFUND, RetryRefunds: RETRY_REFUNDS}
+_TRIGGERS: dict[type[Happening], Trigger] = {
+    Cancel: CANCEL,
+    Refund: REFUND,
+    RetryRefunds: RETRY_REFUNDS,
+    SetCustomer: Trigger.SET_CUSTOMER,
+}
 
 
 def _apply(booking: Booking, trigger: Trigger, carried: Happening | Report) -> Decision:

@@ -15,10 +15,10 @@ from uuid import UUID
 
 import structlog
 
-from booking import domain
+from booking import domain, triggers
 from booking.admission import Seats
 from booking.creation import Creation
-from booking.operator_requests import OperatorRequests, by_operator, check_version
+from booking.operator_requests import OperatorRequests, by_operator, check_version, with_customer
 from booking.presenters import for_operators
 from booking.queue import with_positions
 from booking.repository import Store
@@ -38,6 +38,7 @@ from common.contracts.messages import (
     RefundBooking,
     RefundTickets,
     RequestPayment,
+    SetCustomer,
 )
 from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answers, envelope_for
@@ -72,6 +73,7 @@ class BookingHandlers:
             RequestPayment: partial(self._each, self._request_payment),
             RefundBooking: partial(self._each, self._refund),
             RefundTickets: partial(self._each, self._refund),
+            SetCustomer: partial(self._each, self._set_customer),
         }
         self.payments: Handlers = {PaymentReport: self.apply_reports}
 
@@ -161,10 +163,14 @@ class BookingHandlers:
         return domain.decide(booking, Cancel(message.reason.value, allowed, message.requester), now, self._policy)
 
     def _refund(self, booking: Booking, message: RefundBooking, _: Event | None, now: datetime) -> Decision:
-        """Owe money back, once for each `refund_id`. Raises TicketInvalid for tickets of another booking."""
+        """Owe money back, or note that it was given back at the box office; once for each `refund_id`. Raises
+        TicketInvalid for tickets of another booking."""
         seats = seats_of(booking, message.ticket_ids) if isinstance(message, RefundTickets) else ()
-        asked = Refund(message.refund_id, message.amount, message.requester, seats)
+        asked = Refund(message.refund_id, message.amount, message.requester, now, seats)
         return domain.decide(booking, asked, now, self._policy)
+
+    def _set_customer(self, booking: Booking, message: SetCustomer, _: Event | None, now: datetime) -> Decision:
+        return domain.decide(booking, triggers.SetCustomer(message.customer), now, self._policy)
 
     def _request_payment(self, booking: Booking, message: RequestPayment, *_: object) -> Decision:
         """Answer with the booking, which has what its client needs to pay. Raises AmountMismatch."""
@@ -212,7 +218,7 @@ class BookingHandlers:
         operators = by_operator(message)
         if operators and (answered := requests.answer_to(delivery)) is not None:
             unit.notify_again(booking.id, delivery)
-            return answered
+            return with_customer(answered, booking)
         if isinstance(message, OperatorCommand) and not _is_done(message, booking):
             check_version(message, booking.version)
         decision = decide(booking, message)
@@ -222,15 +228,18 @@ class BookingHandlers:
         if not operators:
             return booking.id
         answer = for_operators(unit.shown(booking.id), decision.booking)
-        requests.keep(delivery, answer)
+        requests.keep_booking(delivery, answer)
         return answer
 
 
 def _is_done(message: OperatorCommand, booking: Booking) -> bool:
-    """Whether a customer's cancellation was carried out before: its If-Match names the version from then. RFC 9110,
-    13.1.1 lets a request succeed whose change has been made already. (Operators' requests have rows.)"""
-    wish = message.reason if isinstance(message, CancelBooking) and message.owner is not None else None
-    return wish is not None and wish in (booking.closing, booking.reason)
+    """Whether an owner's command was carried out before: its If-Match names the version from then. RFC 9110, 13.1.1
+    lets a request succeed whose change has been made already. (Operators' requests have rows.)"""
+    if by_operator(message):
+        return False
+    if isinstance(message, SetCustomer):
+        return message.customer == booking.customer
+    return isinstance(message, CancelBooking) and message.reason in (booking.closing, booking.reason)
 
 
 def _applied(booking: Booking, delivery: Delivery, *, conflict: bool = False) -> Envelope:

@@ -1,6 +1,6 @@
 """What repairs lost messages and ends holds: bookings that wait for something are handled at their retry times.
 
-With nothing due a pass reads the first entry of each of three partial indexes.
+With nothing due a pass reads the first entry of each of four partial indexes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from booking.repository import Store
 from booking.rules import Decision
 from booking.schedule import next_change, waits_for
 from booking.state import Booking, FollowUp, HoldPolicy
-from booking.triggers import Cancel, Happening, RetryRefunds
+from booking.triggers import Cancel, Happening, RetryRefunds, SetCustomer
 from booking.unit_of_work import UnitOfWork
 from common.contracts.messages import PAYMENT_COMMANDS, PAYMENT_DEFERRED, PAYMENT_INTENTS
 from common.contracts.statuses import BookingStatus, CancelReason
@@ -30,9 +30,10 @@ from common.runtime.reconciler import Reconciler
 
 # Rows handled in one pass: about as many as are published in one pipeline.
 PASS_MAX = 200
-# Cancelled events, and as many retries of refunds, that one pass continues: up to PASS_MAX bookings of each.
+# Cancelled events, and as many retries of refunds and erasures, that one pass continues: up to PASS_MAX bookings of
+# each.
 EVENTS_MAX = 5
-# A process that claims such an event has this long for one part of its bookings before another one may claim it.
+# A process that claims such a row has this long for one part of its bookings before another one may claim it.
 EVENT_CLAIM = timedelta(seconds=15)
 # Revoked tokens are known this long after they have ended: the clocks of gateways may differ.
 REVOCATIONS_KEPT = timedelta(hours=1)
@@ -106,9 +107,10 @@ class BookingReconciler(Reconciler):
 
     async def retry_due(self, now: datetime) -> None:
         bookings = await self._retry_bookings(now)
-        cancelled = await self._continue_events("events", _event_cancelled, now)
-        retried = await self._continue_events("refund_retries", RetryRefunds, now)
-        log.info("reconciled", bookings=bookings, cancelled=cancelled, retried=retried)
+        cancelled = await self._continue("events", _event_cancelled, now)
+        retried = await self._continue("refund_retries", RetryRefunds, now)
+        erased = await self._continue("erasures", _erased, now)
+        log.info("reconciled", bookings=bookings, cancelled=cancelled, retried=retried, erased=erased)
 
     async def _retry_bookings(self, now: datetime) -> int:
         intents_since, commands_since, deferred_since = await self._waiting_since(now)
@@ -142,14 +144,12 @@ class BookingReconciler(Reconciler):
         commands = await oldest(self._redis, PAYMENT_COMMANDS, now) if many else None
         return intents, commands, await oldest(self._redis, PAYMENT_DEFERRED, now)
 
-    async def _continue_events(
-        self, table: str, what: Callable[[UUID, str | None], Happening], now: datetime
-    ) -> int:
-        """`what`, which somebody asked for, happens to some bookings of each event that is due in `table`. When a
+    async def _continue(self, table: str, what: Callable[[UUID, str | None], Happening], now: datetime) -> int:
+        """`what`, which somebody asked for, happens to some bookings of each row that is due in `table`. When a
         pass from the first booking on finds none left, the row is finished. After a crash another process finds
         those that are left."""
         done = 0
-        for id, event_id, by in await self._store.take_due(table, now, EVENT_CLAIM, EVENTS_MAX):
+        for id, by in await self._store.take_due(table, now, EVENT_CLAIM, EVENTS_MAX):
             # Without the position, each part would read all bookings that the parts before it have changed.
             after = self._handled_up_to.pop(id, None)
             unit = self._unit()
@@ -164,13 +164,17 @@ class BookingReconciler(Reconciler):
             await self._store.set_retry_time(table, id, now if positions or after else None)
             await self._publisher.publish(unit.envelopes())
             if table == "events":
-                self._availability.touched([event_id])
+                self._availability.touched([id])
             done += len(positions)
         return done
 
 
 def _event_cancelled(_: UUID, by: str | None) -> Cancel:
     return Cancel(CancelReason.EVENT_CANCELLED.value, by=by)
+
+
+def _erased(_: UUID, __: str | None) -> SetCustomer:
+    return SetCustomer(None)
 
 
 def _may_be_unpublished(booking: Booking) -> bool:

@@ -20,7 +20,9 @@ from booking.booking_rows import BookingRows
 from booking.buyer_rows import BuyerRows
 from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.cancellation_rows import CancellationRows
+from booking.content_rows import ContentRows
 from booking.door_rows import DoorRows
+from booking.erasure_rows import ErasureRows
 from booking.event_rows import CANCELLED_BY, EventRows
 from booking.operator_requests import OperatorRequests
 from booking.recovery_rows import RecoveryRows
@@ -37,23 +39,26 @@ NEXT_DUE = """
 SELECT least(
     (SELECT min(settle_after) FROM bookings WHERE settle_after IS NOT NULL),
     (SELECT min(settle_after) FROM events WHERE settle_after IS NOT NULL),
-    (SELECT min(settle_after) FROM refund_retries WHERE settle_after IS NOT NULL)
+    (SELECT min(settle_after) FROM refund_retries WHERE settle_after IS NOT NULL),
+    (SELECT min(settle_after) FROM erasures WHERE settle_after IS NOT NULL)
 )
 """
-# What is done to all bookings of an event, some at a time, has a row with a retry time until it is finished: by
-# table, the event's id in it, and who asked for it.
-DONE_TO_EVENTS = {"events": ("id", CANCELLED_BY), "refund_retries": ("event_id", "t.by")}
+# What is done to many bookings, some at a time, has a row with a retry time until it is finished: by table, who
+# asked for it.
+DONE_TO_MANY = {"events": CANCELLED_BY, "refund_retries": "t.by", "erasures": "t.by"}
 TAKE_DUE = {
     table: f"""
 WITH due AS (SELECT id FROM {table} WHERE settle_after <= $1 ORDER BY settle_after LIMIT $3 FOR UPDATE SKIP LOCKED)
-UPDATE {table} t SET settle_after = $2 FROM due WHERE t.id = due.id RETURNING t.id, t.{event_id}, {by} AS by
+UPDATE {table} t SET settle_after = $2 FROM due WHERE t.id = due.id RETURNING t.id, {by} AS by
 """
-    for table, (event_id, by) in DONE_TO_EVENTS.items()
+    for table, by in DONE_TO_MANY.items()
 }
 # A row that another process has finished meanwhile stays finished: its event may have another retry by now.
 SET_RETRY_TIME = {
     table: f"UPDATE {table} SET settle_after = $2 WHERE id = $1 AND settle_after IS NOT NULL" for table in TAKE_DUE
 }
+# A finished erasure leaves nothing: its row says whom it was about.
+DELETE_ERASURE = "DELETE FROM erasures WHERE id = $1"
 
 
 class Transaction:
@@ -63,12 +68,14 @@ class Transaction:
         self.connection = connection
         self.bookings = BookingRows(connection)
         self.events = EventRows(connection)
+        self.contents = ContentRows(connection)
         self.buyers = BuyerRows(connection)
         self.requests = OperatorRequests(connection)
         self.revocations = RevocationRows(connection)
         self.cancellations = CancellationRows(connection)
         self.recovery = RecoveryRows(connection)
         self.door = DoorRows(connection)
+        self.erasures = ErasureRows(connection)
 
 
 class Store(BaseStore[Transaction]):
@@ -108,16 +115,19 @@ class Store(BaseStore[Transaction]):
 
     async def take_due(
         self, table: str, now: datetime, again: timedelta, limit: int
-    ) -> list[tuple[UUID, UUID, str | None]]:
-        """The cancelled `events`, or the `refund_retries`, whose retry time has come: their ids, their events' ids,
-        and who asked for it. For other processes they are due only after `again`."""
+    ) -> list[tuple[UUID, str | None]]:
+        """The cancelled `events`, the `refund_retries` or the `erasures` whose retry time has come: their ids, and
+        who asked for it. For other processes they are due only after `again`."""
         async with self._database.connection() as connection:
             return [tuple(row) for row in await connection.fetch(TAKE_DUE[table], now, now + again, limit)]
 
     async def set_retry_time(self, table: str, id: UUID, retry_at: datetime | None) -> None:
         """Set the retry time of such a row; None: it is finished."""
         async with self._database.connection() as connection:
-            await connection.execute(SET_RETRY_TIME[table], id, retry_at)
+            if table == "erasures" and retry_at is None:
+                await connection.execute(DELETE_ERASURE, id)
+            else:
+                await connection.execute(SET_RETRY_TIME[table], id, retry_at)
 
     def count(self, moves: Iterable[tuple[UUID, SeatMove]]) -> set[UUID]:
         """Apply these moves of seats, each with its event, to the remembered events; returns the events whose

@@ -12,11 +12,12 @@ from uuid import UUID, uuid5
 
 from booking.schedule import CLOCKS_APART, awaits_money
 from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, FollowUp, Seat
-from booking.triggers import Cancel, Refund, Report, RetryRefunds
+from booking.triggers import Cancel, Refund, Report, RetryRefunds, SetCustomer
 from common.contracts import errors
 from common.contracts.currencies import part_fault_of
 from common.contracts.statuses import BookingStatus, PaymentStatus, Reason
 from common.contracts.values import PaymentState
+from common.contracts.values import Refund as Made
 
 # The namespace of refund ids that follow from the booking alone: a repeated decision gives the same refund.
 REFUNDS = UUID("b4e1c1a3-2c3e-5d27-8d7f-7b0f6f0f5a02")
@@ -159,6 +160,13 @@ def unchanged(booking: Booking, _: object) -> Decision:
     return Decision(booking)
 
 
+def set_customer(booking: Booking, asked: SetCustomer) -> Decision:
+    """Whatever became of the booking, we may have to write to its customer. What is erased leaves no digest, by
+    which it could be guessed."""
+    digest = booking.customer_digest if asked.customer is not None else None
+    return Decision(booking._replace(customer=asked.customer, customer_digest=digest))
+
+
 def ask_to_cancel(booking: Booking, _: object) -> Decision:
     """The booking has ended, and its intent may be live. Payment is asked until it reports the intent's end: else
     the intent could be paid for as long as Stripe keeps it, because one message was lost."""
@@ -176,14 +184,22 @@ def refund(booking: Booking, asked: Refund) -> Decision:
         return Decision(booking, (FollowUp.REFUND,) if booking.refund_owed else ())
     if left <= 0 or booking.refund_owed or booking.payment is PaymentStatus.REFUND_PENDING:
         raise errors.Conflict
+    booking, amount = _asked(booking, asked)
+    if amount < left and (fault := part_fault_of(amount, booking.currency)) is not None:
+        raise errors.AmountOffStep(fault.text, limit=fault.limit)
+    return _owe(booking, asked.id, amount, asked.by, whole=asked.amount is None and not asked.seats)
+
+
+def _asked(booking: Booking, asked: Refund) -> tuple[Booking, int]:
+    """The booking without the seats that a refund cancels, and how much it gives back. Raises the error that
+    refuses it."""
+    left = left_of(booking)
     if asked.seats:
         booking = _without(booking, asked.seats)
     amount = asked.amount or (_price(booking, asked.seats) if asked.seats else left)
     if amount > left:
         raise errors.AmountOverLeft
-    if amount < left and (fault := part_fault_of(amount, booking.currency)) is not None:
-        raise errors.AmountOffStep(fault.text, limit=fault.limit)
-    return _owe(booking, asked.id, amount, asked.by, whole=asked.amount is None and not asked.seats)
+    return booking, amount
 
 
 def _without(booking: Booking, seats: Sequence[Seat]) -> Booking:
@@ -207,10 +223,35 @@ def _price(booking: Booking, seats: Iterable[Seat]) -> int:
     return price
 
 
+def note_refund(booking: Booking, asked: Refund) -> Decision:
+    """An operator has given back money of a booking that was sold at the box office. When all of it went back, the
+    booking has ended. Raises the error that refuses it."""
+    left = left_of(booking)
+    if booking.refund_id == asked.id:
+        return Decision(booking)
+    if left <= 0:
+        raise errors.Conflict
+    booking, amount = _asked(booking, asked)
+    made = Made(asked.id, amount, "succeeded", by=asked.by, created_at=asked.at, updated_at=asked.at)
+    after = booking._replace(
+        refund_id=asked.id, amount_refunded=booking.amount_refunded + amount, refunds=(*booking.refunds, made)
+    )
+    if amount == left:
+        after = after._replace(payment=PaymentStatus.REFUNDED)
+        return refunded_in_full(after, asked) if booking.status is CONFIRMED else Decision(after)
+    still_owed = booking.status is CANCELLED
+    return Decision(
+        after._replace(payment=PaymentStatus.REFUND_PENDING if still_owed else PaymentStatus.PARTIALLY_REFUNDED)
+    )
+
+
 def give_back(booking: Booking, trigger: object) -> Decision:
     """Owe all that is left of what was captured, unless a refund is under way: then what it leaves is owed when it
-    has ended. A refund of ours that failed is not retried by itself: an operator decides."""
+    has ended. A refund of ours that failed is not retried by itself: an operator decides. What was paid at the box
+    office is owed there, until an operator notes that it was given back."""
     left = left_of(booking)
+    if booking.box_office is not None:
+        return Decision(booking._replace(payment=PaymentStatus.REFUND_PENDING) if left else booking)
     payment = trigger.payment if isinstance(trigger, Report) else None
     if left <= 0 or booking.refund_owed or _under_way(booking, payment):
         return Decision(booking)
@@ -299,6 +340,10 @@ def no_money_awaited(booking: Booking, _: object) -> bool:
 
 def may_release(booking: Booking, _: object) -> bool:
     return booking.closing is not None and not awaits_money(booking)
+
+
+def at_box_office(booking: Booking, _: object) -> bool:
+    return booking.box_office is not None
 
 
 def may_cancel(_: Booking, cancel: Cancel) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from booking.state import HoldPolicy, Seat
-from common.contracts.values import PaymentState
+from common.contracts.values import Customer, PaymentState
 
 
 class Trigger(Enum):
@@ -25,6 +25,7 @@ class Trigger(Enum):
     CANCEL = "CancelBooking"
     REFUND = "RefundBooking"
     RETRY_REFUNDS = "RetryRefunds"
+    SET_CUSTOMER = "SetCustomer"
     EXPIRED = "past expires_at"
     GRACE_OVER = "past the grace time"
 
@@ -50,12 +51,14 @@ class Cancel(NamedTuple):
 
 
 class Refund(NamedTuple):
-    """An operator refunds all that is left, or `amount` of it; once for each `id`. `seats`: these are cancelled,
-    and without `amount` their price goes back."""
+    """An operator refunds all that is left, or `amount` of it; once for each `id`. `at`: when they asked, which is
+    when money of the box office went back. `seats`: these are cancelled, and without `amount` their price goes
+    back."""
 
     id: UUID
     amount: int | None = None
     by: str | None = None
+    at: datetime | None = None
     seats: tuple[Seat, ...] = ()
 
 
@@ -66,5 +69,11 @@ class RetryRefunds(NamedTuple):
     by: str | None = None
 
 
+class SetCustomer(NamedTuple):
+    """Somebody says whom the booking is for; None: that is erased."""
+
+    customer: Customer | None
+
+
 # If nothing but time has passed, a trigger alone: it says what is over.
-Happening = Cancel | Refund | RetryRefunds | Trigger
+Happening = Cancel | Refund | RetryRefunds | SetCustomer | Trigger

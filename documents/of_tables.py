@@ -22,6 +22,8 @@ REFERENCES = {
         ("check_ins", "ticket_type_id"): "ticket_types",
         ("door_changes", "event_id"): "events",
         ("door_changes", "booking_id"): "bookings",
+        ("event_contents", "event_id"): "events",
+        ("event_images", "event_id"): "events",
     },
     "payment": {
         ("stray_intents", "booking_id"): "payments",
@@ -31,6 +33,7 @@ REFERENCES = {
 TRIGGERS = {
     "renew_terms_tokens": "the event's ticket types get new terms tokens",
     "renew_terms_token": "the ticket type gets a new terms token; selling seats does not fire it",
+    "booked_events_stay_known": "an event that has bookings does not become a draft",
     "record_event_change": "at the commit, a change of the event that nobody has recorded gets its row of "
     "`event_changes`",
     "hold_until_is_fixed": "the last moment of a hold, once set, is not moved",
@@ -71,6 +74,10 @@ COLUMNS = {
     "booking.events.cancel_after_start": "Whether customers may cancel after the start",
     "booking.events.version": "Grows with each change of the event or its ticket types, but not with its "
     "seats: the `ETag`",
+    "booking.event_contents.event_id": "Its event",
+    "booking.event_contents.venue": "Where it takes place: name, address, postal code, city and country",
+    "booking.event_images.event_id": "Its event",
+    "booking.event_images.data": "The WebP",
     "booking.ticket_types.id": "Chosen by the gateway",
     "booking.ticket_types.event_id": "Its event",
     "booking.ticket_types.position": "Its position among the ticket types of the event",
@@ -95,6 +102,11 @@ COLUMNS = {
     "booking.bookings.address": "A keyed hash of the guest's address; forgotten after `ADDRESS_DAYS`",
     "booking.bookings.counted": "As what its buyers' rows count it: 1 an open hold, 2 paid, 0 not at all; null: it "
     "is of the release before, or there were no limits",
+    "booking.erasures.id": "Made from the operator's Idempotency-Key, so that the same request is one row",
+    "booking.erasures.email": "Whose customers are erased, whatever the case; null: those of `subject`",
+    "booking.erasures.subject": "The owner whose bookings' customers are erased",
+    "booking.erasures.asked_at": "When the operator asked",
+    "booking.erasures.by": "The subject of the operator's token",
     "booking.buyers.key": "The event's id, `owner` or `address`, and the subject or the hash of the address",
     "booking.buyers.event_id": "Its event",
     "booking.buyers.seats": "The seats of its pending and confirmed bookings; of an address those of its `holds`",

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from common.contracts.codes import reference_of
 from common.contracts.errors import (
     BookingCancelled,
     EventCancelled,
@@ -36,12 +37,14 @@ Json = dict[str, Any]
 def redacted(booking: Json) -> Json:
     """The booking as operators may see it, by the rule of `resources.Booking`. The booking actor sends operators no
     client secret, but one of the release before does."""
-    return Booking.model_validate(booking).redacted().model_dump(mode="json")
+    return Booking.model_validate(completed(booking)).redacted().model_dump(mode="json")
 
 
-def of_kind(booking: Json) -> Json:
-    """The same booking, with the member by which clients tell it from a QueuedBooking."""
+def completed(booking: Json) -> Json:
+    """The same booking, with what the gateway adds: the member by which clients tell it from a QueuedBooking, and
+    its reference."""
     booking["kind"] = "booking"
+    booking["reference"] = reference_of(booking["id"])
     return booking
 
 
@@ -52,7 +55,7 @@ class BookingView:
 
     def __init__(self, fields: Json) -> None:
         """`fields`: the JSON of a `resources.Booking`. Raises KeyError when a field is missing."""
-        self.fields = of_kind(fields)
+        self.fields = completed(fields)
         self.id: str = fields["id"]
         self.version: int = fields["version"]
         self.status: str = fields["status"]

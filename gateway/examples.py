@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+CUSTOMER = {"name": "Ada Lovelace", "email": "ada@example.com", "locale": "en-GB", "phone": "+442079460000"}
 EVENT_ID = "018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f12"
 STALLS_ID = "018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f13"
 BOOKING_ID = "2f1c8f0e-6a57-5d2b-8f43-9a1b2c3d4e5f"
+REFERENCE = "HF-5WE8-Y3KA"
 JTI = "018f2b6e-3b00-7c3d-9e21-5b7c8d9e0f15"
 SECRET = "pi_3OaBcD_secret_eFgH"  # noqa: S105  # made up
 CODE = "4Q7T-9XKA-0M2C-VB8D-H3ZR-W5NE-J6FG"
 
+IMAGE_HASH = "9f86d081884c7d659a2feaa0c55ad015"
+VENUE = {
+    "name": "Stadttheater",
+    "address": "Am Markt 1",
+    "postal_code": "99423",
+    "city": "Weimar",
+    "country": "DE",
+}
 TICKET_TYPE = {"id": STALLS_ID, "name": "Stalls", "unit_amount": 4500, "capacity": 500, "available": 312}
 EVENT: dict[str, Any] = {
     "id": EVENT_ID,
@@ -31,8 +41,22 @@ EVENT: dict[str, Any] = {
     "called_off_at": None,
     "payment_methods": "instant",
     "slow_payments_until": None,
+    "status": "published",
+    "category": "Theatre",
+    "venue": VENUE,
+    "image": {
+        "url": f"/events/{EVENT_ID}/image?v={IMAGE_HASH}",
+        "hash": IMAGE_HASH,
+        "width": 1600,
+        "height": 900,
+    },
+    "content_version": 2,
     "version": 190,
     "terms_version": 2,
+}
+DESCRIPTION = {
+    "description": "A comedy in *three acts*, in German.",
+    "description_html": "<p>A comedy in <em>three acts</em>, in German.</p>\n",
 }
 OPERATORS_EVENT: dict[str, Any] = {
     **EVENT,
@@ -43,6 +67,7 @@ OPERATORS_EVENT: dict[str, Any] = {
 BOOKING: dict[str, Any] = {
     "kind": "booking",
     "id": BOOKING_ID,
+    "reference": REFERENCE,
     "owner": "guest_018f2b6e1f5a7c3d9e215b7c8d9e0f14",
     "event_id": EVENT_ID,
     "items": [{"ticket_type_id": STALLS_ID, "quantity": 2, "unit_amount": 4500}],
@@ -58,10 +83,12 @@ BOOKING: dict[str, Any] = {
     "closing": None,
     "created_at": "2030-03-01T09:00:00Z",
     "updated_at": "2030-03-01T09:00:01Z",
+    "customer": CUSTOMER,
 }
 QUEUED: dict[str, Any] = {
     "kind": "queued",
     "id": BOOKING_ID,
+    "reference": REFERENCE,
     "event_id": EVENT_ID,
     "items": [{"ticket_type_id": STALLS_ID, "quantity": 2}],
     "status": "pending",
@@ -137,7 +164,18 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "event_id": EVENT_ID,
         "items": [{"ticket_type_id": STALLS_ID, "quantity": 2}],
         "expected_amount": 9000,
+        "customer": CUSTOMER,
     },
+    "NewSale": {
+        "event_id": EVENT_ID,
+        "items": [{"ticket_type_id": STALLS_ID, "quantity": 2}],
+        "method": "cash",
+        "note": "Receipt 4711",
+        "customer": CUSTOMER,
+    },
+    "NewCustomer": CUSTOMER,
+    "NewErasure": {"email": "ada@example.com"},
+    "Erasure": {"asked_at": "2030-06-01T10:00:00Z", "by": "ann@example.com", "bookings": 3},
     "NewGuest": {"proof": "03AFcWeA5dy7"},
     "RecoveredGuest": {"code": CODE},
     "NewPaymentIntent": {"booking_id": BOOKING_ID},
@@ -145,6 +183,9 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "name": "Opening night",
         "starts_at": "2030-05-01T19:30:00Z",
         "currency": "eur",
+        "description": DESCRIPTION["description"],
+        "category": "Theatre",
+        "venue": VENUE,
         "ticket_types": [{"name": "Stalls", "unit_amount": 4500, "capacity": 500}],
     },
     "EventPatch": {"on_sale": False, "ticket_types": [{"id": STALLS_ID, "capacity": 520}]},
@@ -194,6 +235,8 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "Revocation": REVOCATION,
     "RevocationPage": {"items": [REVOCATION], "next_cursor": None},
     "Event": EVENT,
+    "EventDetails": {**EVENT, **DESCRIPTION},
+    "OperatorsEventDetails": {**OPERATORS_EVENT, **DESCRIPTION},
     "EventPage": {"items": [EVENT], "next_cursor": None},
     "OperatorsEvent": OPERATORS_EVENT,
     "OperatorsEventPage": {"items": [OPERATORS_EVENT], "next_cursor": None},

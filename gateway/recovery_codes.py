@@ -6,23 +6,19 @@ import re
 import secrets
 from hashlib import sha256
 
-# Without letters that are taken for digits, or for each other: https://www.crockford.com/base32.html
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-# 140 bits: nobody guesses one, so that its hash needs no salt. Groups of four are easy to copy.
-LENGTH, GROUP = 28, 4
+from common.contracts.codes import ALPHABET, as_read, grouped
+
+LENGTH = 28  # 140 bits: nobody guesses one, so that its hash needs no salt
 CODE = re.compile(f"[{ALPHABET}]{{{LENGTH}}}")
-# What people write for a digit, and between the groups.
-_AS_READ = str.maketrans("OIL", "011", "- ")
 
 
 def new_code() -> str:
-    drawn = "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
-    return "-".join(drawn[begin : begin + GROUP] for begin in range(0, LENGTH, GROUP))
+    return grouped("".join(secrets.choice(ALPHABET) for _ in range(LENGTH)))
 
 
 def code_hash(code: str) -> str | None:
     """The SHA-256 of a code, however it is written; None for what can be no code."""
-    read = code.upper().translate(_AS_READ)
+    read = as_read(code)
     return sha256(read.encode()).hexdigest() if CODE.fullmatch(read) else None
 
 

@@ -20,9 +20,10 @@ from common.contracts.errors import (
     NotFound,
     UnsupportedMediaType,
 )
-from common.contracts.statuses import BookingStatus, PaymentStatus
+from common.contracts.resources import NAME_MAX
+from common.contracts.statuses import BookingStatus, EventStatus, PaymentStatus
 from common.runtime.web import read_body
-from gateway.values import UUID_TEXT, Id, Time
+from gateway.values import UUID_TEXT, Email, Id, Reference, Time
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 # RFC 9110, section 8.8.3: a tag, and a list of tags. Bytes over 0x7F arrive decoded, as any characters.
@@ -151,6 +152,7 @@ class DoorQuery(BaseModel):
 
 
 class AdminEventsQuery(PageQuery):
+    status: EventStatus | None = Field(default=None, description="Events with this status alone")
     starts_from: Time | None = Field(
         default=None,
         alias="from",
@@ -164,6 +166,16 @@ class BookingsQuery(PageQuery):
     event_id: Id | None = Field(default=None, description="Bookings of this event alone")
 
 
+class ExportQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event_id: Id | None = Field(default=None, description="Bookings of this event alone")
+    status: BookingStatus | None = Field(default=None, description="Bookings with this status alone")
+    payment: PaymentStatus | None = Field(default=None, description="Bookings whose money stands so alone")
+    created_from: Time | None = Field(default=None, description="None that was made before")
+    created_before: Time | None = Field(default=None, description="None that was made then or later")
+
+
 class AdminBookingsQuery(BookingsQuery):
     owner: str | None = Field(
         default=None, min_length=1, max_length=255, description="Bookings of this owner alone"
@@ -173,6 +185,28 @@ class AdminBookingsQuery(BookingsQuery):
     )
     created_from: Time | None = Field(default=None, description="None that was made before")
     created_before: Time | None = Field(default=None, description="None that was made then or later")
+    reference: Reference | None = Field(
+        default=None,
+        description="Bookings with this reference: mostly one. In upper or lower case, with or without `HF` and "
+        "hyphens",
+    )
+    name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=NAME_MAX,
+        description="Bookings whose customer's name has a word that begins like this, whatever its case; of "
+        "several words, one for each",
+    )
+    email: Email | None = Field(
+        default=None, description="Bookings whose customer has this email address, whatever its case"
+    )
+    intent_id: str | None = Field(
+        default=None,
+        alias="intent",
+        min_length=1,
+        max_length=255,
+        description="The booking with this PaymentIntent, by Stripe's id",
+    )
 
 
 def query(request: web.Request, kind: type[M]) -> M:

@@ -22,8 +22,27 @@ from common.contracts.resources import (
     Resource,
 )
 from common.contracts.statuses import PaymentMethods
-from common.contracts.values import CHECK_INS_MAX, QUANTITY_MAX, TICKET_TYPES_MAX
-from gateway.values import Capacity, ClaimText, Id, Label, Methods, Quantity, SeatLimit, SoldIn, Time, TimeZone
+from common.contracts.values import CHECK_INS_MAX, QUANTITY_MAX, TICKET_TYPES_MAX, Customer
+from gateway.values import (
+    Capacity,
+    Category,
+    ClaimText,
+    Country,
+    DescriptionText,
+    Email,
+    Id,
+    Label,
+    Locale,
+    Methods,
+    Phone,
+    Quantity,
+    SeatLimit,
+    SoldBy,
+    SoldIn,
+    Status,
+    Time,
+    TimeZone,
+)
 
 
 class Body(BaseModel):
@@ -36,6 +55,9 @@ class Body(BaseModel):
 REVOKED_FOR = timedelta(days=366)
 PRICE = "The price of one seat, in the currency's minor unit"
 CAPACITY = "How many seats there are, sold and held ones included"
+REFERENCE = (
+    "By what people name the booking to each other. It follows from the id; another booking may have the same"
+)
 # Characters: several times the tokens of the usual captchas.
 PROOF_MAX = 8192
 # Characters: a recovery code has 34, with its hyphens.
@@ -44,12 +66,27 @@ CODE_MAX = 100
 TICKET_CODE_MAX = 400
 # These descriptions of an event's fields also hold for what operators send.
 SHOWN = Event.model_fields
+DESCRIPTION = "Markdown (CommonMark). HTML, images, and links to anything but http, https and mailto are refused"
+CATEGORY = "A label of your own, by which `GET /events` can be filtered"
 SALES_END = "From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end"
 SELL_AFTER_START = "Sales may go on after the start; without it `sales_end` is the start at the latest"
 CANCEL_AFTER_START = "Customers may cancel after the start; without it `cancel_until` is the start at the latest"
 
 
 # --- requests ---------------------------------------------------------------------------------------------
+
+
+class NewCustomer(Body):
+    """Whom a booking is for."""
+
+    name: Label
+    email: Email
+    locale: Locale
+    phone: Phone | None = Field(default=None, description="By E.164, with the `+`")
+
+    @property
+    def value(self) -> Customer:
+        return Customer(self.name, self.email, self.locale, self.phone)
 
 
 class NewBookingItem(ItemRequest):
@@ -61,7 +98,7 @@ class NewBookingItem(ItemRequest):
     quantity: Quantity = Field(description="How many seats")
 
 
-class NewBooking(Body):
+class SeatsWanted(Body):
     """Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`."""
 
     event_id: Id = Field(description="The event")
@@ -91,6 +128,39 @@ class NewBooking(Body):
         if sum(item.quantity for item in items) > QUANTITY_MAX:
             raise ValueError(f"a booking has at most {QUANTITY_MAX} seats")
         return self
+
+    @property
+    def wanted(self) -> tuple[ItemRequest, ...]:
+        return (ItemRequest(quantity=self.quantity),) if self.quantity is not None else self.items or ()
+
+
+class NewBooking(SeatsWanted):
+    """Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`."""
+
+    customer: NewCustomer | None = Field(
+        default=None,
+        description="Whom it is for. Stripe sends its receipt to `email` as it is here, also when the customer is "
+        "changed later",
+    )
+
+
+class NewSale(SeatsWanted):
+    """What an operator sells or gives away, without Stripe."""
+
+    method: SoldBy = Field(
+        description="How it is paid: `cash`, or by `card_terminal`; `complimentary`: it costs nothing, whatever "
+        "its seats cost"
+    )
+    note: Label | None = Field(
+        default=None,
+        description="What operators are to read with it, such as a receipt's number. It stays when the customer is "
+        "erased: write no names into it",
+    )
+    owner: ClaimText | None = Field(
+        default=None,
+        description="The subject whose booking it is to be, and who sees it; left out: nobody",
+    )
+    customer: NewCustomer | None = Field(default=None, description="Whom it is for")
 
 
 class NewGuest(Body):
@@ -124,6 +194,16 @@ class NewPaymentIntent(Body):
     currency: Currency | None = Field(default=None, description="The booking's currency")
 
 
+class NewVenue(Body):
+    """Where the event takes place."""
+
+    name: Label
+    address: Label | None = Field(default=None, description="Street and number")
+    postal_code: Label | None = Field(default=None, description="As it is written there")
+    city: Label | None = Field(default=None, description="The city or place")
+    country: Country | None = Field(default=None, description="By ISO 3166-1, in two capital letters")
+
+
 class NewEventTicketType(Body):
     """A kind of seat of the new event."""
 
@@ -152,6 +232,12 @@ class NewEvent(Body):
     cancel_after_start: bool = Field(default=False, description=CANCEL_AFTER_START)
     payment_methods: Methods = Field(PaymentMethods.INSTANT, description=SHOWN["payment_methods"].description)
     slow_payments_until: Time | None = Field(None, description=SHOWN["slow_payments_until"].description)
+    status: Literal["draft", "published"] = Field(
+        default="published", description="`draft`: nobody but operators sees it until it is published"
+    )
+    description: DescriptionText | None = Field(default=None, description=DESCRIPTION)
+    category: Category | None = Field(default=None, description=CATEGORY)
+    venue: NewVenue | None = Field(default=None, description="Where it takes place")
     ticket_types: tuple[NewEventTicketType, ...] = Field(
         min_length=1, max_length=TICKET_TYPES_MAX, description=SHOWN["ticket_types"].description
     )
@@ -195,6 +281,13 @@ class EventPatch(Body):
     cancel_after_start: bool = left_out(description=CANCEL_AFTER_START)
     payment_methods: Methods = left_out(description="Of later bookings")
     slow_payments_until: Time | None = left_out(description="null: three weeks before the start")
+    status: Status = left_out(
+        description="A draft becomes `published`, and that `archived` and back. It becomes a `draft` again only "
+        "while it has no booking"
+    )
+    description: DescriptionText | None = left_out(description=f"{DESCRIPTION}; null: none")
+    category: Category | None = left_out(description=f"{CATEGORY}; null: none")
+    venue: NewVenue | None = left_out(description="Where it takes place, as a whole; null: nowhere")
     ticket_types: tuple[TicketTypePatch, ...] = left_out(
         tuple, max_length=TICKET_TYPES_MAX, description="Changes of ticket types, and new ones"
     )
@@ -220,6 +313,19 @@ class NewRefund(Body):
         description="Tickets that are cancelled with it, while the booking keeps others: they let nobody in any "
         "more, and their seats are free again. Left out: none",
     )
+
+
+class NewErasure(Body):
+    """Who wants to be forgotten: exactly one of `email` and `subject`."""
+
+    email: Email | None = Field(default=None, description="The email address of the customer, whatever its case")
+    subject: ClaimText | None = Field(default=None, description="The owner whose bookings' customers are erased")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.email is None) == (self.subject is None):
+            raise ValueError("send either email or subject")
+        return self
 
 
 class NewRevocation(Body):
@@ -307,8 +413,9 @@ class UndoneCheckIn(Body):
 class Booking(resources.Booking):
     """One customer's seats at one event, from the request to its end."""
 
-    # Not part of the contract between the processes: the gateway adds it to what booking sends.
+    # Not part of the contract between the processes: the gateway adds these to what booking sends.
     kind: Literal["booking"] = Field(default="booking", description="Which shape this is, beside `queued`")
+    reference: str = Field(description=REFERENCE)
 
 
 class QueuedPayment(Resource):
@@ -325,6 +432,7 @@ class QueuedBooking(Resource):
 
     kind: Literal["queued"] = Field(default="queued", description="Which shape this is, beside `booking`")
     id: UUID = Field(description="The id that the booking will have")
+    reference: str = Field(description=REFERENCE)
     event_id: UUID = Field(description="The event")
     items: tuple[ItemRequest, ...] = Field(description="How many seats of which ticket types were asked for")
     status: Literal["pending"] = "pending"

@@ -23,7 +23,7 @@ from common.runtime.outages import Outage
 from common.runtime.web import TRACEPARENT
 from gateway.addresses import NETWORK
 from gateway.auth import AUTHENTICATOR, Identity
-from gateway.bookings import BookingView, Json, of_kind, redacted
+from gateway.bookings import BookingView, Json, completed, redacted
 from gateway.hub import HUB, booking_topic, event_topic, owner_topic
 from gateway.limiter import LIMITER
 from gateway.limits import LOAD_SHEDDER, SNAPSHOT_SLOTS
@@ -183,7 +183,7 @@ class Session:
         call = partial(app[CALLS].call, timeout_s=app[SETTINGS].answer_seconds, traceparent=self._traceparent)
         if (id := message.booking_id) is not None:
             booking: Json = await call(GetBooking(booking_id=id, owner=identity.owner), id)
-            return redacted(booking) if identity.operator else of_kind(booking)
+            return redacted(booking) if identity.operator else completed(booking)
         assert message.event_id is not None
         event: Json = await call(GetEvent(event_id=message.event_id, operator=identity.operator), message.event_id)
         return event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 from uuid import UUID, uuid5
 
 import orjson
@@ -14,6 +15,7 @@ from common.contracts.messages import (
     CancelBooking,
     CancelEvent,
     CreateEvent,
+    EraseCustomers,
     EventChanges,
     GetBooking,
     GetEvent,
@@ -24,21 +26,26 @@ from common.contracts.messages import (
     ListRevocations,
     NewTicketType,
     OperatorRequest,
+    OwnersCommand,
     RefundBooking,
     RefundTickets,
     RetryRefunds,
     RevokeTokens,
+    SellSeats,
+    SetCustomer,
     TicketTypeChange,
     UpdateEvent,
 )
 from common.contracts.resources import Revocation, entity_tag
 from common.contracts.scopes import Scope
 from common.contracts.statuses import CancelReason
+from common.contracts.values import BoxOfficeSale
 from common.runtime.web import json_response, read_body
 from common.wiring import CLOCK
+from gateway import descriptions
 from gateway.addresses import NETWORK
 from gateway.auth import IDENTITY, Identity
-from gateway.bookings import BookingView, Json, of_kind, redacted
+from gateway.bookings import BookingView, Json, completed, redacted
 from gateway.catalogue_reader import CATALOGUE
 from gateway.limiter import LIMITER
 from gateway.requests import (
@@ -56,7 +63,17 @@ from gateway.requests import (
     required_key,
 )
 from gateway.revocations import REVOCATIONS
-from gateway.schemas import REVOKED_FOR, EventPatch, NewEvent, NewRefund, NewRevocation
+from gateway.schemas import (
+    REVOKED_FOR,
+    EventPatch,
+    NewCustomer,
+    NewErasure,
+    NewEvent,
+    NewRefund,
+    NewRevocation,
+    NewSale,
+)
+from gateway.shared import JSON
 from gateway.waiters import call
 
 # The namespace of ids made from an operator's Idempotency-Key; if it changed, a repeated request would act again.
@@ -72,12 +89,15 @@ def page(answer: Json) -> web.Response:
 
 
 def operator_request(request: web.Request, id: UUID | None = None, content: bytes = b"") -> OperatorRequest:
-    """What identifies `request`, so that the booking actor recognises a repetition. `id` is the path's, `content` a
-    valid JSON body: its spaces and the order of its members do not count. Raises InvalidRequest for a wrong key."""
+    """What identifies `request`, so that the booking actor recognises a repetition. `id` is the path's, `content`
+    the body: spaces in valid JSON, and the order of its members, do not count. Raises InvalidRequest for a wrong
+    key."""
     resource = request.match_info.route.resource
     assert resource is not None
     path = resource.canonical.replace("{id}", str(id))
-    same = orjson.dumps(orjson.loads(content), option=orjson.OPT_SORT_KEYS) if content else b""
+    same = content
+    if request.content_type == JSON and content:
+        same = orjson.dumps(orjson.loads(content), option=orjson.OPT_SORT_KEYS)
     return OperatorRequest(
         subject=request[IDENTITY].subject,
         operation=f"{request.method} {path}",
@@ -111,18 +131,30 @@ async def list_revocations(request: web.Request) -> web.Response:
     return page(await call(request, ListRevocations(before=wanted.cursor, limit=wanted.limit), "tokens"))
 
 
+# --- customers --------------------------------------------------------------------------------------------
+
+
+async def erase_customers(request: web.Request) -> web.Response:
+    body = await read(request, NewErasure)
+    by = operator_request(request, content=await read_body(request))
+    message = EraseCustomers(erasure_id=keyed_id(by, "erasure"), request=by, **body.model_dump())
+    return json_response(await call(request, message, "customers"), status=202)
+
+
 # --- events -----------------------------------------------------------------------------------------------
 
 
 async def admin_list_events(request: web.Request) -> web.Response:
     wanted = query(request, AdminEventsQuery)
-    message = ListEvents(after=wanted.cursor, limit=wanted.limit, operator=True, starts_from=wanted.starts_from)
+    message = ListEvents(after=wanted.cursor, operator=True, **wanted.model_dump(exclude={"cursor"}))
     return page(await call(request, message, "events"))
 
 
 async def admin_get_event(request: web.Request) -> web.Response:
     event_id = path_id(request)
-    return _event(await call(request, GetEvent(event_id=event_id, operator=True), event_id))
+    found = await call(request, GetEvent(event_id=event_id, operator=True, details=True), event_id)
+    markdown = found.get("description")
+    return _event({**found, "description": markdown, "description_html": await descriptions.html(markdown)})
 
 
 async def get_event_history(request: web.Request) -> web.Response:
@@ -131,7 +163,7 @@ async def get_event_history(request: web.Request) -> web.Response:
     return page(await call(request, GetEventHistory(event_id=event_id, after=after, limit=wanted.limit), event_id))
 
 
-def _changed_event(request: web.Request, answer: Json, status: int = 200, **headers: str) -> web.Response:
+def changed_event(request: web.Request, answer: Json, status: int = 200, **headers: str) -> web.Response:
     request.app[CATALOGUE].note(answer)
     return _event(answer, status, **headers)
 
@@ -146,6 +178,7 @@ def _event(answer: Json, status: int = 200, **headers: str) -> web.Response:
 
 async def create_event(request: web.Request) -> web.Response:
     body = await read(request, NewEvent)
+    await descriptions.check(body.description)
     by = operator_request(request, content=await read_body(request))
     event_id = keyed_id(by, "event")
     ticket_types = tuple(
@@ -157,12 +190,13 @@ async def create_event(request: web.Request) -> web.Response:
         event_id=event_id, ticket_types=ticket_types, request=by, **body.model_dump(exclude={"ticket_types"})
     )
     answer = await call(request, message, event_id)
-    return _changed_event(request, answer, 201, Location=f"/events/{answer['id']}")
+    return changed_event(request, answer, 201, Location=f"/events/{answer['id']}")
 
 
 async def update_event(request: web.Request) -> web.Response:
     event_id = path_id(request)
     body = await read(request, EventPatch)
+    await descriptions.check(body.description)
     by = operator_request(request, event_id, await read_body(request))
     message = UpdateEvent(
         event_id=event_id,
@@ -178,7 +212,7 @@ async def update_event(request: web.Request) -> web.Response:
         request=by,
         if_match=if_match(request),
     )
-    return _changed_event(request, await call(request, message, event_id))
+    return changed_event(request, await call(request, message, event_id))
 
 
 async def cancel_event(request: web.Request) -> web.Response:
@@ -186,7 +220,7 @@ async def cancel_event(request: web.Request) -> web.Response:
     message = CancelEvent(
         event_id=event_id, request=operator_request(request, event_id), if_match=if_match(request)
     )
-    return _changed_event(request, await call(request, message, event_id), 202)
+    return changed_event(request, await call(request, message, event_id), 202)
 
 
 async def retry_refunds(request: web.Request) -> web.Response:
@@ -204,7 +238,7 @@ async def list_bookings(request: web.Request) -> web.Response:
     wanted, owner = query(request, BookingsQuery), request[IDENTITY].subject
     message = ListBookings(owner=owner, before=wanted.cursor, **wanted.model_dump(exclude={"cursor"}))
     answer = await call(request, message, "bookings")
-    return page({**answer, "items": [of_kind(booking) for booking in answer["items"]]})
+    return page({**answer, "items": [completed(booking) for booking in answer["items"]]})
 
 
 async def admin_list_bookings(request: web.Request) -> web.Response:
@@ -225,24 +259,63 @@ async def get_history(request: web.Request) -> web.Response:
 
 
 async def cancel_booking(request: web.Request) -> web.Response:
+    any_owner = Scope.BOX_OFFICE in request[IDENTITY].scopes
+    reason = CancelReason.BY_OPERATOR if any_owner else CancelReason.BY_CUSTOMER
+    answer = await _call_for_owner(request, CancelBooking(reason=reason, **_for_owner(request)))
+    request.app[LIMITER].wasted_booking(request[IDENTITY], request[NETWORK])
+    return _booking(request[IDENTITY], answer, changed=True)
+
+
+async def set_customer(request: web.Request) -> web.Response:
+    body = await read(request, NewCustomer)
+    common = _for_owner(request, await read_body(request))
+    answer = await _call_for_owner(request, SetCustomer(customer=body.value, **common))
+    return _booking(request[IDENTITY], answer)
+
+
+def _for_owner(request: web.Request, content: bytes = b"") -> dict[str, Any]:
+    """The fields of a command that a booking's owner may give, and the box office for any booking."""
     id, identity = path_id(request), request[IDENTITY]
-    by = operator_request(request, id)  # also checks a customer's Idempotency-Key, which a cancel does not need
+    by = operator_request(request, id, content)  # also checks a customer's Idempotency-Key, which it does not need
     any_owner = Scope.BOX_OFFICE in identity.scopes
-    message = CancelBooking(
-        booking_id=id,
-        owner=None if any_owner else identity.subject,
-        reason=CancelReason.BY_OPERATOR if any_owner else CancelReason.BY_CUSTOMER,
-        request=by if any_owner else None,
-        if_match=if_match(request),
-    )
+    return {
+        "booking_id": id,
+        "owner": None if any_owner else identity.subject,
+        "request": by if any_owner else None,
+        "if_match": if_match(request),
+    }
+
+
+async def _call_for_owner(request: web.Request, message: OwnersCommand) -> Json:
     try:
-        answer = await call(request, message, id)
+        answer: Json = await call(request, message, message.booking_id)
     except NotFound:
-        if identity.operator:  # who may read the booking of another owner is told what cancelling it needs
+        identity = request[IDENTITY]
+        if identity.operator:  # who may read the booking of another owner is told what changing it needs
             identity.require(Scope.BOX_OFFICE)
         raise
-    request.app[LIMITER].wasted_booking(identity, request[NETWORK])
-    return _booking(identity, answer, changed=True)
+    return answer
+
+
+async def sell_seats(request: web.Request) -> web.Response:
+    required_key(request)
+    body = await read(request, NewSale)
+    by = operator_request(request, content=await read_body(request))
+    booking_id = keyed_id(by, "sale")
+    message = SellSeats(
+        booking_id=booking_id,
+        # No token has this subject: the booking is none of those that the operator has themselves.
+        owner=body.owner or f"box-office:{booking_id}",
+        event_id=body.event_id,
+        items=body.wanted,
+        sale=BoxOfficeSale(body.method, body.note),
+        expected_amount=body.expected_amount,
+        customer=None if body.customer is None else body.customer.value,
+        request=by,
+    )
+    answer = await call(request, message, booking_id)
+    headers = {hdrs.ETAG: entity_tag(answer["version"]), hdrs.LOCATION: f"/bookings/{booking_id}"}
+    return json_response(redacted(answer), status=201, headers=headers)
 
 
 async def refund_booking(request: web.Request) -> web.Response:
@@ -266,5 +339,5 @@ def _booking(identity: Identity, answer: Json, *, changed: bool = False) -> web.
     """Operators see every booking without its client secret. 202 for a booking that was `changed` and for which
     Stripe has not answered yet."""
     status = 202 if changed and BookingView(answer).awaits_stripe else 200
-    shown = redacted(answer) if identity.operator else of_kind(answer)
+    shown = redacted(answer) if identity.operator else completed(answer)
     return json_response(shown, status=status, headers={hdrs.ETAG: entity_tag(answer["version"])})

@@ -11,10 +11,11 @@ from uuid import UUID
 
 from aiohttp import web
 
+from common.contracts.codes import reference_of
 from common.contracts.currencies import exponent_of
 from common.contracts.errors import IdempotencyKeyReused, NothingToPay, Timeout
 from common.contracts.ids import booking_id
-from common.contracts.messages import CreateBooking, GetBooking, ItemRequest, Message, RequestPayment
+from common.contracts.messages import CreateBooking, GetBooking, Message, RequestPayment
 from common.messaging.calls import Calls
 from common.messaging.registry import Registry
 from common.runtime.web import TRACEPARENT, json_response
@@ -196,13 +197,13 @@ async def create_booking(request: web.Request) -> web.Response:
     prefer = preference(request, settings.wait_seconds, settings.wait_max_seconds)
     body = await read(request, NewBooking)
     id = booking_id(owner, key)
-    items = (ItemRequest(quantity=body.quantity),) if body.quantity is not None else body.items or ()
     command = CreateBooking(
         booking_id=id,
         owner=owner,
         event_id=body.event_id,
-        items=items,
+        items=body.wanted,
         expected_amount=body.expected_amount,
+        customer=None if body.customer is None else body.customer.value,
         # Anybody becomes any number of guests, so that guests are told apart by their networks, too.
         address=app[ADDRESS_HASHES].hashed(request[NETWORK]) if identity.guest else None,
     )
@@ -240,7 +241,8 @@ def _created(request: web.Request, command: CreateBooking, waiter: Waiter, prefe
         headers["Preference-Applied"] = prefer.applied
     booking = waiter.booking
     if booking is None:
-        queued = QueuedBooking(id=command.booking_id, event_id=command.event_id, items=command.items)
+        id = command.booking_id
+        queued = QueuedBooking(id=id, reference=reference_of(id), event_id=command.event_id, items=command.items)
         body, status = queued.as_json(), 202
     else:
         booking.refuse_ended(created=waiter.created)

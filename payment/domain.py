@@ -44,6 +44,8 @@ REFUSED_PAUSES = Retry(timedelta(minutes=1), timedelta(hours=1))
 # A row is written before its intent is asked for, so an intent that is older than its row by more than this belongs
 # to an earlier row. 10 s, because both ages are known only to about one second.
 ROW_FIRST = timedelta(seconds=10)
+# The parameter of Stripe's that may be left out.
+RECEIPT_EMAIL = "receipt_email"
 # Stripe forgets an idempotency key after 24 hours: https://docs.stripe.com/api/idempotent_requests.
 KEY_LIFE = timedelta(hours=23)
 
@@ -105,6 +107,8 @@ def _with_snapshot(old: Payment, snapshot: IntentSnapshot) -> Payment:
         intent_id=snapshot.intent_id,
         # Somebody may have changed the intent at Stripe: then the captured money is not in the booking's currency.
         currency=snapshot.currency or old.currency,
+        # Stripe has it now, and is not asked again.
+        receipt_email=None,
         # A terminal intent cannot be paid any more.
         client_secret=None if snapshot.status in TERMINAL else snapshot.client_secret or old.client_secret,
         charge_id=snapshot.charge_id or old.charge_id,
@@ -115,11 +119,15 @@ def _with_snapshot(old: Payment, snapshot: IntentSnapshot) -> Payment:
 
 
 def refused(old: Payment, rejection: Rejection, now: datetime) -> Payment:
-    """Stripe refuses to create the intent for good: a retry would not help."""
+    """Stripe refuses to create the intent for good: a retry would not help. But a booking does not fail because of
+    the address for its receipt: it does without one, under another key."""
     if old.status is not CREATING:
         return old
+    if rejection.param == RECEIPT_EMAIL and old.receipt_email is not None:
+        return with_new_key(old._replace(receipt_email=None), now)
     error = PaymentError(rejection.code, message=rejection.message)
-    return moved(old, old._replace(status=REJECTED, last_error=error, rejection=rejection), now)
+    after = old._replace(status=REJECTED, last_error=error, rejection=rejection, receipt_email=None)
+    return moved(old, after, now)
 
 
 def unanswered(old: Payment, now: datetime, pause: timedelta) -> Payment:

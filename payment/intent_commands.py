@@ -22,6 +22,8 @@ def wanted(message: CreatePaymentIntent, now: datetime, *, deferred: bool = Fals
         created_at=now,
         updated_at=now,
         payment_methods=message.payment_methods,
+        description=message.description,
+        receipt_email=message.receipt_email,
         deferred=deferred,
         retry_at=now + RETRY_FIRST,
     )
@@ -43,4 +45,6 @@ def _message(payment: Payment) -> CancelPaymentIntent | CreatePaymentIntent:
         amount=payment.amount,
         currency=payment.currency,
         payment_methods=payment.payment_methods,
+        description=payment.description,
+        receipt_email=payment.receipt_email,
     )

@@ -49,6 +49,10 @@ class Payment(NamedTuple):
     created_at: datetime
     updated_at: datetime
     payment_methods: PaymentMethods = PaymentMethods.ALL
+    # What Stripe is asked for the intent with, as it was when that was first wanted; None of the release before.
+    description: str | None = None
+    # Where Stripe sends the receipt; None without a customer, and as soon as Stripe has answered.
+    receipt_email: str | None = None
     intent_id: str | None = None
     client_secret: str | None = None
     charge_id: str | None = None

@@ -16,7 +16,7 @@ import structlog
 from common.contracts.values import Rejection
 from common.runtime.outages import RedisOutage
 from payment.disputes import Dispute
-from payment.domain import KEY_LIFE, key_is_spent
+from payment.domain import KEY_LIFE, RECEIPT_EMAIL, key_is_spent
 from payment.methods import offered
 from payment.rate_limiter import Priority
 from payment.refunds import AMOUNT_TOO_LARGE, Refund, RefundSnapshot
@@ -159,9 +159,16 @@ async def create_intent(
         amount=payment.amount,
         currency=payment.currency,
         **offered(payment.payment_methods),
+        **_described(payment),
         metadata=_metadata(payment, installation, EVENT_ID, payment.event_id),
         idempotency_key=payment.idempotency_key,
     )
+
+
+def _described(payment: Payment) -> dict[str, str]:
+    """What the customer and operators read; nothing of it in a payment of a release that had none."""
+    found = {"description": payment.description, RECEIPT_EMAIL: payment.receipt_email}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 async def _find_intent(

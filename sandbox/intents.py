@@ -54,7 +54,7 @@ DESCRIBED: dict[str, Reader] = {
     "amount": integer(least=1),
     "currency": string(),
     "customer": string(),
-    "description": string(clearable=True),
+    "description": string(longest=1000, clearable=True),
     "metadata": metadata,
     "statement_descriptor": string(longest=22, clearable=True),
     "statement_descriptor_suffix": string(longest=22, clearable=True),

@@ -23,6 +23,8 @@ CAUSES = (
     "booking.cancel",
     "booking.refund",
     "booking.refund_tickets",
+    "booking.sell",
+    "booking.set_customer",
     "payment.action_required",
     "payment.canceled",
     "payment.declined",

@@ -19,7 +19,10 @@ class Scope(StrEnum):
         return scope
 
     READ = "holdfast:read", "read all that operators see"
-    BOX_OFFICE = "holdfast:box-office", "read, and cancel customers' bookings"
+    BOX_OFFICE = (
+        "holdfast:box-office",
+        "read, sell without Stripe, cancel bookings, and set whom they are for",
+    )
     DOOR = "holdfast:door", "let people in by their tickets, and read nothing else"
     FINANCE = "holdfast:finance", "read, refund, and retry refunds"
     ADMIN = "holdfast:admin", "do everything, also with events and tokens"

@@ -83,7 +83,7 @@ class Listener:
 
     async def _renew(self, *, again: bool) -> None:
         """Renew this gateway, and find out what was missed; `again` after an outage."""
-        known, inbox_end, notifications_end, unrouted = await self._registry.renew()
+        known, inbox_end, notifications_end, unrouted = await self._registry.renew(self._last[self._inbox])
         if again or not known or self._registry.uncertain:
             await self._restore(inbox_end)
         self._note_unrouted(notifications_end, unrouted=unrouted)

@@ -24,9 +24,13 @@ from common.messaging.streams import LISTENERS, LISTENING, ROUTED_LAST, ROUTED_N
 LISTENING_MS = 15_000
 # How many registrations one step renews or removes.
 PAGE = 500
+# How many milliseconds gateways of the previous release have to read `notifications`.
+NOTIFICATIONS_KEPT_MS = 60_000
 
-# Renews a gateway. Returns whether it was known, the end of its inbox, the end of `notifications`, and whether a
-# process of the previous release has published there, which reaches no inbox.
+# Renews a gateway, and deletes what it has read of its inbox: messages may have customers in them, and images, and
+# would stay until many thousands of others have come. (A user of an earlier release may not trim, which is no
+# error.) Returns whether it was known, the end of its inbox, the end of `notifications`, and whether a process of
+# the previous release has published there, which reaches no inbox.
 _RENEW = Script[tuple[int, bytes, bytes, int]](
     """
 local function ends(stream)
@@ -36,13 +40,15 @@ end
 local known = redis.call('GET', listening) == token and 1 or 0
 redis.call('SET', listening, token, 'PX', lasts_ms)
 redis.call('PEXPIRE', inbox, 8 * lasts_ms)
+redis.pcall('XTRIM', inbox, 'MINID', read)
+redis.pcall('XTRIM', notifications, 'MINID', redis.call('TIME')[1] * 1000 - kept_ms)
 local newest = ends(notifications)
 local unrouted = redis.call('EXISTS', not_routed)
 if newest ~= '0-0' and newest ~= redis.call('GET', routed_last) then unrouted = 1 end
 return {known, ends(inbox), newest, unrouted}
 """,
     keys="listening inbox notifications routed_last not_routed",
-    args="token lasts_ms",
+    args="token lasts_ms read kept_ms",
 )
 # Registers for each topic; returns those for which the gateway was not registered.
 _REGISTER = Script[list[bytes]](
@@ -126,9 +132,10 @@ class Registry:
             del self._wanted[topic]
             self._removed.add(topic)
 
-    async def renew(self) -> tuple[bool, bytes, bytes, bool]:
-        """Renew this gateway. Returns whether the registry has had it all the time, the ends of its inbox and of
-        `notifications`, and whether a process of the previous release publishes only there. Raises RedisOutage."""
+    async def renew(self, read: bytes = b"0-0") -> tuple[bool, bytes, bytes, bool]:
+        """Renew this gateway, which has read its inbox up to the entry `read`. Returns whether the registry has had
+        it all the time, the ends of its inbox and of `notifications`, and whether a process of the previous release
+        publishes only there. Raises RedisOutage."""
         renewal = _RENEW.command(
             listening=LISTENING + self._gateway,
             inbox=inbox_stream(self._gateway),
@@ -137,6 +144,8 @@ class Registry:
             not_routed=ROUTED_NOT,
             token=self._token,
             lasts_ms=LISTENING_MS,
+            read=read,
+            kept_ms=NOTIFICATIONS_KEPT_MS,
         )
         known, inbox_end, notifications_end, unrouted = (await self._send(renewal))[-1]
         return bool(known), inbox_end, notifications_end, bool(unrouted)

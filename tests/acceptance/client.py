@@ -72,7 +72,7 @@ class Client:
         return await send(self._session, method, self.url + path, headers=headers, **options)
 
     async def book(
-        self, event: Json, *quantities: int, key: str | None = None, prefer: str | None = None
+        self, event: Json, *quantities: int, key: str | None = None, prefer: str | None = None, **more: Any
     ) -> Answer:
         """POST /bookings. `quantities`: seats of the event's first, second … ticket type; 0 leaves a type out."""
         items = [
@@ -83,7 +83,7 @@ class Client:
         headers = {"Idempotency-Key": key or f"key-{next(_numbers)}"}
         if prefer is not None:
             headers["Prefer"] = prefer
-        body = {"event_id": event["id"], "items": items}
+        body = {"event_id": event["id"], "items": items, **more}
         return await self.request("POST", "/bookings", json=body, headers=headers)
 
     async def book_until_final(self, event: Json, *quantities: int, key: str, prefer: str | None = None) -> Answer:

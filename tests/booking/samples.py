@@ -15,13 +15,14 @@ from booking.state import Booking, HoldPolicy, Item
 from booking.triggers import Happening, Report
 from common.contracts.errors import HoldfastError
 from common.contracts.statuses import BookingStatus, IntentStatus, PaymentStatus
-from common.contracts.values import PaymentError, PaymentState
+from common.contracts.values import Customer, PaymentError, PaymentState
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
 AMOUNT, PART = 5000, 1000
 SEATS = UUID(int=3)
 FIRST, OTHER = UUID(int=11), UUID(int=12)  # ids of refunds
+CUSTOMER = Customer("Ada Lovelace", "ada@example.com", "en-GB", "+442079460000")
 DECLINE = PaymentError("card_declined", "insufficient_funds", "Your card has insufficient funds.")
 
 

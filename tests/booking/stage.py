@@ -14,8 +14,10 @@ from uuid import UUID, uuid4
 from redis.asyncio import Redis
 
 from booking.availability import Availability
+from booking.box_office import BoxOffice
 from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.door_handlers import DoorHandlers
+from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare, Share
 from booking.guest_handlers import GuestHandlers
@@ -53,7 +55,7 @@ from ops.audit.databases import BUYERS, SEATS
 
 TABLES = (
     "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, "
-    "buyers, revoked_tokens, recovery_codes, check_ins, door_changes"
+    "buyers, revoked_tokens, recovery_codes, check_ins, door_changes, erasures, event_contents, event_images"
 )
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
@@ -153,6 +155,8 @@ class Stage:
     queue: Queue
     handlers: BookingHandlers
     event_handlers: EventHandlers
+    box_office: BoxOffice
+    erasure_handlers: ErasureHandlers
     guest_handlers: GuestHandlers
     query_handlers: QueryHandlers
     revocation_handlers: RevocationHandlers
@@ -191,6 +195,8 @@ class Stage:
             queue=queue,
             handlers=BookingHandlers(store, unit, metrics, clock, TERMS),
             event_handlers=EventHandlers(store, availability, clock),
+            box_office=BoxOffice(store, unit, clock),
+            erasure_handlers=ErasureHandlers(store, clock),
             guest_handlers=GuestHandlers(store, clock, CODES_LAST),
             query_handlers=QueryHandlers(store, clock),
             revocation_handlers=RevocationHandlers(store, clock),
@@ -209,6 +215,8 @@ class Stage:
             **self.handlers.commands,
             **self.handlers.payments,
             **self.event_handlers.commands,
+            **self.box_office.commands,
+            **self.erasure_handlers.commands,
             **self.guest_handlers.commands,
             **self.query_handlers.queries,
             **self.revocation_handlers.commands,

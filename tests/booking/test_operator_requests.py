@@ -15,6 +15,7 @@ from common.contracts.messages import (
     CancelBooking,
     CancelEvent,
     CreateEvent,
+    EraseCustomers,
     EventChanges,
     OperatorCommand,
     OperatorRequest,
@@ -23,10 +24,12 @@ from common.contracts.messages import (
     Reply,
     RetryRefunds,
     RevokeTokens,
+    SetCustomer,
     TicketTypeChange,
     UpdateEvent,
 )
 from common.contracts.statuses import CancelReason, IntentStatus
+from tests.booking.samples import CUSTOMER
 from tests.booking.stage import Show, Stage, delivery, new_event, of, report
 
 
@@ -141,7 +144,21 @@ async def _revoke(stage: Stage) -> OperatorCommand:
     return RevokeTokens(claim="sub", value="mallory", expires_at=end, request=by("POST /admin/tokens/revoke"))
 
 
-EVERY = pytest.mark.parametrize("make", [_create, _update, _cancel_event, _cancel, _refund, _retry, _revoke])
+async def _set_customer(stage: Stage) -> OperatorCommand:
+    booking = await stage.confirmed(await stage.show(10))
+    request = by(f"PUT /bookings/{booking.id}/customer")
+    return SetCustomer(booking_id=booking.id, owner=None, customer=CUSTOMER, request=request)
+
+
+async def _erase(stage: Stage) -> OperatorCommand:
+    await stage.book((await stage.show(10)).order().model_copy(update={"customer": CUSTOMER}))
+    return EraseCustomers(erasure_id=uuid4(), email=CUSTOMER.email, request=by("POST /admin/customers/erase"))
+
+
+EVERY = pytest.mark.parametrize(
+    "make",
+    [_create, _update, _cancel_event, _cancel, _refund, _retry, _revoke, _set_customer, _erase],
+)
 
 
 async def state(stage: Stage) -> list[Any]:
@@ -155,6 +172,7 @@ async def state(stage: Stage) -> list[Any]:
             "booking_transitions",
             "refund_retries",
             "revoked_tokens",
+            "erasures",
             "operator_requests",
         )
     ]
@@ -186,7 +204,7 @@ async def test_a_message_delivered_twice_is_one_request(stage: Stage, make: Make
     else:
         message = message.model_copy(update={"request": message.request.model_copy(update={"key": None})})
     come = delivery(message)
-    handlers = (stage.handlers, stage.event_handlers, stage.revocation_handlers)
+    handlers = (stage.handlers, stage.event_handlers, stage.revocation_handlers, stage.erasure_handlers)
     table = {kind: handler for each in handlers for kind, handler in each.commands.items()}
     (first,) = of(list(await table[type(message)]([come])), Reply)
     before = await state(stage)

@@ -13,6 +13,7 @@ from booking.buyers import BuyerPolicy
 from common.contracts.messages import (
     CancelBooking,
     CancelEvent,
+    EraseCustomers,
     GetBooking,
     GetEvent,
     GetHistory,
@@ -285,6 +286,7 @@ async def test_the_operators_page_says_where_subjects_are_and_how_to_forget_them
     await stage.give(RetryRefunds(event_id=show.id, retry_id=uuid4(), **request(operator)))
     await stage.give(CancelEvent(event_id=show.id, **request(operator)))
     await stage.reconcile_now()
+    await stage.give(EraseCustomers(erasure_id=uuid4(), subject=customer, **request(operator)))
 
     kept = await holding(stage.database, customer) | await holding(stage.database, operator)
     assert kept == documented("booking")

@@ -19,8 +19,26 @@ from common.contracts.resources import (
     Revocation,
     TicketType,
 )
-from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import Dispute, PaymentError, PaymentState, Refund, Rejection
+from common.contracts.statuses import (
+    BookingStatus,
+    BoxOfficeMethod,
+    CancelReason,
+    EventStatus,
+    IntentStatus,
+    PaymentMethods,
+    PaymentStatus,
+)
+from common.contracts.values import (
+    BoxOfficeSale,
+    Customer,
+    Dispute,
+    EventImage,
+    PaymentError,
+    PaymentState,
+    Refund,
+    Rejection,
+    Venue,
+)
 
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 OTHER = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
@@ -39,6 +57,7 @@ REFUND = Refund(
     updated_at=AT,
 )
 REJECTION = Rejection("amount_too_small", "Amount must be at least $0.50 usd", "amount", "req_1")
+CUSTOMER = Customer(name="Zoë Çelik", email="zoe@example.com", locale="tr-TR", phone="+902121234567")
 BOOKING = Booking(
     id=ID,
     owner="guest:1",
@@ -68,7 +87,10 @@ BOOKING = Booking(
     closing="by_customer",
     created_at=AT,
     updated_at=AT,
+    customer=CUSTOMER,
 )
+VENUE = Venue(name="Stadttheater", address="Am Markt 1", postal_code="99423", city="Weimar", country="DE")
+CONTENT: dict[str, Any] = {"description": "Ein *Stück*", "category": "Theater", "venue": VENUE}
 EVENT = Event(
     id=OTHER,
     name="Ein Fest",
@@ -87,6 +109,11 @@ EVENT = Event(
     sales_end=AT,
     sell_after_start=True,
     cancel_after_start=True,
+    status=EventStatus.ARCHIVED,
+    category="Theater",
+    venue=VENUE,
+    image=EventImage(url=f"/events/{OTHER}/image?v=00", hash="00", width=4, height=3),
+    content_version=2,
     version=2,
 )
 SEATS = {"id": OTHER, "name": "Stehplatz", "unit_amount": 1000, "capacity": 10, "available": 7}
@@ -147,7 +174,20 @@ _ALL: list[m.Message] = [
         items=(m.ItemRequest(ticket_type_id=OTHER, quantity=2),),
         expected_amount=2000,
         address="0123456789abcdef0123456789abcdef",
+        customer=CUSTOMER,
     ),
+    m.SetCustomer(booking_id=ID, owner="guest:1", customer=CUSTOMER, **REQUEST),
+    m.SellSeats(
+        booking_id=ID,
+        owner="box-office:1",
+        event_id=OTHER,
+        items=(m.ItemRequest(ticket_type_id=ID, quantity=2),),
+        sale=BoxOfficeSale(BoxOfficeMethod.CASH, "Receipt 4711"),
+        expected_amount=5000,
+        customer=CUSTOMER,
+        **REQUEST,
+    ),
+    m.EraseCustomers(erasure_id=ID, email="zoe@example.com", subject="guest:1", **REQUEST),
     m.CancelBooking(booking_id=ID, owner="guest:1", reason=CancelReason.BY_CUSTOMER, **REQUEST),
     m.RequestPayment(booking_id=ID, owner="guest:1", amount=2000, currency="eur"),
     m.CreateEvent(
@@ -166,7 +206,9 @@ _ALL: list[m.Message] = [
         sales_end=AT,
         sell_after_start=True,
         cancel_after_start=True,
+        status=EventStatus.DRAFT,
         ticket_types=(TICKET_TYPE,),
+        **CONTENT,
         **REQUEST,
     ),
     m.UpdateEvent(
@@ -185,10 +227,13 @@ _ALL: list[m.Message] = [
             sales_end=AT,
             sell_after_start=True,
             cancel_after_start=True,
+            status=EventStatus.ARCHIVED,
+            **CONTENT,
         ),
         ticket_types=(CHANGE,),
         **REQUEST,
     ),
+    m.SetEventImage(event_id=OTHER, data="UklGRg==", width=4, height=3, **REQUEST),
     m.CancelEvent(event_id=OTHER, **REQUEST),
     m.RetryRefunds(event_id=OTHER, retry_id=ID, **REQUEST),
     m.RefundBooking(booking_id=ID, refund_id=OTHER, amount=500, **REQUEST),
@@ -209,6 +254,10 @@ _ALL: list[m.Message] = [
         payment=PaymentStatus.CREATING,
         created_from=AT,
         created_before=AT,
+        reference="HF-7K3M-9Q2T",
+        name="zoë",
+        email="zoe@example.com",
+        intent_id="pi_1",
     ),
     m.GetHistory(booking_id=ID, owner="guest:1"),
     m.GetTickets(booking_id=ID, owner="guest:1", after=2, limit=20, ticket_id=OTHER),
@@ -230,12 +279,21 @@ _ALL: list[m.Message] = [
     ),
     m.UndoCheckIn(by="root", check_in_id=ID),
     m.GetDoor(event_id=OTHER, since=("1899628480.1", 8812, 904), limit=20),
-    m.ListEvents(after=(AT, OTHER), limit=20, operator=True, starts_from=AT, versions_only=True),
-    m.GetEvent(event_id=OTHER, operator=True),
+    m.ListEvents(
+        after=(AT, OTHER), limit=20, operator=True, starts_from=AT, versions_only=True, status=EventStatus.DRAFT
+    ),
+    m.GetEvent(event_id=OTHER, operator=True, details=True),
+    m.GetEventImage(event_id=OTHER, known="00"),
     m.GetEventHistory(event_id=OTHER, after=3, limit=20),
     m.PaymentReport(booking_id=ID, payment=PaymentState(**REPORT)),
     m.CreatePaymentIntent(
-        booking_id=ID, event_id=OTHER, amount=2000, currency="eur", payment_methods=PaymentMethods.INSTANT
+        booking_id=ID,
+        event_id=OTHER,
+        amount=2000,
+        currency="eur",
+        payment_methods=PaymentMethods.INSTANT,
+        description="HF-7K3M-9Q2T: Ein Fest, 2 × Stehplatz",
+        receipt_email="zoe@example.com",
     ),
     m.CancelPaymentIntent(**COMMAND),
     m.SyncPayment(**COMMAND, decided=True, by="root"),
@@ -247,6 +305,7 @@ _ALL: list[m.Message] = [
     m.StripeEventReceived(payload='{"id": "evt_1", "object": "event"}'),
     m.BookingChanged(owner="guest:1", booking=BOOKING),
     m.EventChanged(event=EVENT, operators=OPERATORS_EVENT),
+    m.EventWithdrawn(event_id=OTHER, version=3),
     m.QueueMoved(places=((0, AT, ID), (40, AT, OTHER)), deferred=((41, AT, ID),), total=42, interval_ms=1000),
 ]
 EXAMPLES: dict[type[m.Message], m.Message] = {type(each): each for each in _ALL}

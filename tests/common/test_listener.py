@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -15,6 +17,8 @@ from structlog.testing import capture_logs
 from common.contracts.messages import BOOKING_QUERIES, NOTIFICATIONS, BookingChanged, GetEvent, Message, SyncPayment
 from common.messaging import listener
 from common.messaging.envelope import Delivery, Envelope, answer, decode, envelope_for
+from common.messaging.publisher import Publisher
+from common.messaging.redis import connect
 from common.messaging.registry import Registry
 from common.messaging.streams import LISTENERS, LISTENING, inbox_stream
 from common.runtime.health import Gate
@@ -164,6 +168,43 @@ async def test_each_listening_gateway_receives_a_notification_once(stage: Stage)
     ]  # for gateways of the previous release
 
 
+async def test_what_a_gateway_has_read_is_soon_forgotten(stage: Stage, looking: None) -> None:
+    """Its inbox keeps the last entry that it has read, and what it has not; `notifications` what is new there."""
+    await stage.redis.xadd(NOTIFICATIONS, {"type": "old"}, id=f"{int((time.time() - 90) * 1000)}-0")
+    async with Listener(stage).listening() as gateway:
+        published = [changed(version) for version in range(1, 4)]
+        for each in published:
+            await stage.bus.publish([each])
+        await until(lambda: len(gateway.received) == 3)
+        renewed = gateway.listener._renewed_at
+        await until(lambda: gateway.listener._renewed_at > renewed)
+    assert [each.id for each in await inbox(stage)] == [published[-1].id]
+    assert [each.id for each in await stage.read_all(NOTIFICATIONS)] == [each.id for each in published]
+    await stage.bus.publish(late := [changed(4), changed(5)])
+    async with gateway.listening():
+        await until(lambda: len(gateway.received) == 5)
+    assert gateway.missed == []
+    assert [each.message for each in late] == gateway.received[3:]
+
+
+async def test_a_redis_user_that_may_not_trim_is_no_error(stage: Stage, redis_url: str) -> None:
+    """As one of an earlier release. The inbox is then as long as it may be."""
+    commands = cast(Any, stage.redis)
+    await commands.execute_command("ACL", "SETUSER", "old", "on", ">old", "~*", "+@all", "-xtrim")
+    redis = connect(re.sub("redis://(.*@)?", "redis://old:old@", redis_url))
+    bus = Publisher(redis, source="/test")
+    try:
+        await stage.redis.xadd(inbox_stream("one"), {"type": "reply"}, id="1-0")
+        registry = Registry(redis, bus, "one")
+        for known in (False, True):
+            assert (await registry.renew(b"5-0"))[0] is known
+        assert await stage.redis.xlen(inbox_stream("one")) == 1
+    finally:
+        await bus.close()
+        await redis.aclose()
+        await commands.execute_command("ACL", "DELUSER", "old")
+
+
 async def test_a_registration_arrives_before_a_call_made_after_it(stage: Stage) -> None:
     """In one round trip, when both are sent at once."""
     async with Listener(stage).listening() as gateway:
@@ -205,6 +246,25 @@ async def test_a_removal_that_did_not_arrive_is_sent_again(own_stage: Stage, own
     assert await own_stage.redis.exists(LISTENERS + OWNER)
     await registry.renew()
     assert not await own_stage.redis.exists(LISTENERS + OWNER)
+
+
+async def test_what_was_read_is_deleted_from_the_inbox(stage: Stage, looking: None) -> None:
+    """An image in a reply would else stay there until thousands of others have come. What is unread stays."""
+    async with Listener(stage).listening() as gateway:
+        calling = call(stage)
+        await stage.bus.publish(answer(await question(stage), "x" * 400_000))
+        await calling
+        await stage.bus.publish([changed(1), changed(2)])
+        await until(lambda: len(gateway.received) == 2)
+
+        async def short() -> bool:
+            return (await stage.redis.memory_usage(inbox_stream("one")) or 0) < 50_000
+
+        await until(short)
+    await stage.bus.publish([late := changed(3)])
+    await gateway.registry.renew(b"0-0")
+    assert (await inbox(stage))[-1].id == late.id
+    assert gateway.missed == []
 
 
 @pytest.mark.parametrize("published", [True, False], ids=["notified", "not notified"])

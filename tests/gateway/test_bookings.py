@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
+from common.contracts.codes import reference_of
 from common.contracts.errors import EventNotFound, IdempotencyKeyReused, PriceChanged, SoldOut
 from common.contracts.ids import booking_id
 from common.contracts.messages import CreateBooking, GetBooking
@@ -191,6 +192,7 @@ async def test_202_has_only_the_request_when_no_booking_is_known(start: Gateway)
     assert await response.json() == {
         "kind": "queued",
         "id": str(ID),
+        "reference": reference_of(ID),
         "event_id": str(EVENT_ID),
         "items": ITEMS["items"],
         "status": "pending",

@@ -19,8 +19,10 @@ from common.contracts.messages import (
     OperatorRequest,
     RefundBooking,
     RetryRefunds,
+    SetCustomer,
     UpdateEvent,
 )
+from gateway.examples import EXAMPLES
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import EVENT_ID, Client, ScriptedBooking, as_json, bearer, booking, event, operators_event
 
@@ -40,6 +42,7 @@ OPERATORS_REQUESTS: list[tuple[str, str, Any, type[Message]]] = [
     ("POST", f"/admin/events/{EVENT_ID}/refunds/retry", None, RetryRefunds),
     ("POST", f"/admin/bookings/{EVENT_ID}/refund", {"amount": 500}, RefundBooking),
     ("POST", f"/bookings/{EVENT_ID}/cancel", None, CancelBooking),
+    ("PUT", f"/bookings/{EVENT_ID}/customer", EXAMPLES["NewCustomer"], SetCustomer),
 ]
 CHANGES = pytest.mark.parametrize(("method", "path", "body", "kind"), OPERATORS_REQUESTS)
 
@@ -50,7 +53,7 @@ def script(actor: ScriptedBooking) -> None:
     for kind in (CreateEvent, UpdateEvent, CancelEvent, RetryRefunds, GetEvent):
         actor.on(kind, seen)
     state = as_json(booking(EVENT_ID, status="confirmed", payment="refund_pending", version=7))
-    for kind in (CancelBooking, RefundBooking, GetBooking):
+    for kind in (CancelBooking, RefundBooking, GetBooking, SetCustomer):
         actor.on(kind, state)
 
 

@@ -11,11 +11,12 @@ import jwt
 import pytest
 import structlog
 
+from common.contracts.codes import ALPHABET
 from common.contracts.errors import NothingToRecover, RecoveryCodeInvalid
 from common.contracts.messages import BOOKING_COMMANDS, KeepRecoveryCode, ListBookings, UseRecoveryCode
 from common.messaging.redis import connect
 from gateway.limits import LOAD_SHEDDER
-from gateway.recovery_codes import ALPHABET, code_hash, new_code
+from gateway.recovery_codes import code_hash, new_code
 from tests.gateway.conftest import Gateway
 from tests.gateway.stage import SECRET, SILENCE, Client, ScriptedBooking, bearer
 

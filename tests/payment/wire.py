@@ -20,6 +20,7 @@ class Call:
     method: str
     path: str
     key: str | None
+    body: bytes = b""
 
 
 @dataclass
@@ -78,7 +79,7 @@ class Wire:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        call = Call(request.method, request.path, request.headers.get("Idempotency-Key"))
+        call = Call(request.method, request.path, request.headers.get("Idempotency-Key"), body)
         async with self.seen:
             self.calls.append(call)
             self.seen.notify_all()

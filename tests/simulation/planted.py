@@ -299,8 +299,8 @@ def orphan_money_dropped() -> None:
 def revision_not_checked() -> None:
     """A change decided from memory overwrites what another process has written since."""
     rows: Any = booking.booking_rows
-    for name in ("SAVE", "SAVE_UNMOVED"):
-        setattr(rows, name, getattr(rows, name).replace(f" AND new.revision = {revision('b')}", ""))
+    compared = f" AND new.revision = {revision('b')}"
+    rows.SAVE = {kind: statement.replace(compared, "") for kind, statement in rows.SAVE.items()}
 
 
 def events_move_what_was_remembered() -> None:
@@ -319,7 +319,8 @@ def terms_token_not_checked() -> None:
 def holds_are_never_given_back() -> None:
     """A booking that is paid or has ended still counts as an open hold of its buyers."""
     rows: Any = booking.booking_rows
-    rows.SAVE = rows.SAVE.replace("WHERE counted <> counted_before", "WHERE false")
+    counted = "WHERE counted <> counted_before"
+    rows.SAVE = {kind: statement.replace(counted, "WHERE false") for kind, statement in rows.SAVE.items()}
 
 
 def shares_without_end() -> None:
@@ -344,6 +345,16 @@ def scanners_miss_that_bookings_end() -> None:
     """Scanners do not hear that a booking has ended."""
     rows: Any = booking.booking_rows
     rows.SAVE_GIVEN_BACK = rows.SAVE_GIVEN_BACK.replace("WHERE sold < 0", "WHERE false")
+
+
+def the_last_message_says_what_stripe_is_asked() -> None:
+    """A repeated request for an intent is made from its message, and not from the payment's row."""
+    rows: Any = payment.payment_rows
+    kept = "ON CONFLICT (booking_id) DO NOTHING"
+    changed = """ON CONFLICT (booking_id) DO UPDATE
+    SET (description, receipt_email) = (excluded.description, excluded.receipt_email)
+    WHERE payments.status = 'creating'"""
+    rows.INSERT = {one: statement.replace(kept, changed) for one, statement in rows.INSERT.items()}
 
 
 PLANTED: dict[str, Callable[[], None]] = {
@@ -382,6 +393,7 @@ PLANTED: dict[str, Callable[[], None]] = {
         one_share_for_everybody,
         a_signed_code_is_enough,
         scanners_miss_that_bookings_end,
+        the_last_message_says_what_stripe_is_asked,
     )
 }
 
@@ -425,5 +437,8 @@ LURES: dict[str, Lure] = {
         frozenset({Fault.WEBHOOK_LOST, Fault.EVENTS_LISTED_LATE}), by_hand=6.0
     ),
     "disputes_in_one_field": Lure(by_hand=6.0),
+    "the_last_message_says_what_stripe_is_asked": Lure(
+        frozenset({Fault.STRIPE_500, Fault.STRIPE_500_KEPT, Fault.STRIPE_LOST_ANSWER})
+    ),
     "orphan_money_dropped": Lure(frozenset({Fault.STANDBY_TOOK_OVER})),
 }

@@ -15,7 +15,9 @@ from pydantic import HttpUrl, SecretStr
 from redis.asyncio import Redis
 
 from booking.availability import Availability
+from booking.box_office import BoxOffice
 from booking.door_handlers import DoorHandlers
+from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
 from booking.handlers import BookingHandlers
@@ -218,6 +220,8 @@ class BookingProcess(ActorProcess):
         unit = partial(UnitOfWork, self.repository, self.availability, queue, share)
         self._bookings = BookingHandlers(self.repository, unit, metrics, self.now, policy)
         self._event_handlers = EventHandlers(self.repository, self.availability, self.now)
+        self._erasure_handlers = ErasureHandlers(self.repository, self.now)
+        self._box_office = BoxOffice(self.repository, unit, self.now)
         self._query_handlers = QueryHandlers(self.repository, self.now)
         self._door_handlers = DoorHandlers(self.repository, CODES, self.now)
         self._reconciler = BookingReconciler(
@@ -230,9 +234,14 @@ class BookingProcess(ActorProcess):
 
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
         door = {BOOKING_DOOR: (self._door_handlers.door, None)} if self.world.door.opens else {}
+        others = {
+            **self._event_handlers.commands,
+            **self._erasure_handlers.commands,
+            **self._box_office.commands,
+        }
         return {
             BOOKING_PAYMENTS: (self._bookings.payments, None),
-            BOOKING_COMMANDS: ({**self._bookings.commands, **self._event_handlers.commands}, None),
+            BOOKING_COMMANDS: ({**self._bookings.commands, **others}, None),
             BOOKING_QUERIES: (self._query_handlers.queries, None),
             **door,
         }

@@ -1,7 +1,7 @@
 """The seeds that the tests play, as `python -m tests.simulation.choose` has found them."""
 
 # Together they reach every fault, point and end.
-COVERING = [1, 2, 7, 9, 15, 19, 21, 22]
+COVERING = [9, 10, 24, 29, 31, 35, 49, 50, 52, 56]
 # By planted mistake the seed that shows it soonest. When schedules have changed since, another may show it instead.
 SHOWN_BY = {
     "acknowledge_before_commit": 19,
@@ -12,7 +12,7 @@ SHOWN_BY = {
     "amount_not_compared": 21,
     "nobody_has_asked": 7,
     "currency_not_compared": 14,
-    "refunds_not_retried": 22,
+    "refunds_not_retried": 21,
     "webhooks_in_a_cache": 21,
     "cursor_in_our_own_time": 6,
     "cursor_passes_over_what_is_not_listed_yet": 51,

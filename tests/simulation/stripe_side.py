@@ -105,6 +105,9 @@ class Stripe:
         self._story = story
         self.ledger = MemoryLedger()
         self.webhooks = Deliveries()
+        # By idempotency key, what it was sent with first; and the keys that were sent with something else later.
+        self._sent: dict[str, str] = {}
+        self.differed: set[str] = set()
         self.faults = Faults()
         # How the list of Stripe events lags, whatever else fails.
         self.lag = lag
@@ -129,6 +132,12 @@ class Stripe:
 
     def close(self) -> None:
         self.ledger.close()
+
+    def note_key(self, headers: Mapping[str, str], body: str | None) -> None:
+        """Whether a request says the same as all requests before it under its key."""
+        key = CIMultiDict(headers).get("Idempotency-Key")
+        if key is not None and self._sent.setdefault(key, body or "") != (body or ""):
+            self.differed.add(key)
 
     async def answer(self, method: str, url: str, headers: Mapping[str, str], body: str | None) -> Any:
         """The API's answer to one request: body, status and headers."""
@@ -217,6 +226,7 @@ class Line(stripe.HTTPClient):
             if gates.strikes(Fault.REFUND_BY_HAND):
                 await self._stripe.refund_by_hand(post_data)
         fault = next((each for each in switches if gates.strikes(each)), None)
+        self._stripe.note_key(headers, post_data)
         lag = self._stripe.lag
         self._stripe.faults.set(lag.model_copy(update=switches[fault]) if fault else lag)
         content, status, answered = await self._stripe.answer(method, url, headers, post_data)

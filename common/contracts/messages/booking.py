@@ -17,8 +17,23 @@ from common.contracts.messages.base import (
     OfBooking,
 )
 from common.contracts.resources import CAPACITY_MAX, Amount, Currency, Name, Resource
-from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import CHECK_INS_MAX, QUANTITY_MAX, TICKET_TYPES_MAX, PaymentState
+from common.contracts.statuses import (
+    BookingStatus,
+    CancelReason,
+    EventStatus,
+    IntentStatus,
+    PaymentMethods,
+    PaymentStatus,
+)
+from common.contracts.values import (
+    CHECK_INS_MAX,
+    QUANTITY_MAX,
+    TICKET_TYPES_MAX,
+    BoxOfficeSale,
+    Customer,
+    PaymentState,
+    Venue,
+)
 
 # --- booking.commands -------------------------------------------------------------------------------------
 
@@ -60,29 +75,55 @@ class ItemRequest(Resource):
 class CreateBooking(OfBooking, type="booking.create", stream=BOOKING_COMMANDS):
     """`address`: a keyed hash of the address that a guest asks from; None for others, and from older gateways.
     `expected_amount`: no booking is made at another price; None: at any price. It is a precondition, and no
-    part of what identifies the request: a booking that is there already is the answer, whatever is expected."""
+    part of what identifies the request: a booking that is there already is the answer, whatever is expected.
+    `customer`: None also from older gateways."""
 
     owner: str
     event_id: UUID
     items: tuple[ItemRequest, ...]
     address: str | None = Field(default=None, max_length=32)
     expected_amount: int | None = None
+    customer: Customer | None = None
 
     @property
     def requester(self) -> str | None:
         return self.owner
 
 
-class CancelBooking(OperatorCommand, type="booking.cancel"):
-    """`owner` must be the booking's owner; None for an operator."""
+class SellSeats(OperatorCommand, type="booking.sell"):
+    """An operator has sold seats, or gives them away: the booking is confirmed at once, without Stripe. Whether the
+    event is on sale just now, and how many seats one owner may have, does not matter. `owner`: whose booking it is
+    to be."""
+
+    booking_id: UUID
+    owner: str
+    event_id: UUID
+    items: tuple[ItemRequest, ...]
+    sale: BoxOfficeSale
+    expected_amount: int | None = None
+    customer: Customer | None = None
+
+
+class OwnersCommand(OperatorCommand):
+    """A command of the booking's owner, which `owner` must be; or, with None, of operators for any booking."""
 
     booking_id: UUID
     owner: str | None
-    reason: CancelReason
 
     @property
     def requester(self) -> str | None:
         return super().requester if self.owner is None else self.owner
+
+
+class CancelBooking(OwnersCommand, type="booking.cancel"):
+    reason: CancelReason
+
+
+class SetCustomer(OwnersCommand, type="booking.set_customer"):
+    """Somebody says whom a booking is for. Stripe is not asked again: what it was asked under one idempotency key
+    stays."""
+
+    customer: Customer
 
 
 class RequestPayment(OfBooking, type="booking.request_payment", stream=BOOKING_COMMANDS):
@@ -120,6 +161,10 @@ class CreateEvent(OperatorCommand, type="event.create"):
     payment_methods: PaymentMethods = PaymentMethods.INSTANT
     slow_payments_until: AwareDatetime | None = None
     max_per_owner: int | None = None
+    status: EventStatus = EventStatus.PUBLISHED
+    description: str | None = None
+    category: str | None = None
+    venue: Venue | None = None
     ticket_types: tuple[NewTicketType, ...] = Field(max_length=TICKET_TYPES_MAX)
 
 
@@ -135,8 +180,8 @@ class TicketTypeChange(Resource):
 
 
 class EventChanges(Resource):
-    """Only the fields that were sent (`model_fields_set`) change; only `cancel_until`, `sales_start`, `sales_end`
-    and `slow_payments_until` may be set to None."""
+    """Only the fields that were sent (`model_fields_set`) change; only `cancel_until`, `sales_start`, `sales_end`,
+    `slow_payments_until`, `max_per_owner`, `description`, `category` and `venue` may be set to None."""
 
     name: Name | None = None
     starts_at: AwareDatetime | None = None
@@ -151,6 +196,10 @@ class EventChanges(Resource):
     cancel_after_start: bool | None = None
     payment_methods: PaymentMethods | None = None
     slow_payments_until: AwareDatetime | None = None
+    status: EventStatus | None = None
+    description: str | None = None
+    category: str | None = None
+    venue: Venue | None = None
 
 
 class UpdateEvent(OperatorCommand, type="event.update"):
@@ -159,6 +208,16 @@ class UpdateEvent(OperatorCommand, type="event.update"):
     event_id: UUID
     changes: EventChanges
     ticket_types: tuple[TicketTypeChange, ...] = ()
+
+
+class SetEventImage(OperatorCommand, type="event.set_image"):
+    """The event has this image from now on. `data`: a WebP that the gateway has made of what the operator sent, in
+    base64; None: the event has no image any more."""
+
+    event_id: UUID
+    data: str | None
+    width: int = Field(default=0, ge=0)
+    height: int = Field(default=0, ge=0)
 
 
 class CancelEvent(OperatorCommand, type="event.cancel"):
@@ -185,6 +244,15 @@ class RefundTickets(RefundBooking, type="booking.refund_tickets"):
     own: a process that does not know of tickets would refund all that is left."""
 
     ticket_ids: tuple[UUID, ...] = Field(min_length=1)
+
+
+class EraseCustomers(OperatorCommand, type="customer.erase"):
+    """Erase the customers with this email, whatever its case, or those of this owner's bookings. `erasure_id` makes
+    that one piece of work."""
+
+    erasure_id: UUID
+    email: str | None = None
+    subject: str | None = None
 
 
 class RevokeTokens(OperatorCommand, type="token.revoke"):
@@ -237,6 +305,10 @@ class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
     payment: PaymentStatus | None = None
     created_from: datetime | None = None
     created_before: datetime | None = None
+    reference: str | None = None
+    name: str | None = None
+    email: str | None = None
+    intent_id: str | None = None
 
 
 class GetHistory(GetBooking, type="booking.history"):
@@ -257,22 +329,34 @@ class GetSigningKeys(Message, type="ticket.keys", stream=BOOKING_QUERIES):
 
 class ListEvents(Message, type="event.list", stream=BOOKING_QUERIES):
     """Ordered by start, then id. `after` is the last one of the page before. `starts_from`: none that starts
-    earlier; when both are None, events that have not started. `operator`: the reply has OperatorsEvents.
-    `versions_only`: of each event the reply has only `id`, `starts_at` and `version`; from a booking actor of the
-    release before, the events themselves."""
+    earlier; when both are None, events that have not started. `operator`: the reply has OperatorsEvents, of all
+    events or of those with this `status`; without it, published events alone. `versions_only`: of each event the
+    reply has only `id`, `starts_at` and `version`; from a booking actor of the release before, the events
+    themselves."""
 
     after: tuple[datetime, UUID] | None = None
     limit: int = Field(ge=1, le=200)
     operator: bool = False
     starts_from: AwareDatetime | None = None
     versions_only: bool = False
+    status: EventStatus | None = None
 
 
 class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
-    """`operator`: the reply is an OperatorsEvent, with the progress of a cancellation."""
+    """`operator`: the reply is an OperatorsEvent, with the progress of a cancellation; only operators see a draft.
+    `details`: the reply has the event's description, too."""
 
     event_id: UUID
     operator: bool = False
+    details: bool = False
+
+
+class GetEventImage(Message, type="event.get_image", stream=BOOKING_QUERIES):
+    """The reply has the image's `hash` and, unless the gateway has it already, its `data` in base64. `known`: the
+    hash of the image that the gateway has."""
+
+    event_id: UUID
+    known: str | None = None
 
 
 class ListRevocations(Message, type="token.list_revocations", stream=BOOKING_QUERIES):

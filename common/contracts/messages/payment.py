@@ -18,15 +18,19 @@ from common.contracts.messages.base import (
 )
 from common.contracts.resources import Amount, Currency
 from common.contracts.statuses import PaymentMethods
+from common.contracts.values import EMAIL_MAX, INTENT_DESCRIPTION_MAX
 
 
 class CreatePaymentIntent(OfBooking, type="payment.create_intent", stream=PAYMENT_INTENTS, also=PAYMENT_DEFERRED):
-    """An intent is wanted. The payment that is saved first keeps these values: every repetition has the same."""
+    """An intent is wanted. The payment that is saved first keeps these values, whatever a later message has: all
+    requests of Stripe under one idempotency key are the same."""
 
     event_id: UUID
     amount: Amount
     currency: Currency
     payment_methods: PaymentMethods = PaymentMethods.ALL
+    description: str | None = Field(default=None, max_length=INTENT_DESCRIPTION_MAX)
+    receipt_email: str | None = Field(default=None, max_length=EMAIL_MAX)
 
 
 class PaymentCommand(OfBooking, stream=PAYMENT_COMMANDS):

@@ -20,7 +20,7 @@ COUNTED = "CREATE INDEX check_ins_counted ON check_ins (event_id, ticket_type_id
 
 
 class Migration(migrations.Migration):
-    dependencies = [("booking", "0018_accountability")]
+    dependencies = [("booking", "0021_box_office")]
 
     initial = False
 
