@@ -135,6 +135,21 @@ export class Holdfast extends EventTarget {
      */
     paymentIntent(bookingId: string, call?: Call): Promise<Types.PaymentIntent>;
     /**
+     * The tickets of a booking, with its event: all that a page to print them needs.
+     * @param {string} id
+     * @param {Types.PageQuery} [query]
+     * @param {Call} [call]
+     */
+    tickets(id: string, query?: Types.PageQuery, call?: Call): Promise<Types.BookingTickets>;
+    /** A ticket's QR code as SVG. @param {string} id @param {string} ticketId @param {Call} [call] */
+    ticketSvg(id: string, ticketId: string, call?: Call): Promise<Blob>;
+    /** A ticket's QR code as PNG. @param {string} id @param {string} ticketId @param {Call} [call] */
+    ticketPng(id: string, ticketId: string, call?: Call): Promise<Blob>;
+    /** The booking's entry for a calendar, an iCalendar file. @param {string} id @param {Call} [call] */
+    calendar(id: string, call?: Call): Promise<Blob>;
+    /** The public keys that check tickets' codes. @param {Call} [call] */
+    ticketKeys(call?: Call): Promise<Types.SigningKeys>;
+    /**
      * The booking as it is now, then with each change, until the loop is left or the signal aborted. While it waits
      * for its intent, `payment.queue_position` falls. Of states that follow each other at once only the last may come.
      * @param {string | Types.Booking} booking
@@ -322,6 +337,23 @@ declare class Admin {
      * @param {MatchedCall} [call]
      */
     refund(id: string, refund?: Types.NewRefund, call?: MatchedCall): Promise<Types.Booking>;
+    /**
+     * Lets somebody in by a ticket; every error lets nobody in.
+     * @param {Types.NewCheckIn} shown
+     * @param {Call} [call]
+     */
+    checkIn(shown: Types.NewCheckIn, call?: Call): Promise<Types.CheckIn>;
+    /** Sends what was checked offline. @param {Types.NewCheckIns} shown @param {Call} [call] */
+    checkIns(shown: Types.NewCheckIns, call?: Call): Promise<Types.CheckInResults>;
+    /** The ticket lets somebody in again. @param {string} checkInId @param {Call} [call] */
+    undoCheckIn(checkInId: string, call?: Call): Promise<Types.CheckIn>;
+    /**
+     * What a scanner needs without a network, and what has changed since its mark.
+     * @param {string} eventId
+     * @param {Types.GetDoorQuery} [query]
+     * @param {Call} [call]
+     */
+    door(eventId: string, query?: Types.GetDoorQuery, call?: Call): Promise<Types.Door>;
     /** Bookings as a CSV file. @param {Types.ExportBookingsQuery} [query] @param {Call} [call] */
     exportBookings(query?: Types.ExportBookingsQuery, call?: Call): Promise<Blob>;
     /** Seats as a CSV file. @param {Types.ExportSeatsQuery} [query] @param {Call} [call] */

@@ -464,6 +464,13 @@ function newKey() {
   return bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** A random UUID (RFC 9562, version 4). */
+function newId() {
+  const digits = newKey();
+  const parts = [digits.slice(0, 8), digits.slice(8, 12), `4${digits.slice(13, 16)}`, `8${digits.slice(17, 20)}`];
+  return [...parts, digits.slice(20)].join("-");
+}
+
 /**
  * A short name for a content, so that no personal data stands in a name. It tells apart the few requests that one
  * browser has unfinished; two with one name would share a key, and the gateway would refuse the second.
@@ -1165,6 +1172,40 @@ export class Holdfast extends EventTarget {
     return this.request("POST /payment/create-intent", { body: { booking_id: bookingId }, ...call });
   }
 
+  // --- tickets
+
+  /**
+   * The tickets of a booking, with its event: all that a page to print them needs.
+   * @param {string} id
+   * @param {Types.PageQuery} [query]
+   * @param {Call} [call]
+   */
+  tickets(id, query, call) {
+    return this.request("GET /bookings/{id}/tickets", { path: { id }, query, ...call });
+  }
+
+  /** A ticket's QR code as SVG. @param {string} id @param {string} ticketId @param {Call} [call] */
+  ticketSvg(id, ticketId, call) {
+    const path = { id, ticket_id: ticketId };
+    return this.request("GET /bookings/{id}/tickets/{ticket_id}.svg", { path, blob: true, ...call });
+  }
+
+  /** A ticket's QR code as PNG. @param {string} id @param {string} ticketId @param {Call} [call] */
+  ticketPng(id, ticketId, call) {
+    const path = { id, ticket_id: ticketId };
+    return this.request("GET /bookings/{id}/tickets/{ticket_id}.png", { path, blob: true, ...call });
+  }
+
+  /** The booking's entry for a calendar, an iCalendar file. @param {string} id @param {Call} [call] */
+  calendar(id, call) {
+    return this.request("GET /bookings/{id}/calendar.ics", { path: { id }, blob: true, ...call });
+  }
+
+  /** The public keys that check tickets' codes. @param {Call} [call] */
+  ticketKeys(call) {
+    return this.request("GET /tickets/keys", { token: null, ...call });
+  }
+
   // --- live changes
 
   /**
@@ -1348,6 +1389,36 @@ class Admin {
    */
   refund(id, refund = {}, call) {
     return this.#holdfast.keyed("POST /admin/bookings/{id}/refund", { path: { id }, body: refund, ...call });
+  }
+
+  /**
+   * Lets somebody in by a ticket; every error lets nobody in.
+   * @param {Types.NewCheckIn} shown
+   * @param {Call} [call]
+   */
+  checkIn(shown, call) {
+    const body = { ...shown, id: shown.id ?? newId() };
+    return this.#holdfast.request("POST /admin/tickets/check-in", { body, ...call });
+  }
+
+  /** Sends what was checked offline. @param {Types.NewCheckIns} shown @param {Call} [call] */
+  checkIns(shown, call) {
+    return this.#holdfast.request("POST /admin/tickets/check-ins", { body: shown, ...call });
+  }
+
+  /** The ticket lets somebody in again. @param {string} checkInId @param {Call} [call] */
+  undoCheckIn(checkInId, call) {
+    return this.#holdfast.request("POST /admin/tickets/undo", { body: { check_in_id: checkInId }, ...call });
+  }
+
+  /**
+   * What a scanner needs without a network, and what has changed since its mark.
+   * @param {string} eventId
+   * @param {Types.GetDoorQuery} [query]
+   * @param {Call} [call]
+   */
+  door(eventId, query, call) {
+    return this.#holdfast.request("GET /admin/events/{id}/door", { path: { id: eventId }, query, ...call });
   }
 
   /** Bookings as a CSV file. @param {Types.ExportBookingsQuery} [query] @param {Call} [call] */

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from holdfast_client.rest import Listing, Request
 from holdfast_client.types import (
     AdminListBookingsQuery,
     AdminListEventsQuery,
     Booking,
+    CheckIn,
+    CheckInResults,
+    Door,
     Erasure,
     Event,
     EventChange,
@@ -17,6 +21,9 @@ from holdfast_client.types import (
     ExportBookingsQuery,
     ExportMoneyQuery,
     ExportSeatsQuery,
+    GetDoorQuery,
+    NewCheckIn,
+    NewCheckIns,
     NewErasure,
     NewEvent,
     NewRefund,
@@ -112,6 +119,28 @@ class Admin:
             Request("POST /admin/bookings/{id}/refund", {"id": id}, body=refund or {}, key=key, if_match=if_match)
         )
         return booking
+
+    async def check_in(self, shown: NewCheckIn) -> CheckIn:
+        """Lets somebody in by a ticket; every error lets nobody in."""
+        body = {**shown, "id": shown.get("id") or str(uuid4())}
+        check_in: CheckIn = await self._holdfast.request(Request("POST /admin/tickets/check-in", body=body))
+        return check_in
+
+    async def check_ins(self, shown: NewCheckIns) -> CheckInResults:
+        """Sends what was checked offline."""
+        results: CheckInResults = await self._holdfast.request(Request("POST /admin/tickets/check-ins", body=shown))
+        return results
+
+    async def undo_check_in(self, check_in_id: str) -> CheckIn:
+        """The ticket lets somebody in again."""
+        body = {"check_in_id": check_in_id}
+        check_in: CheckIn = await self._holdfast.request(Request("POST /admin/tickets/undo", body=body))
+        return check_in
+
+    async def door(self, event_id: str, query: GetDoorQuery | None = None) -> Door:
+        """What a scanner needs without a network, and what has changed since its mark."""
+        door: Door = await self._holdfast.request(Request("GET /admin/events/{id}/door", {"id": event_id}, query))
+        return door
 
     async def export_bookings(self, query: ExportBookingsQuery | None = None) -> bytes:
         """Bookings as a CSV file; `decode("utf-8-sig")` makes a text of it."""

@@ -20,6 +20,7 @@ from holdfast_client.tokens import Tokens, TokenSource
 from holdfast_client.topics import Watch
 from holdfast_client.types import (
     Booking,
+    BookingTickets,
     Event,
     EventDetails,
     GetEventImageQuery,
@@ -28,8 +29,10 @@ from holdfast_client.types import (
     ListEventsQuery,
     NewBooking,
     NewCustomer,
+    PageQuery,
     PaymentIntent,
     RecoveryCode,
+    SigningKeys,
     Transition,
 )
 
@@ -174,6 +177,34 @@ class Holdfast:
             Request("POST /payment/create-intent", body={"booking_id": booking_id})
         )
         return intent
+
+    # --- tickets
+
+    async def tickets(self, id: str, query: PageQuery | None = None) -> BookingTickets:
+        """The tickets of a booking, with its event: all that a page to print them needs."""
+        tickets: BookingTickets = await self.request(Request("GET /bookings/{id}/tickets", {"id": id}, query))
+        return tickets
+
+    async def ticket_svg(self, id: str, ticket_id: str) -> bytes:
+        """A ticket's QR code as SVG."""
+        return await self._file("GET /bookings/{id}/tickets/{ticket_id}.svg", {"id": id, "ticket_id": ticket_id})
+
+    async def ticket_png(self, id: str, ticket_id: str) -> bytes:
+        """A ticket's QR code as PNG."""
+        return await self._file("GET /bookings/{id}/tickets/{ticket_id}.png", {"id": id, "ticket_id": ticket_id})
+
+    async def calendar(self, id: str) -> bytes:
+        """The booking's entry for a calendar, an iCalendar file."""
+        return await self._file("GET /bookings/{id}/calendar.ics", {"id": id})
+
+    async def ticket_keys(self) -> SigningKeys:
+        """The public keys that check tickets' codes."""
+        keys: SigningKeys = await self.request(Request("GET /tickets/keys", anyone=True))
+        return keys
+
+    async def _file(self, operation: str, path: dict[str, str]) -> bytes:
+        file: bytes = await self.request(Request(operation, path, raw=True))
+        return file
 
     # --- live changes
 
