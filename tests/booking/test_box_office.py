@@ -13,10 +13,12 @@ from common.contracts.messages import (
     CancelEvent,
     EventChanges,
     GetHistory,
+    GetTickets,
     ItemRequest,
     ListBookings,
     OperatorRequest,
     RefundBooking,
+    RefundTickets,
     Reply,
     RequestPayment,
     SellSeats,
@@ -87,6 +89,38 @@ async def test_a_sale_is_confirmed_at_once_and_says_who_sold_it(stage: Stage) ->
     (history,) = await stage.call(GetHistory(booking_id=booking.id, owner=None))
     (first,) = history.result["items"]
     assert (first["cause_type"], first["by"], first["to_status"]) == ("booking.sell", "clerk", "confirmed")
+
+
+async def test_tickets_are_refunded_one_by_one_which_is_noted_and_frees_their_seats(stage: Stage) -> None:
+    show = await stage.show(5)
+    booking = await sold(stage, sale(show, 2))
+    (shown,) = await stage.call(GetTickets(booking_id=booking.id, owner=None, limit=20))
+    first, second = shown.result["items"]
+    assert (first["state"], second["state"]) == ("valid", "valid")
+
+    async def refund(*tickets: Any) -> list[Any]:
+        ids, id = tuple(UUID(ticket["id"]) for ticket in tickets), uuid4()
+        request = by(ids, str(id))
+        return await stage.give(
+            RefundTickets(booking_id=booking.id, refund_id=id, amount=None, ticket_ids=ids, request=request)
+        )
+
+    published = await refund(first)
+    (changed,) = of(published, BookingChanged)
+    assert asked(published) == []  # nothing is asked of Stripe
+    payment = changed.booking.payment
+    assert (changed.booking.status, payment.status, payment.amount_refunded) == (
+        "confirmed",
+        "partially_refunded",
+        2500,
+    )
+    assert await stage.seats(show) == [(0, 1)]
+    (shown,) = await stage.call(GetTickets(booking_id=booking.id, owner=None, limit=20))
+    assert [ticket["state"] for ticket in shown.result["items"]] == ["refunded", "valid"]
+    (again,), (last,) = of(await refund(first), Reply), of(await refund(second), Reply)
+    assert (again.error, last.error) == ("ticket_cancelled", "last_tickets")
+    assert await stage.seats(show) == [(0, 1)]
+    await stage.audit()
 
 
 async def test_a_complimentary_booking_costs_nothing(stage: Stage) -> None:
