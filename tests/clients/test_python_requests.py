@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -49,6 +50,20 @@ async def test_values_are_sent_as_the_interface_reads_them(gateway: Gateway, cli
     assert (booked.headers["Content-Type"], json.loads(booked.body)) == ("application/json", SEATS)
     assert (updated.operation, updated.headers["If-Match"]) == ("PATCH /admin/events/a/b", '"7"')
     assert json.loads(updated.body) == {"starts_at": "2030-05-01T00:00:00+00:00"}
+
+
+async def test_a_check_in_is_sent_again_with_the_same_id(gateway: Gateway, client: Make, clock: Clock) -> None:
+    """With another one the ticket would be used already."""
+    holdfast = await client(token="own")
+    gateway.answers = [LOST, Answer({}), Answer({})]
+    clock.quick = True
+    await holdfast.admin.check_in({"code": "AE"})
+    await holdfast.admin.check_in({"code": "AE", "id": EVENT})
+    lost, again, own = [json.loads(seen.body) for seen in gateway.requests]
+    assert lost == again
+    assert lost["code"] == "AE"
+    assert str(UUID(lost["id"])) == lost["id"]
+    assert own["id"] == EVENT
 
 
 QUEUED = Answer({"kind": "queued", "status": "pending", "version": 0}, 202)

@@ -28,6 +28,19 @@ test("options become headers", async () => {
   assert.deepEqual(requests[0].body, { event_id: EVENT, quantity: 1 });
 });
 
+test("a check-in is sent again with the same id, without which the ticket would be used already", async () => {
+  const { holdfast, clock, requests } = staged({ ...TOKEN, answers: [LOST(), json({}), json({})] });
+  const checkedIn = outcome(holdfast.admin.checkIn({ code: "AE" }));
+  await calm();
+  await clock.pass(10_000);
+  assert.deepEqual(checkedIn.value, {});
+  await holdfast.admin.checkIn({ code: "AE", id: EVENT });
+  const [lost, again, own] = requests.map(({ body }) => body);
+  assert.deepEqual(lost, again);
+  assert.match(lost.id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/);
+  assert.deepEqual([lost.code, own.id], ["AE", EVENT]);
+});
+
 test("a problem is an error with its code, status and members", async () => {
   const { holdfast } = staged({ ...TOKEN, answers: [problem(409, "booking_paused", { retry_after: 30, headers: { "Retry-After": "30" } })] });
   const error = await holdfast.book({ event_id: EVENT, quantity: 1 }).catch((raised) => raised);
