@@ -1,7 +1,7 @@
 """The seeds that the tests play, as `python -m tests.simulation.choose` has found them."""
 
 # Together they reach every fault, point and end.
-COVERING = [9, 10, 24, 29, 31, 35, 49, 50, 52, 56]
+COVERING = [14, 35, 49, 50, 52, 54, 55, 56, 58, 60]
 # By planted mistake the seed that shows it soonest. When schedules have changed since, another may show it instead.
 SHOWN_BY = {
     "acknowledge_before_commit": 19,
