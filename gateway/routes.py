@@ -187,12 +187,14 @@ ROUTES = (
     ),
     Route(
         "GET", "/bookings/{id}/tickets/{ticket_id}.svg", tickets.get_ticket_svg, "Get a ticket's QR code as SVG",
-        "tickets", Access.BEARER, mailboxes=READS, answers={200: "image/svg+xml"}, about=about.TICKET_IMAGE,
+        "tickets", Access.BEARER, mailboxes=READS, answers={200: "image/svg+xml, application/octet-stream"},
+        about=about.TICKET_IMAGE,
         errors=(errors.TicketCancelled,),
     ),
     Route(
         "GET", "/bookings/{id}/tickets/{ticket_id}.png", tickets.get_ticket_png, "Get a ticket's QR code as PNG",
-        "tickets", Access.BEARER, mailboxes=READS, answers={200: "image/png"}, about=about.TICKET_IMAGE,
+        "tickets", Access.BEARER, mailboxes=READS, answers={200: "image/png, application/octet-stream"},
+        about=about.TICKET_IMAGE,
         errors=(errors.TicketCancelled,),
     ),
     Route(
