@@ -57,7 +57,7 @@ async def test_faults_of_the_gateway_are_found(redis_server: RedisServer, monkey
         openapi = await (await gateway.get("/openapi.json")).json()
         paths = {path: openapi["paths"][path] for path in ("/events", "/events/{id}", "/bookings/{id}")}
         caller = Caller("user", Client(gateway.session, url, token("alice")), {foreign.payment.client_secret or ""})
-        ids = {"bookings": [str(uuid4())], "events": [str(uuid4())], "types": [str(uuid4())]}
+        ids = {kind: [str(uuid4())] for kind in rest.IDS.values()}
         target, tally = rest.Target(url, ids, lambda *_: None), Tally()
         document = {**openapi, "paths": paths}
         await asyncio.to_thread(rest.fuzz, target, document, caller, 200, 1, tally, lambda _: None)
