@@ -8,17 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.acceptance.holdfast import Holdfast, complaints, running
+from tests.acceptance.holdfast import SHORT_TIMES, SLOW_BANKS, STRICT, Holdfast, complaints, running
 from tests.clients.buyers import BUYERS, Start
 from tests.clients.node import needs_node
-
-# Entries of a killed process are claimed soon. The settings refuse less: a handler needs these 6 s for payment's
-# calls to Stripe, and the idle time of a claim must be longer than two handlers.
-SHORT_TIMES = {"HANDLER_TIMEOUT_MS": "6000", "CLAIM_IDLE_MS": "12100", "ANSWER_SECONDS": "1"}
-# One failure of an entry alone makes it a dead letter, so that no test waits for it to be claimed again.
-STRICT = {"ATTEMPTS_MAX": "1"}
-# Banks decide when a test makes them, and not before: a day is longer than any test.
-SLOW_BANKS = {"SANDBOX_SETTLE_SECONDS": "86400"}
 
 
 @pytest.fixture(scope="session")

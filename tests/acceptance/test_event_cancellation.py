@@ -12,10 +12,9 @@ from functools import partial
 import pytest
 
 from tests.acceptance.client import Json
-from tests.acceptance.conftest import SHORT_TIMES
 from tests.acceptance.customers import Customer, customer, customers
 from tests.acceptance.database_rows import assert_clean
-from tests.acceptance.holdfast import Holdfast, running
+from tests.acceptance.holdfast import SHORT_TIMES, Holdfast, running
 from tests.acceptance.polling import eventually
 
 # Enough to kill processes in between; `make chaos` makes a thousand.

@@ -12,10 +12,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.acceptance.client import Json
-from tests.acceptance.conftest import SHORT_TIMES, SLOW_BANKS
 from tests.acceptance.customers import Customer, customers, seats
 from tests.acceptance.database_rows import assert_clean
-from tests.acceptance.holdfast import Holdfast, running
+from tests.acceptance.holdfast import SHORT_TIMES, SLOW_BANKS, Holdfast, running
 from tests.acceptance.stripe_side import BANK_DEBIT, DECLINED
 
 HOLD_SECONDS = 3

@@ -16,8 +16,7 @@ from redis.asyncio import Redis
 from common.contracts.messages import MAILBOXES
 from ops.layout import Scale
 from ops.stack import Stack
-from tests.acceptance.conftest import SHORT_TIMES
-from tests.acceptance.holdfast import Holdfast, running
+from tests.acceptance.holdfast import SHORT_TIMES, Holdfast, running
 from tests.acceptance.poison import letters, put, undecodable
 from tests.chaos.judge import Judge
 from tests.chaos.plan import wires

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ops.layout import Scale
-from tests.acceptance.conftest import SHORT_TIMES
+from tests.acceptance.holdfast import SHORT_TIMES
 
 # How many seconds a fault of the short run may wait for traffic that it can strike.
 WAIT_MAX_S = 25.0

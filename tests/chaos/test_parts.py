@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
+from documents.sources import ROOT
 from ops.layout import Scale
 from tests.acceptance.client import Answer, Client, Json
 from tests.chaos.judge import Judge
@@ -295,3 +298,10 @@ async def test_screen_knows_which_versions_its_open_socket_lacks() -> None:
         assert len(screen.behind({ID: 7})) == 1
     async with sending([snapshot(5)], []) as (screen, _):
         assert screen.behind({ID: 9}) == []  # its snapshot is still to come
+
+
+def test_the_long_proofs_start_outside_of_the_tests() -> None:
+    """Their commands import parts of the tests, where nothing has changed the path of imports as pytest does."""
+    modules = ("chaos.__main__", "fuzz.__main__", "races.__main__", "simulation.__main__", "simulation.choose")
+    code = "\n".join(f"import tests.{module}" for module in modules)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
