@@ -26,8 +26,8 @@ REFUSED = timedelta(seconds=30)
 
 
 class Creation:
-    """The handler of CreateBooking, by a promo code or without. It counts no queue positions, which would slow down a
-    rush of new bookings: the gateway adds them."""
+    """The handler of CreateBooking, by a promo code or without. It counts no queue positions, which would slow down
+    a rush of new bookings: the gateway adds them."""
 
     def __init__(
         self, store: Store, unit: Callable[[], UnitOfWork], clock: Callable[[], datetime], policy: HoldPolicy

@@ -67,8 +67,8 @@ WITH saved AS (
     RETURNING id, version
 ), {_recorded("saved", len(CHANGED) + 4)} SELECT count(*) FROM saved
 """
-# A change of its content alone, or of its promo codes. No column of the terms is named, so that the trigger which renews the terms tokens
-# does not fire.
+# A change of its content alone, or of its promo codes. No column of the terms is named, so that the trigger which
+# renews the terms tokens does not fire.
 SAVE_VERSION = f"""
 WITH saved AS (
     UPDATE events SET version = $3, content_version = $4 WHERE id = $1 AND version = $2 RETURNING id, version

@@ -165,7 +165,7 @@ def operators_event(
     content: Content | None = None,
 ) -> resources.OperatorsEvent:
     """The event as operators see it. The version counts the changes of hidden ticket types, too, and with the
-    progress of its cancellation those of the bookings: of two snapshots the one with the higher is the newer one."""
+    progress of its cancellation those of the bookings: of two snapshots the one with the higher is newer."""
     seen, (progress, changes) = shown_event(event, content, None), cancellation or (None, 0)
     changes += sum(each.version - each.public_version for each in event.ticket_types.values())
     counted = zip(seen.ticket_types, event.ticket_types.values(), strict=True)

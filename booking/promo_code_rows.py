@@ -39,15 +39,16 @@ def _added(column: str, counted: int) -> str:
 
 
 def _limit(uses_max: str, uses: str) -> str:
-    return f"greatest({uses_max}, {uses})"
+    """The limit, which is raised to `uses`; no limit stays none."""
+    return f"CASE WHEN {uses_max} < {uses} THEN {uses} ELSE {uses_max} END"
 
 
 def checked(number: int, after: str) -> str:
     """Parts of a statement: `codes_checked`, the codes of parameter `number`, their rows locked after those of
     `after`, each with whether its bookings `fits`."""
     return f"""codes_checked AS (
-    SELECT c.id, w.held, w.used, c.version = w.version AND (c.held + c.used + w.held + w.used <= c.uses_max) IS NOT FALSE
-        AS fits
+    SELECT c.id, w.held, w.used,
+        c.version = w.version AND (c.held + c.used + w.held + w.used <= c.uses_max) IS NOT FALSE AS fits
     FROM promo_codes c JOIN (
         SELECT code_id, min(version) AS version, sum(held) AS held, sum(used) AS used
         FROM {recordset("w", BOUND_COLUMNS, number, sought="code_id")} GROUP BY code_id
@@ -57,10 +58,11 @@ def checked(number: int, after: str) -> str:
 
 def added(number: int, written: str) -> str:
     """Parts of a statement: they add the new bookings to the uses of their codes and owners, where all of them are
-    `written`. The table's constraint refuses what exceeds an owner's limit, if two statements count for one at once."""
+    `written`. The table's constraint refuses what exceeds an owner's limit, if two statements count for one at
+    once."""
     return f"""codes_counted AS (
-    UPDATE promo_codes c SET held = c.held + w.held, used = c.used + w.used FROM codes_checked w {written} AND c.id = w.id
-    RETURNING c.id
+    UPDATE promo_codes c SET held = c.held + w.held, used = c.used + w.used FROM codes_checked w
+    {written} AND c.id = w.id RETURNING c.id
 ), code_owners_counted AS (
     INSERT INTO promo_code_owners AS o (key, code_id, uses, uses_max)
     SELECT key, code_id, held + used, uses_max FROM {recordset("w", BOUND_COLUMNS, number)} {written}
@@ -71,8 +73,8 @@ def added(number: int, written: str) -> str:
 
 def recounted(after: str, *, limited: bool = True) -> str:
     """Parts of a statement: they count anew the bookings of `written` whose `code_counted` has changed, after the
-    rows of `after` have been locked. Not `limited`: what was sold by a process that counts no codes counts, whatever
-    the limit."""
+    rows of `after` have been locked. Not `limited`: what was sold by a process that counts no codes counts,
+    whatever the limit."""
     uses_max = "" if limited else f", uses_max = {_limit('c.uses_max', 'c.held + l.held + c.used + l.used')}"
     return f"""codes_changed AS (
     SELECT code_id, code_id::text || ':' || owner AS key, {_added("held", HELD)}, {_added("used", USED)}
@@ -80,7 +82,8 @@ def recounted(after: str, *, limited: bool = True) -> str:
     GROUP BY code_id, owner
 ), codes_locked AS (
     SELECT c.id, w.held, w.used FROM promo_codes c JOIN (
-        SELECT code_id, sum(held) AS held, sum(used) AS used FROM codes_changed WHERE {few("code_id")} GROUP BY code_id
+        SELECT code_id, sum(held) AS held, sum(used) AS used FROM codes_changed
+        WHERE {few("code_id")} GROUP BY code_id
     ) w ON w.code_id = c.id ORDER BY c.id FOR NO KEY UPDATE OF c
 ), codes_counted AS (
     UPDATE promo_codes c SET held = c.held + l.held, used = c.used + l.used{uses_max} FROM codes_locked l

@@ -67,8 +67,9 @@ class Booking(NamedTuple):
     `customer`: whom it is for; `customer_digest`: by which the customer in a repeated request is compared with that
     of the first one ("": there was none; None: not known, or erased). `description`: what is read of it at Stripe,
     from the event as it was when it was booked; None if it costs nothing. `box_office`: how an operator sold it, so
-    that its money is not Stripe's; None otherwise. `code_id` and `code`: the promo code that it was made with, as its
-    customer has written it; None: without one. What that takes off is in `items`, and `amount` is what is paid."""
+    that its money is not Stripe's; None otherwise. `code_id` and `code`: the promo code that it was made with, as
+    its customer has written it; None: without one. What that takes off is in `items`, and `amount` is what is
+    paid."""
 
     id: UUID
     owner: str

@@ -6,7 +6,7 @@ Messages carry the same models, so that REST, the WebSocket and the actors all s
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
 
 import orjson
@@ -217,7 +217,7 @@ class TicketType(Resource):
     available: int = Field(description="How many seats are free")
     hidden: bool = Field(
         default=False,
-        description="Only operators see it, and those who have a promo code that unlocks it: it is in no other answer",
+        description="Only operators see it, and those who have a promo code that unlocks it: no other answer has it",
     )
 
 
@@ -283,6 +283,13 @@ class Event(Resource):
         description="Grows with each change of the event and its ticket types, not with its seats: the `ETag`",
     )
 
+    def public(self) -> Self:
+        """The event without its hidden ticket types, which the answers to operators have."""
+        if not any(each.hidden for each in self.ticket_types):
+            return self
+        shown = tuple(each for each in self.ticket_types if not each.hidden)
+        return self.model_copy(update={"ticket_types": shown})
+
 
 class EventDetails(Event):
     """An event with its description."""
@@ -309,8 +316,8 @@ class PromoCode(Resource):
     unlocks: tuple[UUID, ...] = Field(description="The hidden ticket types that it shows, and lets its owner book")
     uses_max: int | None = Field(description="How many bookings may be made with it; null: any number")
     uses_per_owner: int | None = Field(
-        description="How many bookings one owner may make with it; null: any number. A guest is a new owner with each "
-        "token"
+        description="How many bookings one owner may make with it; null: any number. A guest is a new owner with "
+        "each token"
     )
     valid_from: datetime | None = Field(description="From when on it is good; null: from the beginning")
     valid_until: datetime | None = Field(description="From when on it is no longer good; null: always")
