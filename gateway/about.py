@@ -35,10 +35,10 @@ QUOTE = (
 )
 NEW_CODES = (
     "A code takes a percentage or an amount off each ticket, unlocks hidden ticket types, or both. A use is a "
-    "booking: it is counted with the booking's seats, and given back when these are. A percentage is rounded half up "
-    "for each ticket, to the currency's smallest step: a ticket that is refunded alone gives back what was paid for "
-    "it. Many codes are made at once by `prefix` and `count`, as for one use each (`uses_max`: 1). Who made them is "
-    "in the event's history."
+    "booking: it is counted with the booking's seats, and given back when these are. A percentage is rounded half "
+    "up for each ticket, to the currency's smallest step: a ticket that is refunded alone gives back what was paid "
+    "for it. Many codes are made at once by `prefix` and `count`, as for one use each (`uses_max`: 1). Who made "
+    "them is in the event's history."
 )
 CHANGE_CODE = (
     "Only the members that are sent change, for bookings that are made from then on. `active`: false ends it, and "

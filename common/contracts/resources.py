@@ -217,7 +217,7 @@ class TicketType(Resource):
     available: int = Field(description="How many seats are free")
     hidden: bool = Field(
         default=False,
-        description="Only operators see it, and those who have a promo code that unlocks it: no other answer has it",
+        description="Only operators see it, and those who have a promo code that unlocks it: it is nowhere else",
     )
 
 
