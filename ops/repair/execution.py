@@ -111,8 +111,8 @@ async def _until_short(redis: Redis) -> None:
 
 
 async def count_anew(connection: asyncpg.Connection, actions: Sequence[Action]) -> list[str]:
-    """Set the counters of ticket types, buyers and promo codes to the sums over their bookings; returns which ones the database
-    refuses."""
+    """Set the counters of ticket types, buyers and promo codes to the sums over their bookings; returns which ones
+    the database refuses."""
     refused = []
     for action in actions:
         if action.kind is Kind.BUYER:

@@ -40,6 +40,13 @@ KnownProblemCode = Literal[
     "cancellation_closed",
     "capacity_below_sold",
     "check_in_undone",
+    "code_exists",
+    "code_expired",
+    "code_not_applicable",
+    "code_not_found",
+    "code_not_valid_yet",
+    "code_owner_limit_reached",
+    "code_used_up",
     "conflict",
     "event_cancelled",
     "event_not_found",
@@ -85,6 +92,7 @@ KnownProblemCode = Literal[
     "unauthorized",
     "unavailable",
     "unsupported_media_type",
+    "uses_below_used",
 ]
 KnownTicketState = Literal["cancelled", "refunded", "used", "valid"]
 KnownTransitionCause = Literal[
@@ -147,6 +155,8 @@ class Booking(TypedDict):
     event_id: str
     items: list[Item]
     amount: int
+    discount: NotRequired[int]
+    code: NotRequired[str | None]
     currency: str
     currency_exponent: NotRequired[int | None]
     status: BookingStatus
@@ -357,6 +367,7 @@ class EventPatch(TypedDict):
 class FieldChange(TypedDict):
     field: str
     ticket_type_id: NotRequired[str | None]
+    code: NotRequired[str | None]
     old: str | int | bool | None
     new: str | int | bool | None
 
@@ -378,6 +389,7 @@ class Item(TypedDict):
     ticket_type_id: str
     quantity: int
     unit_amount: int
+    unit_discount: NotRequired[int]
 
 
 class ItemRequest(TypedDict):
@@ -390,6 +402,7 @@ class NewBooking(TypedDict):
     items: NotRequired[list[NewBookingItem] | None]
     quantity: NotRequired[int | None]
     expected_amount: NotRequired[int | None]
+    code: NotRequired[str | None]
     customer: NotRequired[NewCustomer | None]
 
 
@@ -452,6 +465,7 @@ class NewEventTicketType(TypedDict):
     name: str
     unit_amount: int
     capacity: int
+    hidden: NotRequired[bool]
 
 
 class NewGuest(TypedDict):
@@ -462,6 +476,29 @@ class NewPaymentIntent(TypedDict):
     booking_id: str
     amount: NotRequired[int | None]
     currency: NotRequired[str | None]
+
+
+class NewPromoCodes(TypedDict):
+    code: NotRequired[str | None]
+    prefix: NotRequired[str | None]
+    count: NotRequired[int | None]
+    percent_off: NotRequired[int | None]
+    amount_off: NotRequired[int | None]
+    ticket_types: NotRequired[list[str]]
+    unlocks: NotRequired[list[str]]
+    uses_max: NotRequired[int | None]
+    uses_per_owner: NotRequired[int | None]
+    valid_from: NotRequired[TimeLike | None]
+    valid_until: NotRequired[TimeLike | None]
+    active: NotRequired[bool]
+
+
+class NewQuote(TypedDict):
+    event_id: str
+    items: NotRequired[list[NewBookingItem] | None]
+    quantity: NotRequired[int | None]
+    expected_amount: NotRequired[int | None]
+    code: NotRequired[str | None]
 
 
 class NewRefund(TypedDict):
@@ -577,6 +614,7 @@ class OperatorsTicketType(TypedDict):
     unit_amount: int
     capacity: int
     available: int
+    hidden: NotRequired[bool]
     held: int
     sold: int
 
@@ -654,6 +692,44 @@ class Progress(TypedDict):
     finished: bool
 
 
+class PromoCode(TypedDict):
+    id: str
+    event_id: str
+    code: str
+    percent_off: int | None
+    amount_off: int | None
+    ticket_types: list[str]
+    unlocks: list[str]
+    uses_max: int | None
+    uses_per_owner: int | None
+    valid_from: str | None
+    valid_until: str | None
+    active: bool
+    held: int
+    used: int
+
+
+class PromoCodePage(TypedDict):
+    items: list[PromoCode]
+    next_cursor: NotRequired[str | None]
+
+
+class PromoCodePatch(TypedDict):
+    percent_off: NotRequired[int | None]
+    amount_off: NotRequired[int | None]
+    ticket_types: NotRequired[list[str]]
+    unlocks: NotRequired[list[str]]
+    uses_max: NotRequired[int | None]
+    uses_per_owner: NotRequired[int | None]
+    valid_from: NotRequired[TimeLike | None]
+    valid_until: NotRequired[TimeLike | None]
+    active: NotRequired[bool]
+
+
+class PromoCodes(TypedDict):
+    items: list[PromoCode]
+
+
 class QueuedBooking(TypedDict):
     kind: Literal["queued"]
     id: str
@@ -667,6 +743,25 @@ class QueuedBooking(TypedDict):
 
 class QueuedPayment(TypedDict):
     status: Literal["creating"]
+
+
+class Quote(TypedDict):
+    event_id: str
+    items: list[QuotedItem]
+    subtotal: int
+    discount: int
+    amount: int
+    currency: str
+    currency_exponent: NotRequired[int | None]
+    code: NotRequired[str | None]
+
+
+class QuotedItem(TypedDict):
+    ticket_type_id: str
+    quantity: int
+    unit_amount: int
+    unit_discount: NotRequired[int]
+    name: str
 
 
 class RecoveredGuest(TypedDict):
@@ -781,6 +876,7 @@ class TicketType(TypedDict):
     unit_amount: int
     capacity: int
     available: int
+    hidden: NotRequired[bool]
 
 
 class TicketTypePatch(TypedDict):
@@ -788,6 +884,7 @@ class TicketTypePatch(TypedDict):
     name: NotRequired[str]
     unit_amount: NotRequired[int]
     capacity: NotRequired[int]
+    hidden: NotRequired[bool]
 
 
 class Transition(TypedDict):
@@ -835,6 +932,10 @@ ListEventsQuery = TypedDict(
 )
 
 
+class GetEventQuery(TypedDict, total=False):
+    code: str
+
+
 class GetEventImageQuery(TypedDict, total=False):
     v: str
 
@@ -861,6 +962,12 @@ AdminListEventsQuery = TypedDict(
     },
     total=False,
 )
+
+
+class ListPromoCodesQuery(TypedDict, total=False):
+    limit: int
+    cursor: str
+    code: str
 
 
 class AdminListBookingsQuery(TypedDict, total=False):
