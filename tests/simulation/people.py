@@ -123,8 +123,8 @@ class People:
         codes: random.Random,
         by_code: float,
     ) -> None:
-        """`apart` draws what few schedules have: in this share of them, an owner that books in a loop. `codes` draws
-        which bookings are made by promo codes, in the share `by_code` of the schedules."""
+        """`apart` draws what few schedules have: in this share of them, an owner that books in a loop. `codes`
+        draws which bookings are made by promo codes, in the share `by_code` of the schedules."""
         self._codes = codes if codes.random() < by_code else None
         # How many loops are left, their event, and the bookings that they keep and that they made.
         self.loops = LOOPS if apart.random() < loops else 0
