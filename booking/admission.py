@@ -301,10 +301,14 @@ def asked_for(booking: Booking, request: CreateBooking | SellSeats) -> bool:
     if booking.customer_digest not in (None, _customer_digest(request)):
         return False
     written = request.code if isinstance(request, CreateBookingWithCode) else None
-    if booking.code != written and (None in (booking.code, written) or code_key(booking.code) != code_key(written)):
+    if _code_key(written) != _code_key(booking.code):
         return False
     known = (booking.owner, booking.event_id, len(booking.items))
     return known == (request.owner, request.event_id, len(request.items)) and all(
         asked.ticket_type_id in (None, item.ticket_type_id) and asked.quantity == item.quantity
         for item, asked in zip(booking.items, request.items, strict=True)
     )
+
+
+def _code_key(written: str | None) -> str | None:
+    return None if written is None else code_key(written)

@@ -65,7 +65,7 @@ class PromoCode(NamedTuple):
         return min(steps * step, unit_amount)
 
     def fault(self, now: datetime) -> errors.HoldfastError | None:
-        """Why it is not good now, whoever has it. One that is switched off is none."""
+        """Why it is not good now, for anybody. One that is switched off does not exist."""
         if not self.active:
             return errors.CodeNotFound()
         if self.valid_from is not None and now < self.valid_from:

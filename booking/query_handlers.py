@@ -91,7 +91,7 @@ class QueryHandlers:
             event = events.get(message.event_id)
             if event is None or not _may_see(message, event):
                 return EventNotFound()
-            content, unlocked = contents[event.id], ()
+            content, unlocked = contents[event.id], tuple[UUID, ...]()
             if message.code is not None:
                 code = codes.find(event.id, message.code, now)
                 if isinstance(code, HoldfastError):

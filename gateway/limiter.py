@@ -164,9 +164,10 @@ class Limiter:
         if code is None or (identity is not None and identity.operator):
             yield
             return
-        guessers = [("wrong_codes_per_address", client)]
-        if identity is not None:
-            guessers.append(("wrong_codes_per_subject", identity.subject))
+        guessers = [] if identity is None else [("wrong_codes_per_subject", identity.subject)]
+        # An address is that of its guests and of those who need no token: other customers have subjects that stay.
+        if identity is None or identity.guest:
+            guessers.append(("wrong_codes_per_address", client))
         for name, who in guessers:
             if (refusal := self._limits[name].check(who)) is not None:
                 await self._refuse(name, refusal)

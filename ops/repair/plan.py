@@ -33,8 +33,8 @@ COUNTED = {"seats": Kind.SEATS, "buyers": Kind.BUYER, "promo codes": Kind.PROMO_
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action of a repair. `id` is that of a booking, a ticket type, a buyer or a promo code; amount and currency
-    are those of the booking, if there is one that names the intent."""
+    """One action of a repair. `id` is that of a booking, a ticket type, a buyer or a promo code; amount and
+    currency are those of the booking, if there is one that names the intent."""
 
     kind: Kind
     id: str
