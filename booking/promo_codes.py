@@ -179,7 +179,7 @@ def check(code: PromoCode, event: Event) -> None:
     if code.percent_off is None and code.amount_off is None:
         if not code.unlocks:
             text = "a code takes something off (percent_off, amount_off) or unlocks ticket types"
-            found.append(Fault(("percent_off",), "missing", text))
+            found.append(Fault(("percent_off",), "does_nothing", text))
         if code.ticket_types:
             text = "ticket_types are those whose price is less: without percent_off and amount_off none is"
             found.append(Fault(("ticket_types",), "no_discount", text))

@@ -521,7 +521,7 @@ async def test_codes_that_differ_in_spelling_alone_are_one(stage: Stage) -> None
 @pytest.mark.parametrize(
     ("terms", "fault"),
     [
-        ({}, "missing"),
+        ({}, "does_nothing"),
         ({"percent_off": 5, "amount_off": 5}, "one_discount"),
         ({"unlocks": (UUID(int=7),)}, "ticket_type_unknown"),
         ({"percent_off": 5, "ticket_types": (UUID(int=7),)}, "ticket_type_unknown"),
