@@ -303,7 +303,7 @@ async def test_a_repeated_request_is_the_same_booking_and_another_code_is_anothe
     (id,) = await new_codes(stage, show)
     order = by_code(show.order())
     for code in (SUMMER, "SUMMER 20"):
-        (reply,) = await stage.call(by_code(order.model_copy(), code) if code != SUMMER else order)
+        (reply,) = await stage.call(order.model_copy(update={"code": code}))
         assert reply.error is None
     plain = CreateBooking(**{name: getattr(order, name) for name in CreateBooking.model_fields})
     assert await error_of(stage, plain) == ["idempotency_key_reused"]
@@ -325,7 +325,7 @@ async def test_what_the_release_before_has_changed_is_counted_anew(stage: Stage)
         assert await rows.codes.recount(10) == 1
     (row,) = await stage.rows("SELECT held, used, uses_max FROM promo_codes")
     assert tuple(row) == (1, 1, 2)
-    await stage.rows("UPDATE ticket_types SET sold = 1")
+    await stage.rows("UPDATE ticket_types SET held = 1, sold = 1")
 
 
 async def test_a_repair_counts_anew(stage: Stage) -> None:
