@@ -215,9 +215,10 @@ def _is_there(ticket_type: TicketType, unlocked: Collection[UUID] | None) -> boo
 
 
 def _by_code(booking: Booking, code: PromoCode, request: CreateBooking) -> Booking:
-    """The new booking with its promo code, as its customer has written it."""
+    """The new booking with its promo code, as its customer has written it; at Stripe, as an operator has."""
     assert isinstance(request, CreateBookingWithCode)
-    return booking._replace(code_id=code.id, code=request.code)
+    description = booking.description and _bounded(f"{booking.description}, {code.code}")
+    return booking._replace(code_id=code.id, code=request.code, description=description)
 
 
 def _new_booking(
@@ -266,7 +267,10 @@ def _description(booking_id: UUID, event: Event, items: Sequence[Item]) -> str:
     """What operators read of a booking at Stripe, and its customer in Stripe's receipt: without words of any
     language."""
     seats = ", ".join([f"{quantity} × {event.ticket_types[id].name}" for id, quantity, _, _ in items])
-    text = f"{reference_of(booking_id)}: {event.name}, {seats}"
+    return _bounded(f"{reference_of(booking_id)}: {event.name}, {seats}")
+
+
+def _bounded(text: str) -> str:
     return text if len(text) <= INTENT_DESCRIPTION_MAX else f"{text[: INTENT_DESCRIPTION_MAX - 1]}…"
 
 
