@@ -53,8 +53,7 @@ def shown(booking: Booking) -> resources.Booking:
     values: dict[str, Any] = dict(zip(FIELDS, _as_it_is(booking), strict=True))
     values["currency_exponent"] = exponent_of(booking.currency)
     values["items"] = tuple([item._asdict() for item in booking.items])
-    if booking.code_id is not None:
-        values["discount"] = booking.discount
+    values["discount"] = 0 if booking.code_id is None else booking.discount
     values["payment"] = NOT_SHOWN | {
         "status": booking.payment,
         "intent_id": booking.intent_id,
