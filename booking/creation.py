@@ -57,7 +57,8 @@ class Creation:
         left out, if memory knows its booking: the statement would make none of the others."""
         unit = self._unit()
         events = await self._events({each.message.event_id for each in deliveries}, now)
-        seats, buyers, codes = seats_of(events), Buyers(self._store.buyers), await self._codes(deliveries)
+        seats, buyers = seats_of(events), Buyers(self._store.buyers)
+        codes = await self._codes(deliveries) if events else NO_CODES
         made: dict[UUID, Delivery] = {}
         for delivery in deliveries:
             request: CreateBooking = delivery.message
@@ -93,10 +94,9 @@ class Creation:
         return await self._store.find(self._store.events, set(event_ids) - self._under_lock_until.keys(), read)
 
     async def _codes(self, deliveries: Sequence[Delivery]) -> PromoCodes:
-        """The promo codes that these name, as they are now, by one read; without any, and while memory is off, none
-        is read: these requests take the locked path."""
+        """The promo codes that these name, as they are now, and how often their owners have used them."""
         wanted = [each.message for each in deliveries if isinstance(each.message, CreateBookingWithCode)]
-        if not wanted or not self._store.events.entries_max:
+        if not wanted:
             return NO_CODES
         async with self._store.reading() as rows:
             found = await rows.codes.find({(each.event_id, each.code) for each in wanted})
