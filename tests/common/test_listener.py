@@ -300,7 +300,9 @@ async def test_a_gateway_knows_when_the_registry_was_lost(stage: Stage) -> None:
 
 
 @pytest.mark.usefixtures("looking")
-async def test_after_a_loss_all_may_have_been_missed_once_more_when_nothing_is_in_hand_any_more(stage: Stage) -> None:
+async def test_after_a_loss_all_may_have_been_missed_once_more_when_nothing_is_in_hand_any_more(
+    stage: Stage,
+) -> None:
     async with Listener(stage, claim_idle_s=0.0).listening() as gateway:
         await stage.bus.publish([changed()])
         await until(lambda: gateway.received)
