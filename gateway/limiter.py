@@ -122,7 +122,7 @@ class Limiter:
 
     async def subject(self, identity: Identity) -> None:
         """Take a token of the subject; who has a scope of ours needs none. Raises TooManyRequests."""
-        if not identity.scopes and (refusal := self.subjects.take(identity.subject)) is not None:
+        if not identity.staff and (refusal := self.subjects.take(identity.subject)) is not None:
             await self._refuse("subject", refusal)
 
     async def guest(self, client: str) -> None:
@@ -150,7 +150,7 @@ class Limiter:
 
     def _wasters(self, identity: Identity, client: str) -> Iterator[tuple[str, str]]:
         """Who is counted, by limit. An address is its guests': other customers have subjects that stay."""
-        if not identity.operator:
+        if not identity.staff:
             yield "wasted_bookings_per_subject", identity.subject
         if identity.guest:
             yield "wasted_bookings_per_address", client
