@@ -34,8 +34,8 @@ COUNTS = "gateways:counts"
 SHARE_SECONDS = 1.0
 # What was shared longer ago is forgotten, in seconds, and a gateway that has shared nothing since counts no more.
 KNOWN_SECONDS = 5
-# Of wasted bookings a client may have what the rate allows in so many seconds at once.
-WASTED_BURST_SECONDS = 5
+# Of wasted bookings a client may have what the rate allows in so many seconds at once: five of one subject.
+WASTED_BURST_SECONDS = 25
 # Connections of an address: what its rate of requests allows in so many seconds at once, and so many at least; and
 # then as many as requests. An office of 500 whose browsers open two each has them at once.
 CONNECTIONS_SECONDS, CONNECTIONS_LEAST = 10, 100.0
