@@ -34,8 +34,8 @@ COUNTS = "gateways:counts"
 SHARE_SECONDS = 1.0
 # What was shared longer ago is forgotten, in seconds, and a gateway that has shared nothing since counts no more.
 KNOWN_SECONDS = 5
-# Of wasted bookings a client may have what the rate allows in so many seconds at once.
-WASTED_BURST_SECONDS = 5
+# Of wasted bookings a client may have what the rate allows in so many seconds at once: five of one subject.
+WASTED_BURST_SECONDS = 25
 # Connections of an address: what its rate of requests allows in so many seconds at once, and so many at least; and
 # then as many as requests. An office of 500 whose browsers open two each has them at once.
 CONNECTIONS_SECONDS, CONNECTIONS_LEAST = 10, 100.0
@@ -124,7 +124,7 @@ class Limiter:
 
     async def subject(self, identity: Identity) -> None:
         """Take a token of the subject; who has a scope of ours needs none. Raises TooManyRequests."""
-        if not identity.scopes and (refusal := self.subjects.take(identity.subject)) is not None:
+        if not identity.staff and (refusal := self.subjects.take(identity.subject)) is not None:
             await self._refuse("subject", refusal)
 
     async def guest(self, client: str) -> None:
@@ -152,7 +152,7 @@ class Limiter:
 
     def _wasters(self, identity: Identity, client: str) -> Iterator[tuple[str, str]]:
         """Who is counted, by limit. An address is its guests': other customers have subjects that stay."""
-        if not identity.operator:
+        if not identity.staff:
             yield "wasted_bookings_per_subject", identity.subject
         if identity.guest:
             yield "wasted_bookings_per_address", client
@@ -161,7 +161,7 @@ class Limiter:
     async def promo_code(self, identity: Identity | None, client: str, code: str | None) -> AsyncIterator[None]:
         """A promo code of `identity` (None: of anybody) from network `client` is looked up within the context.
         Raises TooManyRequests if too many before did not exist: who guesses needs many tries."""
-        if code is None or (identity is not None and identity.operator):
+        if code is None or (identity is not None and identity.staff):
             yield
             return
         guessers = [] if identity is None else [("wrong_codes_per_subject", identity.subject)]
