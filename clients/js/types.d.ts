@@ -496,7 +496,7 @@ export type KnownProblemCode = "amount_mismatch" | "amount_off_step" | "amount_o
 export type KnownTicketState = "cancelled" | "refunded" | "used" | "valid";
 
 /** The values of `TransitionCause` that this release knows. */
-export type KnownTransitionCause = "booking.cancel" | "booking.create" | "booking.refund" | "booking.refund_tickets" | "booking.sell" | "booking.set_customer" | "payment.action_required" | "payment.canceled" | "payment.declined" | "payment.dispute_updated" | "payment.intent_created" | "payment.intent_rejected" | "payment.processing" | "payment.refund_updated" | "payment.succeeded" | "time";
+export type KnownTransitionCause = "booking.cancel" | "booking.create" | "booking.create_with_code" | "booking.refund" | "booking.refund_tickets" | "booking.sell" | "booking.set_customer" | "payment.action_required" | "payment.canceled" | "payment.declined" | "payment.dispute_updated" | "payment.intent_created" | "payment.intent_rejected" | "payment.processing" | "payment.refund_updated" | "payment.succeeded" | "time";
 
 /** Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`. */
 export interface NewBooking {
@@ -973,7 +973,7 @@ export interface PaymentSummary {
 export interface Problem {
   /** Every value that is not valid. With `invalid_request` */
   errors?: FieldError[] | null;
-  /** Which limit: `address`, `subject`, `guests`, `sockets_per_subject`, `sockets_per_address`, `wasted_bookings_per_subject` or `wasted_bookings_per_address`. With `too_many_requests` */
+  /** Which limit: `address`, `subject`, `guests`, `sockets_per_subject`, `sockets_per_address`, `wasted_bookings_per_subject`, `wasted_bookings_per_address`, `wrong_codes_per_subject` or `wrong_codes_per_address`. With `too_many_requests` */
   limited_by?: string | null;
   /** The scope that the token lacks, where one would do. With `forbidden` */
   scope?: string | null;
@@ -989,6 +989,14 @@ export interface Problem {
   expected_amount?: number | null;
   /** How many seats of the event one owner may have. With `owner_limit_reached` */
   max_per_owner?: number | null;
+  /** From when on the promo code is good. With `code_not_valid_yet` */
+  valid_from?: Time | null;
+  /** Until when the promo code was good. With `code_expired` */
+  valid_until?: Time | null;
+  /** How many bookings one owner may make with the promo code. With `code_owner_limit_reached` */
+  uses_per_owner?: number | null;
+  /** How many bookings were made with the promo code. With `uses_below_used` */
+  uses?: number | null;
   /** The currency of the amounts. With `price_changed` */
   currency?: string | null;
   /** The booking that has ended. With `booking_cancelled`, `event_cancelled`, `hold_expired`, `payment_canceled`, `payment_mismatch`, `payment_rejected`, `sold_out` */

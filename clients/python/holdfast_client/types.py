@@ -98,6 +98,7 @@ KnownTicketState = Literal["cancelled", "refunded", "used", "valid"]
 KnownTransitionCause = Literal[
     "booking.cancel",
     "booking.create",
+    "booking.create_with_code",
     "booking.refund",
     "booking.refund_tickets",
     "booking.sell",
@@ -664,6 +665,10 @@ class Problem(TypedDict):
     amount: NotRequired[int | None]
     expected_amount: NotRequired[int | None]
     max_per_owner: NotRequired[int | None]
+    valid_from: NotRequired[str | None]
+    valid_until: NotRequired[str | None]
+    uses_per_owner: NotRequired[int | None]
+    uses: NotRequired[int | None]
     currency: NotRequired[str | None]
     booking_id: NotRequired[str | None]
     reason: NotRequired[BookingReason | None]
