@@ -69,8 +69,10 @@ class BookingHandlers:
         self._metrics = metrics
         self._clock = clock
         self._policy = policy
+        creation = Creation(store, unit, clock, policy)
         self.commands: Handlers = {
-            **dict.fromkeys((CreateBooking, CreateBookingWithCode), Creation(store, unit, clock, policy).create),
+            CreateBooking: creation.create,
+            CreateBookingWithCode: creation.create,
             CancelBooking: partial(self._each, self._cancel),
             RequestPayment: partial(self._each, self._request_payment),
             RefundBooking: partial(self._each, self._refund),
