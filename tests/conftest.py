@@ -44,7 +44,7 @@ STACKS = {
     ),
     "holdfast": (
         "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "main_job",
-        "privacy", "rush", "tickets", "webhooks", "who_did_it",
+        "privacy", "promo_codes", "rush", "tickets", "webhooks", "who_did_it",
     ),
 }  # fmt: skip
 STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS.items() for name in names}
