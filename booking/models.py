@@ -17,6 +17,7 @@ from tortoise.models import Model
 from booking.buyers import UNLIMITED
 from common.contracts.statuses import BookingStatus, ChangeKind, PaymentMethods, PaymentStatus
 from common.contracts.values import DESCRIPTION_MAX, EMAIL_MAX
+from common.contracts.webhooks import URL_MAX, DeliveryStatus
 
 
 def _one_of(column: str, values: type[StrEnum]) -> str:
@@ -305,6 +306,8 @@ class EventChange(Model):
     changes: fields.JSONField[object] = fields.JSONField(null=True)
     by = fields.CharField(max_length=255, null=True)
     at = fields.DatetimeField()
+    # Whether webhooks are still to be made of it: of each new row, whoever writes it.
+    to_announce = fields.BooleanField(null=True, db_default=True)
 
     class Meta:
         table = "event_changes"
@@ -348,3 +351,70 @@ class OperatorRequest(Model):
         table = "operator_requests"
         unique_together = (("subject", "operation", "key"),)
         indexes = (Index(fields=["answered_at"], name="operator_requests_by_age"),)
+
+
+class WebhookEndpoint(Model):
+    """A URL to which webhooks are sent."""
+
+    id = fields.UUIDField(primary_key=True)
+    url = fields.CharField(max_length=URL_MAX)
+    description = fields.CharField(max_length=200, null=True)
+    # What it gets; null: all.
+    types: fields.JSONField[object] = fields.JSONField(null=True)
+    # By which its requests are signed, oldest first.
+    secrets: fields.JSONField[object] = fields.JSONField()
+    disabled_at = fields.DatetimeField(null=True)
+    disabled_reason = fields.CharField(max_length=16, null=True)
+    # Since when every attempt has failed.
+    failing_since = fields.DatetimeField(null=True)
+    version = fields.IntField(db_default=1)
+    created_at = fields.DatetimeField()
+    updated_at = fields.DatetimeField()
+    # It is deleted for operators: the row goes after its deliveries.
+    deleted_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "webhook_endpoints"
+        constraints = (
+            CheckConstraint(
+                name="webhook_endpoints_disabled", check="(disabled_at IS NULL) = (disabled_reason IS NULL)"
+            ),
+        )
+
+
+class WebhookDelivery(Model):
+    """One change that one endpoint is to receive: what is sent is made from the booking or event as it is then."""
+
+    id = fields.UUIDField(primary_key=True, db_default=SqlDefault("gen_random_uuid()"))
+    endpoint_id = fields.UUIDField()
+    # The `webhook-id`: the same for each endpoint.
+    message_id = fields.UUIDField()
+    type = fields.CharField(max_length=64)
+    # The booking or event, and its version since the change.
+    resource_id = fields.UUIDField()
+    version = fields.IntField()
+    happened_at = fields.DatetimeField()
+    made_at = fields.DatetimeField()
+    status = fields.CharField(max_length=16, db_default=DeliveryStatus.PENDING.value)
+    # Its retry time: not null while it is pending.
+    due_at = fields.DatetimeField(null=True)
+    # From then on an attempt that fails is the last one.
+    give_up_at = fields.DatetimeField()
+    finished_at = fields.DatetimeField(null=True)
+    attempts = fields.IntField(db_default=0)
+    last_attempt_at = fields.DatetimeField(null=True)
+    response_status = fields.IntField(null=True)
+    response = fields.TextField(null=True)
+    error = fields.TextField(null=True)
+
+    class Meta:
+        table = "webhook_deliveries"
+        unique_together = (("endpoint_id", "message_id"),)
+        indexes = (Index(fields=["endpoint_id", "made_at", "id"], name="webhook_deliveries_by_time"),)
+        constraints = (
+            CheckConstraint(name="webhook_deliveries_status", check=_one_of("status", DeliveryStatus)),
+            CheckConstraint(
+                name="webhook_deliveries_pending",
+                check="(status = 'pending') = (due_at IS NOT NULL) AND num_nonnulls(due_at, finished_at) = 1",
+            ),
+        )

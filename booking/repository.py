@@ -26,6 +26,7 @@ from booking.operator_requests import OperatorRequests
 from booking.recovery_rows import RecoveryRows
 from booking.revocation_rows import RevocationRows
 from booking.state import Booking, Event, SeatMove
+from booking.webhook_rows import WebhookRows
 from common.postgres.database import Database
 from common.postgres.memory import BaseStore, Memory
 from common.runtime.telemetry import Metrics
@@ -72,6 +73,7 @@ class Transaction:
         self.cancellations = CancellationRows(connection)
         self.recovery = RecoveryRows(connection)
         self.erasures = ErasureRows(connection)
+        self.webhooks = WebhookRows(connection)
 
 
 class Store(BaseStore[Transaction]):

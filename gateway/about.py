@@ -24,6 +24,19 @@ BOOK = (
     "Idempotency-Key is answered with the same booking, with 200 where it was there already. With "
     "`expected_amount` nothing is held at another price."
 )
+WEBHOOK_ENDPOINT = (
+    "It is sent what `webhooks` of this document describes, from now on. The answer has the secret by which the "
+    "receiver verifies that, this once: `docs/webhooks.md` says how. Refused where no webhooks are sent."
+)
+WEBHOOK_CHANGE = (
+    "With `enabled` an endpoint that has failed, or has answered 410 Gone, is tried again, and what has waited for "
+    "it is sent."
+)
+WEBHOOK_ROTATION = (
+    "Everything is signed by each of the endpoint's secrets, so that the receiver may learn the new one at any "
+    "time while both are in use. The answer has it this once."
+)
+WEBHOOK_REPETITION = "With the same `webhook-id`, which a receiver that has it already ignores."
 PAY = (
     "The intent of the booking, the same each time. The customer then pays in the browser with Stripe.js, "
     "`publishable_key` and `client_secret`; Stripe tells the result, and the booking changes."

@@ -22,6 +22,7 @@ from common.contracts.errors import (
 )
 from common.contracts.resources import NAME_MAX
 from common.contracts.statuses import BookingStatus, PaymentStatus
+from common.contracts.webhooks import DeliveryStatus
 from common.runtime.web import read_body
 from gateway.values import UUID_TEXT, Email, Id, Reference, Time
 
@@ -125,6 +126,10 @@ class PageQuery(Limited):
 
 class HistoryQuery(Limited):
     cursor: VersionCursor | None = Field(default=None, description=CURSOR)
+
+
+class WebhookDeliveriesQuery(PageQuery):
+    status: DeliveryStatus | None = Field(default=None, description="Deliveries with this status alone")
 
 
 class AdminEventsQuery(PageQuery):
