@@ -30,5 +30,5 @@ class EventAnnouncer(Reconciler):
         async with self._database.transaction() as connection:
             rows = WebhookRows(connection)
             changes = await rows.event_changes(PASS_MAX)
-            await rows.owe(map(owed_for_event, changes), now, now + self._retried_for)
+            await rows.owe([owed_for_event(change) for change in changes], now, now + self._retried_for)
             await rows.announced([change.id for change in changes])

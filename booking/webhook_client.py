@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -127,7 +128,7 @@ async def open_client(policy: Policy, *, endpoints: int, timeout_s: float) -> As
         family, type_, proto, _, to = info
         address = read_address(to[0])
         if not policy.private and (address is None or not is_public(address)):
-            raise AddressForbidden("the address is private")
+            raise AddressForbidden(errno.EACCES, "the address is private")
         return socket.socket(family, type_, proto)
 
     connector = aiohttp.TCPConnector(

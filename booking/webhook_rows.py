@@ -8,7 +8,7 @@ is known by its number of attempts: an outcome counts for the attempt that it is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 from uuid import UUID
@@ -268,7 +268,7 @@ class WebhookRows:
 
     # --- deliveries, made and sent
 
-    async def owe(self, changes: Iterable[Owed], now: datetime, give_up_at: datetime) -> int:
+    async def owe(self, changes: Sequence[Owed], now: datetime, give_up_at: datetime) -> int:
         """Make a delivery for each of these and each endpoint that wants it, unless there is one; returns how many
         were made."""
         return count_of(await self._connection.execute(ADD, as_json(changes), now, give_up_at))

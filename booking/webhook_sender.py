@@ -133,6 +133,7 @@ class WebhookSender(Reconciler):
         finally:
             for task in self._sends:
                 await cancel(task)
+            self._sends.clear()
 
     async def sample(self) -> None:
         """Set the gauges. During an outage they stay as they are."""

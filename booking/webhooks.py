@@ -30,6 +30,9 @@ SECRETS_MAX = 5
 RETRY = Retry(timedelta(seconds=5), timedelta(hours=2))
 # A receiver may ask to be left alone (Retry-After) for this long.
 RETRY_AFTER_MAX = timedelta(days=1)
+# An endpoint that has failed for this share of the time for which a delivery is retried is disabled: not all of it, as
+# the first attempt comes after the delivery is made.
+FAILING_SHARE = 0.9
 GONE = 410
 # The statuses with which a receiver says when to come again: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
 WITH_RETRY_AFTER = (429, 503)
@@ -156,7 +159,7 @@ def after(
         return Next(DeliveryStatus.FAILED)
     if attempt.response_status == GONE:
         return Next(DeliveryStatus.FAILED, disabled=DisabledReason.GONE)
-    failing = failing_since is not None and now - failing_since >= retried_for
+    failing = failing_since is not None and now - failing_since >= retried_for * FAILING_SHARE
     disabled = DisabledReason.FAILING if failing else None
     if now >= give_up_at:
         return Next(DeliveryStatus.FAILED, disabled=disabled)

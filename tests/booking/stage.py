@@ -27,6 +27,8 @@ from booking.repository import Store
 from booking.revocation_handlers import RevocationHandlers
 from booking.state import HoldPolicy
 from booking.unit_of_work import UnitOfWork
+from booking.webhook_client import Policy
+from booking.webhook_handlers import WebhookHandlers, WebhookTerms
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
     BookingChanged,
@@ -51,11 +53,14 @@ from ops.audit.databases import BUYERS
 
 TABLES = (
     "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, "
-    "buyers, revoked_tokens, recovery_codes, erasures"
+    "buyers, revoked_tokens, recovery_codes, erasures, webhook_endpoints, webhook_deliveries"
 )
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
 CODES_LAST = timedelta(days=30)
+# Tests receive webhooks on the loopback interface, without TLS.
+LOCAL = Policy(http=True, private=True)
+WEBHOOK_TERMS = WebhookTerms(on=True, policy=LOCAL, retried_for=timedelta(days=3))
 # Owners may ask of Stripe what they want.
 NO_LIMIT = Share(calls=0)
 M = TypeVar("M", bound=Message)
@@ -154,6 +159,7 @@ class Stage:
     guest_handlers: GuestHandlers
     query_handlers: QueryHandlers
     revocation_handlers: RevocationHandlers
+    webhook_handlers: WebhookHandlers
     reconciler: BookingReconciler
     share: FairShare
     unit: Callable[[], UnitOfWork]
@@ -190,6 +196,7 @@ class Stage:
             guest_handlers=GuestHandlers(store, clock, CODES_LAST),
             query_handlers=QueryHandlers(store, clock),
             revocation_handlers=RevocationHandlers(store, clock),
+            webhook_handlers=WebhookHandlers(store, clock, WEBHOOK_TERMS),
             reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
             share=fair_share,
             unit=unit,
@@ -208,6 +215,8 @@ class Stage:
             **self.query_handlers.queries,
             **self.revocation_handlers.commands,
             **self.revocation_handlers.queries,
+            **self.webhook_handlers.commands,
+            **self.webhook_handlers.queries,
         }
         return list(await table[type(messages[0])]([delivery(message) for message in messages]))
 

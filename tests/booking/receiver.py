@@ -1,0 +1,73 @@
+"""A receiver of webhooks: a real server on the loopback interface that answers as a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import orjson
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from standardwebhooks import Webhook
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Received(NamedTuple):
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def message(self) -> Any:
+        return orjson.loads(self.body)
+
+    def signed_by(self, secret: str) -> bool:
+        """Whether the official library makes one of the signatures for the time that was sent: tests' clocks may be
+        days ahead, which `verify` refuses."""
+        at = datetime.fromtimestamp(int(self.headers["webhook-timestamp"]), UTC)
+        signature = Webhook(secret).sign(self.id, at, self.body.decode())
+        return signature in self.headers["webhook-signature"].split(" ")
+
+
+class Receiver:
+    """Keeps what it receives. It answers with the next of `statuses`, the last of them from then on."""
+
+    def __init__(self, server: TestServer) -> None:
+        self._server = server
+        self.received: list[Received] = []
+        self.statuses: list[int] = [204]
+        self.headers: dict[str, str] = {}
+        # Until it is set, requests to `/slow` are not answered.
+        self.go_on = asyncio.Event()
+        self.waiting = asyncio.Event()
+
+    def url(self, path: str = "/hooks") -> str:
+        return str(self._server.make_url(path))
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.received.append(Received(request.path_qs, headers, await request.read()))
+        if request.path == "/slow":
+            self.waiting.set()
+            await self.go_on.wait()
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        return web.Response(status=status, text=None if status == 204 else "as it wants", headers=self.headers)
+
+
+@asynccontextmanager
+async def open_receiver(answer: Answer | None = None) -> AsyncIterator[Receiver]:
+    """A receiver; with `answer` that answers, and nothing is kept."""
+    app = web.Application()
+    server = TestServer(app)
+    receiver = Receiver(server)
+    app.router.add_route("*", "/{path:.*}", answer or receiver.answer)
+    async with server:
+        yield receiver
