@@ -66,6 +66,18 @@ class ChangeKind(StrEnum):
     CANCELLED = "cancelled"
 
 
+class AnnouncementKind(StrEnum):
+    """What a change of a booking means to those outside who are told of it by mail or webhook."""
+
+    CONFIRMED = "booking.confirmed"
+    CANCELLED = "booking.cancelled"
+    FAILED = "booking.failed"
+    REFUNDED = "booking.refunded"
+    REFUND_FAILED = "booking.refund_failed"
+    DISPUTED = "booking.disputed"
+    CUSTOMER_CHANGED = "booking.customer_changed"
+
+
 class Reason(StrEnum):
     """Why a booking is not, or no longer, confirmed."""
 
