@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
 from aiohttp import web
 
+from booking.announcer import Announce, Announcer
 from booking.availability import Availability
 from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
@@ -20,7 +21,7 @@ from booking.queue import Queue
 from booking.reconciler import BookingReconciler
 from booking.repository import Store
 from booking.revocation_handlers import RevocationHandlers
-from booking.settings import BookingSettings
+from booking.settings import BookingSettings, Tasks
 from booking.unit_of_work import UnitOfWork
 from common.contracts.messages import (
     BOOKING_COMMANDS,
@@ -31,6 +32,7 @@ from common.contracts.messages import (
     PAYMENT_INTENTS,
 )
 from common.messaging.consumer import Subscription
+from common.postgres.database import open_database
 from common.runtime.background import background
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
@@ -50,6 +52,7 @@ from common.wiring import (
 READS = (BOOKING_PAYMENTS, BOOKING_COMMANDS, BOOKING_QUERIES)
 ADDS = (PAYMENT_INTENTS, PAYMENT_COMMANDS, PAYMENT_DEFERRED)
 RECONCILER = web.AppKey("reconciler", BookingReconciler)
+ANNOUNCER = web.AppKey("announcer", Announcer)
 
 
 def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.time) -> web.Application:
@@ -57,16 +60,21 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
     app = new_app()
     app.cleanup_ctx.extend(
         (
-            redis_context(
-                "booking", settings, reads=READS, adds=(PAYMENT_INTENTS, PAYMENT_COMMANDS, PAYMENT_DEFERRED)
-            ),
+            redis_context("booking", settings, reads=READS, adds=ADDS),
             database_context("booking", settings, settings.booking_database_url, settings.database_pool_size),
             clock_context(settings, own_clock),
-            booking_context(settings),
-            consumers_context("booking", settings),
         )
     )
+    if settings.booking_tasks is not Tasks.SENDING:
+        app.cleanup_ctx.extend((booking_context(settings), consumers_context("booking", settings)))
+    if settings.booking_tasks is not Tasks.BOOKINGS and (announce := announced_by(settings)):
+        app.cleanup_ctx.append(sending_context(settings, announce))
     return app
+
+
+def announced_by(settings: BookingSettings) -> tuple[Announce, ...]:
+    """What makes rows of what is owed for announcements: one for each way of sending that is switched on."""
+    return ()
 
 
 def booking_context(settings: BookingSettings) -> Context:
@@ -81,7 +89,8 @@ def booking_context(settings: BookingSettings) -> Context:
         )
         queue = Queue(store, bus, redis, holder, settings.queue_ms)
         share = FairShare(redis, settings.share)
-        unit = partial(UnitOfWork, store, availability, queue, share)
+        announces = bool(announced_by(settings))
+        unit = partial(UnitOfWork, store, availability, queue, share, lambda: announces)
         kept = timedelta(days=settings.operator_key_days), timedelta(days=settings.address_days)
         reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, *kept)
         bookings = BookingHandlers(store, unit, metrics, now, policy)
@@ -102,5 +111,20 @@ def booking_context(settings: BookingSettings) -> Context:
             background(app, "reconciler", reconciler.run, stop=reconciler.stop, shutdown_s=shutdown_s),
         ):
             yield
+
+    return context
+
+
+def sending_context(settings: BookingSettings, announce: Sequence[Announce]) -> Context:
+    """Sets ANNOUNCER and runs its loop, over connections of its own."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        url, size = settings.booking_database_url, settings.sending_pool_size
+        async with open_database(url, size, handler_timeout_ms=settings.handler_timeout_ms) as database:
+            announcer = app[ANNOUNCER] = Announcer(database, announce, app[CLOCK], app[METRICS])
+            async with background(
+                app, "announcer", announcer.run, stop=announcer.stop, shutdown_s=settings.shutdown_seconds
+            ):
+                yield
 
     return context

@@ -32,7 +32,7 @@ FIELDS = dict(zip(BOOKING_COLUMNS, columns(Booking, "revision"), strict=True))
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
     "settle_after", "created_at", "updated_at", "payment_methods", "address", "counted", "deferred", "customer",
-    "customer_digest", "description",
+    "customer_digest", "description", "announce_from",
 )  # fmt: skip
 CAUSE_COLUMNS = {"cause_type": "varchar", "cause_id": "varchar", "by": "varchar"}
 CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | CAUSE_COLUMNS
@@ -95,8 +95,10 @@ SELECT id, revision FROM written
 """
 _RECORDED = """recorded AS (
     INSERT INTO booking_transitions
-        (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, by, at)
-    SELECT id, version, status_before, status, reason, payment, cause_type, cause_id, by, updated_at FROM written
+        (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, by, at,
+        amount_refunded)
+    SELECT id, version, status_before, status, reason, payment, cause_type, cause_id, by, updated_at,
+        nullif(amount_refunded, 0) FROM written
     WHERE version > version_before
 )"""
 
@@ -113,7 +115,7 @@ WITH unchanged AS (
 ), written AS (
     UPDATE bookings b SET {assignments(saved, "new")} FROM unchanged new WHERE b.id = new.id
     RETURNING b.id, b.version, b.status, b.reason, b.payment, b.updated_at, {revision("b")} AS revision,
-        b.event_id, b.owner, b.items, b.address, b.attempts, b.counted, counted_before,
+        b.event_id, b.owner, b.items, b.address, b.attempts, b.counted, b.amount_refunded, counted_before,
         status_before, version_before, cause_type, cause_id, by
 ), {", ".join((_RECORDED, *parts))}
 SELECT id, revision FROM written

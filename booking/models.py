@@ -162,6 +162,8 @@ class Booking(Model):
     customer: fields.JSONField[object] = fields.JSONField(null=True)
     customer_digest = fields.CharField(max_length=16, null=True)
     description = fields.CharField(max_length=DESCRIPTION_MAX, null=True)
+    # The first version whose change is still to be announced.
+    announce_from = fields.IntField(null=True)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
 
@@ -248,6 +250,8 @@ class BookingTransition(Model):
     cause_id = fields.CharField(max_length=255)
     by = fields.CharField(max_length=255, null=True)
     at = fields.DatetimeField()
+    # What had gone back by then; null: nothing, or a process of the release before has written the row.
+    amount_refunded = fields.BigIntField(null=True)
 
     class Meta:
         table = "booking_transitions"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from enum import StrEnum
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -13,6 +14,14 @@ from booking.fair_share import Share
 from booking.state import HoldPolicy
 from common.runtime.settings import ActorSettings
 from common.runtime.urls import PostgresUrl
+
+
+class Tasks(StrEnum):
+    """What a booking process does: sell, send (announce changes by mail and webhook), or both."""
+
+    ALL = "all"
+    BOOKINGS = "bookings"
+    SENDING = "sending"
 
 
 class BookingSettings(ActorSettings):
@@ -26,6 +35,10 @@ class BookingSettings(ActorSettings):
     port: int = Field(default=8081, ge=0, le=65535)
     booking_database_url: PostgresUrl = Field(repr=False)
     database_pool_size: int = Field(default=10, ge=2, le=100)
+    # Sending has connections of its own, so that it never takes one that a booking waits for. With `bookings` and
+    # `sending` processes it runs and scales apart.
+    booking_tasks: Tasks = Tasks.ALL
+    sending_pool_size: int = Field(default=4, ge=2, le=100)
 
     hold_seconds: int = Field(default=900, ge=1, le=86_400)
     hold_max_seconds: int | None = Field(default=None, ge=1, le=2 * 86_400)

@@ -45,7 +45,10 @@ class Booking(NamedTuple):
 
     `customer`: whom it is for; `customer_digest`: by which the customer in a repeated request is compared with that
     of the first one ("": there was none; None: not known, or erased). `description`: what is read of it at Stripe,
-    from the event as it was when it was booked; None if it costs nothing."""
+    from the event as it was when it was booked; None if it costs nothing.
+
+    `announce_from`: the first version of it whose change is still to be announced (see `announcements.py`); None if
+    there is none."""
 
     id: UUID
     owner: str
@@ -93,6 +96,7 @@ class Booking(NamedTuple):
     customer: Customer | None = None
     customer_digest: str | None = None
     description: str | None = None
+    announce_from: int | None = None
     revision: str | None = None
 
     @property

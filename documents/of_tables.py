@@ -89,6 +89,8 @@ COLUMNS = {
     "booking.bookings.settle_attempts": "How often it was retried since it last changed",
     "booking.bookings.updated_at": "When `version` grew last",
     "booking.bookings.address": "A keyed hash of the guest's address; forgotten after `ADDRESS_DAYS`",
+    "booking.bookings.announce_from": "The first version whose change is still to be announced by mail or webhook; "
+    "null: nothing is",
     "booking.bookings.counted": "As what its buyers' rows count it: 1 an open hold, 2 paid, 0 not at all; null: it "
     "is of the release before, or there were no limits",
     "booking.erasures.id": "Made from the operator's Idempotency-Key, so that the same request is one row",

@@ -1,4 +1,4 @@
-# ruff: noqa: E501, RUF012
+# ruff: noqa: RUF012
 """Who asked for each change: of bookings, refunds and events, which have a history, too.
 
 A trigger records the changes of events that nobody has recorded: those by processes of the release before, and by

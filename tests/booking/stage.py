@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 
+from booking.announcer import Announce, Announcer
 from booking.availability import Availability
 from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.erasure_handlers import ErasureHandlers
@@ -161,6 +162,7 @@ class Stage:
     revocation_handlers: RevocationHandlers
     webhook_handlers: WebhookHandlers
     reconciler: BookingReconciler
+    announcer: Announcer
     share: FairShare
     unit: Callable[[], UnitOfWork]
     metrics: Metrics
@@ -175,6 +177,7 @@ class Stage:
         clock: Clock | None = None,
         buyers: BuyerPolicy = NO_LIMITS,
         share: Share = NO_LIMIT,
+        announce: Sequence[Announce] = (),
     ) -> Stage:
         clock, metrics = clock or Clock(), Metrics()
         bus = Publisher(redis, source="/booking/test")
@@ -182,7 +185,7 @@ class Stage:
         availability = Availability(store, bus, redis, "test", 0, 0)
         queue = Queue(store, bus, redis, "test", 60_000)
         fair_share = FairShare(redis, share, lambda: clock().timestamp())
-        unit = partial(UnitOfWork, store, availability, queue, fair_share)
+        unit = partial(UnitOfWork, store, availability, queue, fair_share, lambda: bool(announce))
         return cls(
             database=database,
             redis=redis,
@@ -198,6 +201,7 @@ class Stage:
             revocation_handlers=RevocationHandlers(store, clock),
             webhook_handlers=WebhookHandlers(store, clock, WEBHOOK_TERMS),
             reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
+            announcer=Announcer(database, announce, clock, metrics),
             share=fair_share,
             unit=unit,
             metrics=metrics,

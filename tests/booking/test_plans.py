@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 import pytest
 
+from booking.announcement_rows import OLDEST, TAKE, TRANSITIONS
 from booking.booking_rows import INSERT, SAVE, SAVE_UNMOVED, TAKE_DUE, page_query
 from booking.cancellation_rows import LEFT
 from booking.erasure_rows import COUNT
@@ -39,12 +40,16 @@ QUERIES = {
     "next": (NEXT_DUE, "", ""),
     "bookings": (TAKE_DUE, "(timestamptz, int)", "(now(), 200)"),
     "events": (TAKE_DUE_ROWS["events"], "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
+    "oldest": (OLDEST, "(uuid[])", "('{}')"),
+    "announce": (TAKE, "(uuid[], int)", "('{}', 100)"),
     "page": (EVENT_PAGE, "(timestamptz, uuid, int)", "(now(), '00000000-0000-0000-0000-000000000000', 51)"),
 }
 DUE = {
     "next": {"bookings_due", "events_due", "refund_retries_due", "erasures_due"},
     "bookings": {"bookings_due"},
     "events": {"events_due"},
+    "oldest": {"bookings_to_announce"},
+    "announce": {"bookings_to_announce"},
 }
 # Later than all rows of a test.
 LATER = datetime.now(UTC) + timedelta(days=1)
@@ -210,6 +215,7 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
         (FIND, {"operator_requests"}),
         (KEEP, {"bookings"}),
         (USE, {"recovery_codes"}),
+        (TRANSITIONS, {"booking_transitions"}),
     ],
     ids=[
         "insert",
@@ -219,18 +225,19 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
         "find requests",
         "keep recovery codes",
         "use recovery codes",
+        "transitions to announce",
     ],
 )
 async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
     stage: Stage, statement: str, tables: set[str]
 ) -> None:
     """Postgres keeps that plan while a sale fills the tables."""
-    for table in ("bookings", "events", "operator_requests", "buyers", "recovery_codes"):
+    for table in ("bookings", "events", "booking_transitions", "operator_requests", "buyers", "recovery_codes"):
         await stage.rows(f"TRUNCATE {table} CASCADE")
     done = await planned(stage, statement)
     scans = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
     assert {step["Relation Name"] for step in scans} >= tables
-    keys = ("id = ", "(key)::text = ", "(owner = ", "(code_hash)::text = ")
+    keys = ("id = ", "(key)::text = ", "(owner = ", "(code_hash)::text = ", "booking_id = ")
     full_scans = [step for step in scans if not any(key in step.get("Index Cond", "") for key in keys)]
     assert full_scans == []
 
