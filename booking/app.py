@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 
@@ -23,6 +24,10 @@ from booking.repository import Store
 from booking.revocation_handlers import RevocationHandlers
 from booking.settings import BookingSettings, Tasks
 from booking.unit_of_work import UnitOfWork
+from booking.webhook_announcer import EventAnnouncer, announced_by_webhook
+from booking.webhook_client import open_client
+from booking.webhook_handlers import ENDPOINTS_MAX, WebhookHandlers
+from booking.webhook_sender import WebhookMetrics, WebhookSender
 from common.contracts.messages import (
     BOOKING_COMMANDS,
     BOOKING_PAYMENTS,
@@ -34,6 +39,8 @@ from common.contracts.messages import (
 from common.messaging.consumer import Subscription
 from common.postgres.database import open_database
 from common.runtime.background import background
+from common.runtime.health import HEALTH
+from common.runtime.reconciler import Reconciler
 from common.runtime.telemetry import METRICS
 from common.runtime.web import new_app
 from common.wiring import (
@@ -74,7 +81,7 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
 
 def announced_by(settings: BookingSettings) -> tuple[Announce, ...]:
     """What makes rows of what is owed for announcements: one for each way of sending that is switched on."""
-    return ()
+    return (announced_by_webhook(settings.webhook_terms.retried_for),) if settings.webhooks else ()
 
 
 def booking_context(settings: BookingSettings) -> Context:
@@ -97,11 +104,13 @@ def booking_context(settings: BookingSettings) -> Context:
         events, tokens = EventHandlers(store, availability, now), RevocationHandlers(store, now)
         guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days))
         erasures = ErasureHandlers(store, now)
+        webhooks = WebhookHandlers(store, now, settings.webhook_terms)
+        queries = {**QueryHandlers(store, now).queries, **tokens.queries, **webhooks.queries}
         commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
-            Subscription(BOOKING_COMMANDS, {**commands, **erasures.commands}),
-            Subscription(BOOKING_QUERIES, {**QueryHandlers(store, now).queries, **tokens.queries}),
+            Subscription(BOOKING_COMMANDS, {**commands, **erasures.commands, **webhooks.commands}),
+            Subscription(BOOKING_QUERIES, queries),
         )
         shutdown_s = settings.shutdown_seconds
         async with (
@@ -116,15 +125,30 @@ def booking_context(settings: BookingSettings) -> Context:
 
 
 def sending_context(settings: BookingSettings, announce: Sequence[Announce]) -> Context:
-    """Sets ANNOUNCER and runs its loop, over connections of its own."""
+    """Sets ANNOUNCER and runs the loops that announce and send, over connections of their own."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         url, size = settings.booking_database_url, settings.sending_pool_size
-        async with open_database(url, size, handler_timeout_ms=settings.handler_timeout_ms) as database:
-            announcer = app[ANNOUNCER] = Announcer(database, announce, app[CLOCK], app[METRICS])
-            async with background(
-                app, "announcer", announcer.run, stop=announcer.stop, shutdown_s=settings.shutdown_seconds
-            ):
-                yield
+        async with AsyncExitStack() as stack:
+            opened = open_database(url, size, handler_timeout_ms=settings.handler_timeout_ms)
+            database, now = await stack.enter_async_context(opened), app[CLOCK]
+            announcer = app[ANNOUNCER] = Announcer(database, announce, now, app[METRICS])
+            loops: dict[str, Reconciler] = {"announcer": announcer}
+            if settings.webhooks:
+                terms, policy = settings.sender_terms, settings.webhook_terms.policy
+                client = await stack.enter_async_context(
+                    open_client(policy, endpoints=ENDPOINTS_MAX, timeout_s=settings.webhook_timeout_seconds)
+                )
+                metrics = WebhookMetrics(app[METRICS].registry)
+                sender = WebhookSender(database, client.post, now, metrics, terms)
+                app[METRICS].samplers.append(sender.sample)
+                app[HEALTH].notice("webhooks", sender.problem)
+                loops["event announcer"] = EventAnnouncer(database, now, terms.retried_for)
+                loops["webhook sender"] = sender
+            for name, loop in loops.items():
+                await stack.enter_async_context(
+                    background(app, name, loop.run, stop=loop.stop, shutdown_s=settings.shutdown_seconds)
+                )
+            yield
 
     return context

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from booking.buyers import BuyerPolicy
 from booking.fair_share import Share
 from booking.state import HoldPolicy
+from booking.webhooks import Policy, SenderTerms, WebhookTerms
 from common.runtime.settings import ActorSettings
 from common.runtime.urls import PostgresUrl
 
@@ -65,6 +66,19 @@ class BookingSettings(ActorSettings):
     owner_stripe_call_seconds: float = Field(default=2.0, gt=0, le=3600)
     address_owners: int = Field(default=20, ge=0, le=100_000)
 
+    # Whether changes of bookings and events are sent to the endpoints that operators make.
+    webhooks: bool = False
+    # Whether they may be sent without TLS, and to addresses that are not of the internet.
+    webhook_http: bool = False
+    webhook_private_addresses: bool = False
+    # Requests under way to one endpoint, from each process that sends; and how long a receiver may take to answer.
+    webhook_concurrency: int = Field(default=8, ge=1, le=100)
+    webhook_timeout_seconds: float = Field(default=20.0, gt=0, le=60)
+    # For how many days a delivery is retried, and its endpoint may fail; and for how many it can be read after its
+    # end.
+    webhook_retry_days: float = Field(default=3.0, gt=0, le=30)
+    webhook_kept_days: int = Field(default=14, ge=1, le=365)
+
     @model_validator(mode="after")
     def _holds_end(self) -> Self:
         if self.hold_max_seconds is not None and self.hold_max_seconds < self.hold_seconds:
@@ -86,6 +100,23 @@ class BookingSettings(ActorSettings):
     @property
     def share(self) -> Share:
         return Share(self.owner_stripe_calls, self.owner_stripe_call_seconds, self.address_owners)
+
+    @property
+    def webhook_terms(self) -> WebhookTerms:
+        return WebhookTerms(
+            on=self.webhooks,
+            policy=Policy(http=self.webhook_http, private=self.webhook_private_addresses),
+            retried_for=timedelta(days=self.webhook_retry_days),
+        )
+
+    @property
+    def sender_terms(self) -> SenderTerms:
+        return SenderTerms(
+            concurrency=self.webhook_concurrency,
+            timeout=timedelta(seconds=self.webhook_timeout_seconds),
+            retried_for=timedelta(days=self.webhook_retry_days),
+            kept=timedelta(days=self.webhook_kept_days),
+        )
 
     @property
     def hold_policy(self) -> HoldPolicy:

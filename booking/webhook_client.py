@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 from aiohttp import hdrs
@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from booking.webhook_addresses import is_public, read_address
-from booking.webhooks import WITH_RETRY_AFTER, Attempt, Outcome
+from booking.webhooks import WITH_RETRY_AFTER, Attempt, Outcome, Policy
 
 # Of an answer this much is read, so that its connection can be used again; of a longer one it is closed.
 RESPONSE_MAX_BYTES = 64 * 1024
@@ -27,13 +27,6 @@ ERROR_SHOWN = 300
 USER_AGENT = "Holdfast (+https://www.standardwebhooks.com)"
 # Connections are used again within this time.
 KEEP_ALIVE_SECONDS = 30.0
-
-
-class Policy(NamedTuple):
-    """To where webhooks may be sent beyond https and the internet's addresses."""
-
-    http: bool = False
-    private: bool = False
 
 
 class AddressForbidden(OSError):

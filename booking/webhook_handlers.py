@@ -6,16 +6,16 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from booking.events import Fault, refuse
 from booking.operator_requests import check_version
 from booking.query_handlers import by_time, page_of
 from booking.repository import Store, Transaction
-from booking.webhook_client import Policy, url_problem
+from booking.webhook_client import url_problem
 from booking.webhook_rows import Endpoint
-from booking.webhooks import SECRET_BYTES, SECRETS_MAX, in_use, new_secret, rotated
+from booking.webhooks import SECRET_BYTES, SECRETS_MAX, WebhookTerms, in_use, new_secret, rotated
 from common.contracts.errors import Conflict, HoldfastError, NotFound
 from common.contracts.messages import (
     CreateWebhookEndpoint,
@@ -39,14 +39,6 @@ from common.messaging.envelope import Delivery, Envelope, answers
 ENDPOINTS_MAX = 20
 # Deliveries that one request repeats at most: a statement of milliseconds.
 REPEATED_MAX = 10_000
-
-
-class WebhookTerms(NamedTuple):
-    """`on`: whether this installation sends webhooks. `retried_for`: how long a delivery is retried."""
-
-    on: bool
-    policy: Policy
-    retried_for: timedelta
 
 
 Do = Callable[[Transaction, Any, datetime], Awaitable[Resource]]

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -24,7 +24,7 @@ from booking.booking_rows import BookingRows
 from booking.event_rows import EventRows
 from booking.presenters import webhook_body
 from booking.webhook_rows import Claimed, Finished, WebhookRows
-from booking.webhooks import Attempt, Outcome, after, signed
+from booking.webhooks import Attempt, Outcome, SenderTerms, after, signed
 from common.contracts.webhooks import DeliveryStatus, DisabledReason
 from common.postgres.database import Database
 from common.runtime.health import Gate
@@ -47,16 +47,6 @@ DELETED_FOR = timedelta(minutes=10)
 Post = Callable[[str, bytes, dict[str, str]], Awaitable[Attempt]]
 
 log = structlog.get_logger()
-
-
-class SenderTerms(NamedTuple):
-    """`concurrency`: requests under way to one endpoint from this process. `timeout`: of one request.
-    `retried_for`: how long a delivery is retried; `kept`: how long it can be read after it has ended."""
-
-    concurrency: int = 8
-    timeout: timedelta = timedelta(seconds=20)
-    retried_for: timedelta = timedelta(days=3)
-    kept: timedelta = timedelta(days=14)
 
 
 class WebhookMetrics:
@@ -176,7 +166,7 @@ class WebhookSender(Reconciler):
             random.random(),
         )
         log.info(
-            "webhook",
+            "webhook sent",
             id=str(claimed.id),
             endpoint=str(claimed.endpoint_id),
             type=claimed.type,

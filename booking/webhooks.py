@@ -11,14 +11,12 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
+from booking.announcements import Announcement
 from common.contracts.webhooks import DeliveryStatus, DisabledReason
 from common.runtime.backoff import Retry
-
-if TYPE_CHECKING:
-    from booking.announcements import Announcement
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  # what each secret begins with
 # Bytes of a new secret; Standard Webhooks asks for 24 to 64.
@@ -30,12 +28,37 @@ SECRETS_MAX = 5
 RETRY = Retry(timedelta(seconds=5), timedelta(hours=2))
 # A receiver may ask to be left alone (Retry-After) for this long.
 RETRY_AFTER_MAX = timedelta(days=1)
-# An endpoint that has failed for this share of the time for which a delivery is retried is disabled: not all of it, as
-# the first attempt comes after the delivery is made.
+# An endpoint that has failed for this share of the time for which a delivery is retried is disabled: not for all of
+# it, as the first attempt comes after the delivery is made.
 FAILING_SHARE = 0.9
 GONE = 410
 # The statuses with which a receiver says when to come again: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
 WITH_RETRY_AFTER = (429, 503)
+
+
+class Policy(NamedTuple):
+    """To where webhooks may be sent beyond https and the internet's addresses."""
+
+    http: bool = False
+    private: bool = False
+
+
+class WebhookTerms(NamedTuple):
+    """`on`: whether this installation sends webhooks. `retried_for`: how long a delivery is retried."""
+
+    on: bool
+    policy: Policy
+    retried_for: timedelta
+
+
+class SenderTerms(NamedTuple):
+    """`concurrency`: requests under way to one endpoint from this process. `timeout`: of one request.
+    `retried_for`: how long a delivery is retried; `kept`: how long it can be read after it has ended."""
+
+    concurrency: int = 8
+    timeout: timedelta = timedelta(seconds=20)
+    retried_for: timedelta = timedelta(days=3)
+    kept: timedelta = timedelta(days=14)
 
 
 class Secret(NamedTuple):

@@ -28,8 +28,8 @@ from booking.repository import Store
 from booking.revocation_handlers import RevocationHandlers
 from booking.state import HoldPolicy
 from booking.unit_of_work import UnitOfWork
-from booking.webhook_client import Policy
-from booking.webhook_handlers import WebhookHandlers, WebhookTerms
+from booking.webhook_handlers import WebhookHandlers
+from booking.webhooks import Policy, WebhookTerms
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
     BookingChanged,

@@ -14,11 +14,10 @@ from aiohttp import web
 from booking.webhook_client import (
     RESPONSE_MAX_BYTES,
     RESPONSE_SHOWN,
-    Policy,
     open_client,
     url_problem,
 )
-from booking.webhooks import Attempt, Outcome
+from booking.webhooks import Attempt, Outcome, Policy
 from tests.booking.receiver import Receiver, open_receiver
 
 LOCAL, STRICT = Policy(http=True, private=True), Policy()

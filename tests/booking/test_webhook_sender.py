@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 from standardwebhooks import Webhook
 
-from booking.event_announcer import EventAnnouncer
+from booking.webhook_announcer import EventAnnouncer, announced_by_webhook
 from booking.webhook_client import open_client
 from booking.webhook_rows import WebhookRows
-from booking.webhook_sender import CLAIM_MARGIN, FORGET_AGAIN, SenderTerms, WebhookMetrics, WebhookSender
-from booking.webhooks import Owed
+from booking.webhook_sender import CLAIM_MARGIN, FORGET_AGAIN, WebhookMetrics, WebhookSender
+from booking.webhooks import Owed, SenderTerms
 from common.contracts.messages import (
     CancelEvent,
     DeleteWebhookEndpoint,
@@ -29,10 +30,12 @@ from common.contracts.messages import (
     UpdateEvent,
 )
 from common.contracts.resources import Booking
+from common.contracts.statuses import IntentStatus
 from common.contracts.webhooks import DeliveryStatus
+from common.postgres.database import Database
 from common.runtime.health import Gate
 from tests.booking.receiver import Receiver, open_receiver
-from tests.booking.stage import LOCAL, Stage
+from tests.booking.stage import LOCAL, Stage, report
 from tests.booking.test_webhook_endpoints import Json, by, changed, creating, done, listed, refused, rotated
 
 TERMS = SenderTerms(concurrency=2)
@@ -332,6 +335,38 @@ async def test_changes_of_events_are_sent_once_each(sending: Sending) -> None:
     assert all(each["resource_id"] != str(old.id) for each in await sending.deliveries(endpoint))
 
 
+async def test_the_life_of_a_booking_is_sent_once_for_each_change_that_is_announced(
+    sending: Sending, database: Database, redis: Redis
+) -> None:
+    stage = Stage.build(
+        database, redis, clock=sending.stage.clock, announce=(announced_by_webhook(TERMS.retried_for),)
+    )
+    await sending.endpoint()
+    booking = await stage.confirmed(await stage.show(cancel_until=datetime(2031, 1, 1, tzinfo=UTC)))
+    await stage.announcer.run_once()
+    await sending.send()
+    await stage.cancel(booking)
+    refund = {"refund_ids": (str(uuid4()),), "amount_refunded": booking.amount}
+    await stage.apply(report(booking, IntentStatus.SUCCEEDED, 3, **refund))
+    for _ in range(2):
+        await stage.announcer.run_once()
+        await sending.send()
+    messages = [each.message for each in sending.receiver.received]
+    assert [each["type"] for each in messages][0] == "booking.confirmed"
+    assert sorted(each["type"] for each in messages) == [
+        "booking.cancelled",
+        "booking.confirmed",
+        "booking.refunded",
+    ]
+    assert messages[0]["data"]["status"] == "confirmed"
+    # Of two changes before they are sent each has the booking as it is then, and its own version.
+    later = [(each["version"], each["data"]["version"], each["data"]["status"]) for each in messages[1:]]
+    newest = max(version for version, _, _ in later)
+    assert [(known, status) for _, known, status in later] == [(newest, "cancelled")] * 2
+    assert len({version for version, _, _ in later}) == 2
+    assert len(set(ids(sending.receiver))) == 3
+
+
 async def test_what_does_not_exist_any_more_is_not_sent(sending: Sending) -> None:
     endpoint = await sending.endpoint()
     (booking,) = await sending.stage.book((await sending.stage.show()).order())
@@ -361,9 +396,9 @@ async def test_finished_deliveries_and_deleted_endpoints_are_deleted_some_time_l
 
 async def counted(stage: Stage) -> tuple[int, int]:
     (row,) = await stage.rows(
-        "SELECT (SELECT count(*) FROM webhook_endpoints) AS endpoints, count(*) AS deliveries FROM webhook_deliveries"
+        "SELECT (SELECT count(*) FROM webhook_endpoints) AS endpoints, count(*) AS made FROM webhook_deliveries"
     )
-    return row["endpoints"], row["deliveries"]
+    return row["endpoints"], row["made"]
 
 
 async def test_deliveries_are_listed_newest_first_in_pages(sending: Sending) -> None:

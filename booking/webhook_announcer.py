@@ -1,17 +1,34 @@
-"""Makes webhook deliveries from the changes of events, each of which stands in their history."""
+"""Makes webhook deliveries: from announcements of bookings in the announcer's transaction, and from the changes of
+events, each of which stands in their history."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+import asyncpg
+
+from booking.announcements import Announcement
+from booking.announcer import Announce
 from booking.webhook_rows import WebhookRows
-from booking.webhooks import owed_for_event
+from booking.webhooks import owed_for_booking, owed_for_event
 from common.postgres.database import Database
 from common.runtime.reconciler import Reconciler
 
 # Changes of events are rare: one that changes many of them at once is announced in several passes.
 PASS_MAX = 100
+
+
+def announced_by_webhook(retried_for: timedelta) -> Announce:
+    """What makes the deliveries of announcements; each is retried for this long."""
+
+    async def announce(
+        connection: asyncpg.Connection, announcements: Sequence[Announcement], now: datetime
+    ) -> None:
+        owed = [owed_for_booking(each) for each in announcements]
+        await WebhookRows(connection).owe(owed, now, now + retried_for)
+
+    return announce
 
 
 class EventAnnouncer(Reconciler):

@@ -22,7 +22,7 @@ DUE = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("booking", "0019_customers")]
+    dependencies = [("booking", "0020_announcements")]
 
     initial = False
 
