@@ -28,8 +28,8 @@ SECRETS_MAX = 5
 RETRY = Retry(timedelta(seconds=5), timedelta(hours=2))
 # A receiver may ask to be left alone (Retry-After) for this long.
 RETRY_AFTER_MAX = timedelta(days=1)
-# An endpoint that has failed for this share of the time for which a delivery is retried is disabled: not for all of
-# it, as the first attempt comes after the delivery is made.
+# Of the time for which a delivery is retried its endpoint has failed for at least this share, if it has failed all
+# the time: the first attempt comes after the delivery is made.
 FAILING_SHARE = 0.9
 GONE = 410
 # The statuses with which a receiver says when to come again: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
@@ -174,7 +174,7 @@ def after(
     drawn: float,
 ) -> Next:
     """What follows from `attempt`, which is number `attempts` of its delivery. `failing_since`: since when the
-    endpoint has failed; one that has answered nothing well for as long as a delivery is retried is disabled.
+    endpoint has failed; one that has answered nothing well while a delivery was retried to its end is disabled.
     `drawn`: a random number below 1."""
     if attempt.outcome is Outcome.DELIVERED:
         return Next(DeliveryStatus.DELIVERED)
@@ -182,10 +182,9 @@ def after(
         return Next(DeliveryStatus.FAILED)
     if attempt.response_status == GONE:
         return Next(DeliveryStatus.FAILED, disabled=DisabledReason.GONE)
-    failing = failing_since is not None and now - failing_since >= retried_for * FAILING_SHARE
-    disabled = DisabledReason.FAILING if failing else None
     if now >= give_up_at:
-        return Next(DeliveryStatus.FAILED, disabled=disabled)
+        failing = failing_since is not None and now - failing_since >= retried_for * FAILING_SHARE
+        return Next(DeliveryStatus.FAILED, disabled=DisabledReason.FAILING if failing else None)
     pause = max(RETRY.pause(attempts - 1, drawn), min(attempt.retry_after or timedelta(), RETRY_AFTER_MAX))
     # The last attempt is made when the time is over, not before.
-    return Next(DeliveryStatus.PENDING, min(now + pause, give_up_at), disabled)
+    return Next(DeliveryStatus.PENDING, min(now + pause, give_up_at))

@@ -170,8 +170,8 @@ async def test_after_days_without_a_good_answer_the_delivery_has_failed_and_the_
     endpoint = await sending.endpoint()
     (booking,) = await sending.stage.book((await sending.stage.show()).order())
     sending.receiver.statuses = [500]
-    await sending.owe(booking)
     began = sending.stage.clock()
+    await sending.owe(booking)
     for _ in range(200):
         await sending.send()
         (delivery,) = await sending.deliveries(endpoint)
@@ -352,7 +352,7 @@ async def test_the_life_of_a_booking_is_sent_once_for_each_change_that_is_announ
         await stage.announcer.run_once()
         await sending.send()
     messages = [each.message for each in sending.receiver.received]
-    assert [each["type"] for each in messages][0] == "booking.confirmed"
+    assert messages[0]["type"] == "booking.confirmed"
     assert sorted(each["type"] for each in messages) == [
         "booking.cancelled",
         "booking.confirmed",

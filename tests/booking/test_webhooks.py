@@ -108,7 +108,7 @@ REFUSED = Attempt(Outcome.REFUSED, 500)
         (REFUSED, SECOND, HOUR, Next(PENDING, NOW + SECOND)),
         (REFUSED, timedelta(), HOUR, Next(FAILED)),
         (REFUSED, timedelta(), DAYS, Next(FAILED, disabled=DisabledReason.FAILING)),
-        (Attempt(Outcome.UNREACHABLE), HOUR, DAYS, Next(PENDING, NOW + 5 * SECOND, DisabledReason.FAILING)),
+        (Attempt(Outcome.UNREACHABLE), HOUR, 2 * DAYS, Next(PENDING, NOW + 5 * SECOND)),
         (Attempt(Outcome.REFUSED, 410), HOUR, None, Next(FAILED, disabled=DisabledReason.GONE)),
         (Attempt(Outcome.MISSING), HOUR, DAYS, Next(FAILED)),
     ],

@@ -21,6 +21,7 @@ from common.contracts.resources import (
 )
 from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
 from common.contracts.values import Customer, Dispute, PaymentError, PaymentState, Refund, Rejection
+from common.contracts.webhooks import DeliveryStatus
 
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 OTHER = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
@@ -133,6 +134,9 @@ COMMAND: dict[str, Any] = {
     "booking_currency": "eur",
 }
 TICKET_TYPE = m.NewTicketType(id=OTHER, name="Stehplatz", unit_amount=1000, capacity=10)
+ENDPOINT = m.WebhookEndpointFields(
+    url="https://example.com/hooks", description="Buchhaltung", types=("booking.confirmed",), enabled=False
+)
 CHANGE = m.TicketTypeChange(id=OTHER, name="Sitzplatz", unit_amount=2000, capacity=20)
 
 REQUEST: dict[str, Any] = {
@@ -222,6 +226,16 @@ _ALL: list[m.Message] = [
     m.ListEvents(after=(AT, OTHER), limit=20, operator=True, starts_from=AT, versions_only=True),
     m.GetEvent(event_id=OTHER, operator=True),
     m.GetEventHistory(event_id=OTHER, after=3, limit=20),
+    m.CreateWebhookEndpoint(endpoint_id=ID, endpoint=ENDPOINT, **REQUEST),
+    m.UpdateWebhookEndpoint(endpoint_id=ID, changes=ENDPOINT, **REQUEST),
+    m.DeleteWebhookEndpoint(endpoint_id=ID, **REQUEST),
+    m.RotateWebhookSecret(endpoint_id=ID, overlap_seconds=60, **REQUEST),
+    m.RepeatWebhookDeliveries(endpoint_id=ID, since=AT, **REQUEST),
+    m.RepeatWebhookDelivery(delivery_id=ID, **REQUEST),
+    m.ListWebhookEndpoints(),
+    m.GetWebhookEndpoint(endpoint_id=ID),
+    m.ListWebhookDeliveries(endpoint_id=ID, status=DeliveryStatus.FAILED, before=(AT, OTHER), limit=20),
+    m.GetWebhookDelivery(delivery_id=ID),
     m.PaymentReport(booking_id=ID, payment=PaymentState(**REPORT)),
     m.CreatePaymentIntent(
         booking_id=ID,

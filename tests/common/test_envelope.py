@@ -47,6 +47,12 @@ TABLE = {
         "token.revoke": "RevokeTokens",
         "guest.keep_recovery_code": "KeepRecoveryCode",
         "guest.use_recovery_code": "UseRecoveryCode",
+        "webhook_endpoint.create": "CreateWebhookEndpoint",
+        "webhook_endpoint.update": "UpdateWebhookEndpoint",
+        "webhook_endpoint.delete": "DeleteWebhookEndpoint",
+        "webhook_endpoint.rotate_secret": "RotateWebhookSecret",
+        "webhook_endpoint.repeat_deliveries": "RepeatWebhookDeliveries",
+        "webhook_delivery.repeat": "RepeatWebhookDelivery",
     },
     "booking.queries": {
         "booking.get": "GetBooking",
@@ -56,6 +62,10 @@ TABLE = {
         "event.get": "GetEvent",
         "token.list_revocations": "ListRevocations",
         "event.history": "GetEventHistory",
+        "webhook_endpoint.list": "ListWebhookEndpoints",
+        "webhook_endpoint.get": "GetWebhookEndpoint",
+        "webhook_delivery.list": "ListWebhookDeliveries",
+        "webhook_delivery.get": "GetWebhookDelivery",
     },
     "booking.payments": {
         "payment.intent_created": "PaymentReport",
