@@ -310,7 +310,7 @@ class EventChange(Model):
     changes: fields.JSONField[object] = fields.JSONField(null=True)
     by = fields.CharField(max_length=255, null=True)
     at = fields.DatetimeField()
-    # Whether webhooks are still to be made of it: of each new row, whoever writes it.
+    # Whether webhooks are still to be made of it: of each new row, also where an older process writes it.
     to_announce = fields.BooleanField(null=True, db_default=True)
 
     class Meta:

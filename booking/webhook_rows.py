@@ -281,10 +281,11 @@ class WebhookRows:
     async def claim(
         self, busy: Mapping[UUID, int], concurrency: int, now: datetime, until: datetime
     ) -> list[Claimed]:
-        """Those that are due, and that this process sends now: at most `concurrency` to each endpoint, with those
-        under way. Other processes may claim them after `until`."""
+        """Those that are due, and that this process sends now, in the order in which they happened: at most
+        `concurrency` to each endpoint, with those under way. Other processes may claim them after `until`."""
         rows = await self._connection.fetch(CLAIM, _busy(busy), concurrency, now, until)
-        return [Claimed(**dict(row) | {"secrets": SECRETS.validate_json(row["secrets"])}) for row in rows]
+        claimed = (Claimed(**dict(row) | {"secrets": SECRETS.validate_json(row["secrets"])}) for row in rows)
+        return sorted(claimed, key=lambda each: (each.happened_at, each.message_id))
 
     async def finish(self, finished: Sequence[Finished], now: datetime) -> list[tuple[UUID, str]]:
         """Write what became of these attempts; returns the endpoints that are disabled by it, with the reason."""

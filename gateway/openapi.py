@@ -68,13 +68,13 @@ ETAG = {
 LOCATION = {"description": "Where to read it", "schema": {"type": "string"}}
 # What endpoints are sent, by type.
 WEBHOOKS = {
-    AnnouncementKind.CONFIRMED: "A booking is confirmed",
-    AnnouncementKind.CANCELLED: "A booking is cancelled",
-    AnnouncementKind.FAILED: "A booking has failed",
-    AnnouncementKind.REFUNDED: "Money of a booking has gone back",
-    AnnouncementKind.REFUND_FAILED: "A refund of a booking has failed",
-    AnnouncementKind.DISPUTED: "The payment of a booking is disputed",
-    AnnouncementKind.CUSTOMER_CHANGED: "A confirmed booking has another address to write to",
+    AnnouncementKind.CONFIRMED.value: "A booking is confirmed",
+    AnnouncementKind.CANCELLED.value: "A booking is cancelled",
+    AnnouncementKind.FAILED.value: "A booking has failed",
+    AnnouncementKind.REFUNDED.value: "Money of a booking has gone back",
+    AnnouncementKind.REFUND_FAILED.value: "A refund of a booking has failed",
+    AnnouncementKind.DISPUTED.value: "The payment of a booking is disputed",
+    AnnouncementKind.CUSTOMER_CHANGED.value: "A confirmed booking has another address to write to",
     f"event.{ChangeKind.CREATED}": "An event was created",
     f"event.{ChangeKind.CHANGED}": "An event was changed",
     f"event.{ChangeKind.CANCELLED}": "An event is cancelled",

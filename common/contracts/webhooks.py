@@ -18,7 +18,7 @@ from common.contracts.resources import Resource
 from common.contracts.statuses import AnnouncementKind, ChangeKind
 
 # What a webhook may be about: changes of bookings, and of events.
-WEBHOOK_TYPES = (*AnnouncementKind, *(f"event.{kind}" for kind in ChangeKind))
+WEBHOOK_TYPES = (*(kind.value for kind in AnnouncementKind), *(f"event.{kind}" for kind in ChangeKind))
 
 # Characters of an endpoint's URL.
 URL_MAX = 2000

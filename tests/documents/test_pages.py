@@ -19,6 +19,7 @@ from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
 from booking.query_handlers import QueryHandlers
 from booking.revocation_handlers import RevocationHandlers
+from booking.webhook_handlers import WebhookHandlers
 from common.contracts.messages import BOOKING_COMMANDS, MAILBOXES, NOTIFICATIONS, TYPES, Message
 from common.messaging.batch import Handlers
 from common.messaging.envelope import envelope_for
@@ -210,6 +211,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
     bookings = BookingHandlers(mock, mock, mock, mock, mock)
     events, guests = EventHandlers(mock, mock, mock), GuestHandlers(mock, mock, mock)
     tokens, erasures = RevocationHandlers(mock, mock), ErasureHandlers(mock, mock)
+    webhooks = WebhookHandlers(mock, mock, mock)
     lost = LostRows(Strays(mock, mock, mock, mock, mock, 1.0))
     payments = PaymentHandlers(
         mock, mock, mock, lost, intent_calls_seconds=1, command_calls_seconds=1, deferred_calls_seconds=1
@@ -221,8 +223,9 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
             **tokens.commands,
             **guests.commands,
             **erasures.commands,
+            **webhooks.commands,
         },
-        "booking.queries": {**QueryHandlers(mock, mock).queries, **tokens.queries},
+        "booking.queries": {**QueryHandlers(mock, mock).queries, **tokens.queries, **webhooks.queries},
         "booking.payments": bookings.payments,
         "payment.intents": payments.intents,
         "payment.commands": payments.commands,

@@ -53,6 +53,21 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
     "cancel_booking": (BOX_OFFICE | (ALL - READ), "holdfast:box-office"),
     "set_customer": (BOX_OFFICE | (ALL - READ), "holdfast:box-office"),
     "erase_customers": (ADMIN, "holdfast:admin"),
+    **dict.fromkeys(
+        (
+            "list_webhook_endpoints",
+            "create_webhook_endpoint",
+            "get_webhook_endpoint",
+            "update_webhook_endpoint",
+            "delete_webhook_endpoint",
+            "rotate_webhook_secret",
+            "list_webhook_deliveries",
+            "repeat_webhook_deliveries",
+            "get_webhook_delivery",
+            "repeat_webhook_delivery",
+        ),
+        (ADMIN, "holdfast:admin"),
+    ),
 }
 
 

@@ -24,12 +24,12 @@ from common.contracts.scopes import Scope
 from gateway.examples import WEBHOOK_DELIVERY, WEBHOOK_ENDPOINT
 from tests.gateway.stage import Client, ScriptedBooking, bearer
 
-ID = UUID(WEBHOOK_ENDPOINT["id"])
+ID = UUID(str(WEBHOOK_ENDPOINT["id"]))
 OPERATOR = bearer("root", operator=True)
 PATH, ONE = "/admin/webhook-endpoints", f"/admin/webhook-endpoints/{ID}"
 DELIVERY = f"/admin/webhook-deliveries/{WEBHOOK_DELIVERY['id']}"
 URL = WEBHOOK_ENDPOINT["url"]
-PAGE = {"items": [], "next": None}
+PAGE: dict[str, Any] = {"items": [], "next": None}
 
 
 @pytest.mark.parametrize(

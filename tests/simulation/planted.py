@@ -17,6 +17,7 @@ import booking.booking_rows
 import booking.domain
 import booking.fair_share
 import booking.unit_of_work
+import booking.webhook_sender
 import payment.catch_up
 import payment.domain
 import payment.handlers
@@ -28,12 +29,15 @@ import payment.reports
 import payment.stripe_calls
 import payment.stripe_events
 import payment.stripe_objects
+from booking.announcement_rows import AnnouncementRows
 from booking.rules import Decision
 from booking.state import CANCELLED, PENDING, Booking
 from booking.triggers import Report, Trigger
 from booking.unit_of_work import UnitOfWork
+from booking.webhooks import Next
 from common.contracts.errors import NotOnSale
 from common.contracts.statuses import BookingStatus
+from common.contracts.webhooks import DeliveryStatus
 from common.messaging import lease
 from common.messaging.batch import Worker
 from common.messaging.envelope import Delivery
@@ -343,6 +347,36 @@ def the_last_message_says_what_stripe_is_asked() -> None:
     rows.INSERT = {one: statement.replace(kept, changed) for one, statement in rows.INSERT.items()}
 
 
+def a_webhook_gets_another_id() -> None:
+    """A receiver takes a repetition for another change."""
+    sender: Any = booking.webhook_sender
+    sign = sender.signed
+
+    def signed(_: UUID, *rest: Any) -> dict[str, str]:
+        return sign(UUID(int=random.getrandbits(128)), *rest)
+
+    sender.signed = signed
+
+
+def a_webhook_is_sent_once() -> None:
+    """Whatever the receiver has answered."""
+    cast(Any, booking.webhook_sender).after = lambda *_: Next(DeliveryStatus.DELIVERED)
+
+
+def announced_before_it_is_owed() -> None:
+    """A process that dies between the two, or is refused the second, has announced nothing."""
+    take = AnnouncementRows.take
+
+    async def taken(self: AnnouncementRows, *values: Any) -> Any:
+        bookings = await take(self, *values)
+        await self.announced(bookings)
+        await self.connection.execute("COMMIT")
+        await self.connection.execute("BEGIN")
+        return bookings
+
+    cast(Any, AnnouncementRows).take = taken
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -378,6 +412,9 @@ PLANTED: dict[str, Callable[[], None]] = {
         shares_without_end,
         one_share_for_everybody,
         the_last_message_says_what_stripe_is_asked,
+        a_webhook_gets_another_id,
+        a_webhook_is_sent_once,
+        announced_before_it_is_owed,
     )
 }
 

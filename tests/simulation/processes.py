@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import HttpUrl, SecretStr
 from redis.asyncio import Redis
 
+from booking.announcer import Announcer
 from booking.availability import Availability
 from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
@@ -25,6 +26,9 @@ from booking.reconciler import BookingReconciler
 from booking.repository import Store
 from booking.settings import BookingSettings
 from booking.unit_of_work import UnitOfWork
+from booking.webhook_announcer import EventAnnouncer, announced_by_webhook
+from booking.webhook_sender import WebhookSender
+from booking.webhooks import SenderTerms
 from common.contracts.errors import HoldfastError
 from common.contracts.messages import (
     BOOKING_COMMANDS,
@@ -60,6 +64,7 @@ from payment.webhook import Webhook
 from payment.webhook_batches import WebhookBatches
 from tests.simulation.postgres import GatedDatabase
 from tests.simulation.process import Process
+from tests.simulation.receivers import RETRIED_FOR
 from tests.simulation.redis import SimulatedConnection, SimulatedMailbox
 from tests.simulation.stripe_side import SECRET_KEY, WEBHOOK_SECRET
 from tests.simulation.world import World
@@ -213,7 +218,7 @@ class BookingProcess(ActorProcess):
         share = FairShare(self.redis, BOOKING_SETTINGS.share, world.monotonic)
         share._read_until = math.inf  # all payment processes read the deferred mailbox
         world.booking_processes += 1
-        unit = partial(UnitOfWork, self.repository, self.availability, queue, share)
+        unit = partial(UnitOfWork, self.repository, self.availability, queue, share, lambda: True)
         self._bookings = BookingHandlers(self.repository, unit, metrics, self.now, policy)
         self._event_handlers = EventHandlers(self.repository, self.availability, self.now)
         self._erasure_handlers = ErasureHandlers(self.repository, self.now)
@@ -221,6 +226,38 @@ class BookingProcess(ActorProcess):
         self._reconciler = BookingReconciler(
             self.repository, unit, self.availability, self.bus, self.redis, self.now, policy
         )
+
+        database, sender_metrics = world.lasting.booking, world.lasting.webhook_metrics
+        self._sender = WebhookSender(
+            database, world.receivers.post, self.now, sender_metrics, SenderTerms(retried_for=RETRIED_FOR)
+        )
+        self._sending_loops: tuple[Reconciler, ...] = (
+            Announcer(database, [announced_by_webhook(RETRIED_FOR)], self.now, metrics),
+            EventAnnouncer(database, self.now, RETRIED_FOR),
+            self._sender,
+        )
+        self.sending = False
+
+    def send(self) -> None:
+        """One pass of each loop that announces and sends."""
+
+        async def work() -> None:
+            self.sending = True
+            try:
+                await self.now.measure()
+                for loop in self._sending_loops:
+                    await loop.run_once()
+            finally:
+                self.sending = False
+
+        self._pass("sending", work, (Outage,))
+
+    async def next_send(self) -> datetime | None:
+        """When there is something to announce or to send, or to write of what was sent."""
+        if self._sender._sends or self._sender._finished:
+            return self.now()
+        due = [await loop.next_due() for loop in self._sending_loops]
+        return min((each for each in due if each is not None), default=None)
 
     @property
     def reconciler(self) -> Reconciler:

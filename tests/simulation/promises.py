@@ -266,6 +266,7 @@ class Promises:
         await self.check()
         if "booking" not in self.lost:
             await self._check_history()
+            await self._world.receivers.check(self._world.lasting.booking.raw)
         self._check_answered()
         await check_requesters(self._world, lost=bool(self.lost))
         if not self.lost:
