@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 
@@ -16,12 +17,15 @@ from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
+from booking.mail_sender import MailSender, announces_mail
+from booking.mail_texts import Attach, MailTexts
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
 from booking.repository import Store
 from booking.revocation_handlers import RevocationHandlers
 from booking.settings import BookingSettings, Tasks
+from booking.smtp import MailServer
 from booking.unit_of_work import UnitOfWork
 from common.contracts.messages import (
     BOOKING_COMMANDS,
@@ -34,7 +38,10 @@ from common.contracts.messages import (
 from common.messaging.consumer import Subscription
 from common.postgres.database import open_database
 from common.runtime.background import background
+from common.runtime.health import HEALTH
+from common.runtime.reconciler import Reconciler
 from common.runtime.telemetry import METRICS
+from common.runtime.urls import smtp_options
 from common.runtime.web import new_app
 from common.wiring import (
     CLOCK,
@@ -52,6 +59,8 @@ from common.wiring import (
 READS = (BOOKING_PAYMENTS, BOOKING_COMMANDS, BOOKING_QUERIES)
 ADDS = (PAYMENT_INTENTS, PAYMENT_COMMANDS, PAYMENT_DEFERRED)
 RECONCILER = web.AppKey("reconciler", BookingReconciler)
+# What makes attachments of mails.
+ATTACH: tuple[Attach, ...] = ()
 ANNOUNCER = web.AppKey("announcer", Announcer)
 
 
@@ -74,7 +83,7 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
 
 def announced_by(settings: BookingSettings) -> tuple[Announce, ...]:
     """What makes rows of what is owed for announcements: one for each way of sending that is switched on."""
-    return ()
+    return (announces_mail(settings.mail_operators),) if settings.smtp_url is not None else ()
 
 
 def booking_context(settings: BookingSettings) -> Context:
@@ -116,15 +125,24 @@ def booking_context(settings: BookingSettings) -> Context:
 
 
 def sending_context(settings: BookingSettings, announce: Sequence[Announce]) -> Context:
-    """Sets ANNOUNCER and runs its loop, over connections of its own."""
+    """Sets ANNOUNCER, and runs the loops of the announcer and of mail, over connections of their own."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        url, size = settings.booking_database_url, settings.sending_pool_size
-        async with open_database(url, size, handler_timeout_ms=settings.handler_timeout_ms) as database:
+        url, size, shutdown_s = settings.booking_database_url, settings.sending_pool_size, settings.shutdown_seconds
+        timeout_ms = settings.handler_timeout_ms
+        async with AsyncExitStack() as stack:
+            database = await stack.enter_async_context(open_database(url, size, handler_timeout_ms=timeout_ms))
             announcer = app[ANNOUNCER] = Announcer(database, announce, app[CLOCK], app[METRICS])
-            async with background(
-                app, "announcer", announcer.run, stop=announcer.stop, shutdown_s=settings.shutdown_seconds
-            ):
-                yield
+            loops: dict[str, Reconciler] = {"announcer": announcer}
+            if settings.smtp_url is not None:
+                server = MailServer(smtp_options(settings.smtp_url), settings.smtp_timeout_seconds)
+                texts = MailTexts(settings.mail_from, settings.mail_templates, ATTACH)
+                sender = MailSender(database, server, texts, settings.mail_policy, app[CLOCK], app[METRICS])
+                app[HEALTH].notice("mail", sender.problem)
+                loops["mail"] = sender
+            for name, loop in loops.items():
+                running = background(app, name, loop.run, stop=loop.stop, shutdown_s=shutdown_s)
+                await stack.enter_async_context(running)
+            yield
 
     return context
