@@ -38,7 +38,9 @@ WHERE lower(recipient) = ANY($1::varchar[]) AND tried_at > $2 AND by IS NULL GRO
 """
 CHANGED = {name: COLUMNS[name] for name in ("id", *COLUMNS) if name not in ("booking_id", "kind", "version")}
 SAVED = ("status", "recipient", "attempts", "send_after", "error", "tried_at", "ended_at")
-SAVE = f"UPDATE mails m SET {assignments(SAVED, 'new')} FROM {recordset('new', CHANGED, sought='id')} WHERE m.id = new.id"
+SAVE = f"""
+UPDATE mails m SET {assignments(SAVED, "new")} FROM {recordset("new", CHANGED, sought="id")} WHERE m.id = new.id
+"""
 # A mail whose recipient was erased while it was sent does not get it back.
 FINISH = """
 UPDATE mails SET status = $3, send_after = $4, error = $5, ended_at = $6 WHERE id = $1 AND attempts = $2
@@ -56,7 +58,8 @@ UPDATE mails SET recipient = NULL WHERE recipient IS NOT NULL AND id = ANY(ARRAY
 """
 # What needs a person in an event: the newest bookings, and how many there are.
 NEEDS_PERSON = """
-SELECT id, reason, payment, count(*) OVER () AS all FROM bookings
+SELECT id, CASE reason WHEN 'payment_mismatch' THEN reason ELSE payment END AS why, count(*) OVER () AS found
+FROM bookings
 WHERE event_id = $1 AND (payment IN ('refund_failed', 'disputed') OR reason = 'payment_mismatch')
 ORDER BY updated_at DESC LIMIT $2
 """
@@ -73,7 +76,7 @@ class Attention(NamedTuple):
     """Of an event: the newest bookings that need a person, each with why, and how many there are in all."""
 
     bookings: tuple[tuple[UUID, str], ...]
-    count: int
+    found: int
 
 
 class MailRows:
@@ -130,10 +133,7 @@ class MailRows:
 
     async def attention(self, event_id: UUID, limit: int) -> Attention:
         rows = await self._connection.fetch(NEEDS_PERSON, event_id, limit)
-        found = tuple(
-            (row["id"], row["reason"] if row["reason"] == "payment_mismatch" else row["payment"]) for row in rows
-        )
-        return Attention(found, rows[0]["all"] if rows else 0)
+        return Attention(tuple((row["id"], row["why"]) for row in rows), rows[0]["found"] if rows else 0)
 
     async def trouble(self, given_up_since: datetime, made_since: datetime) -> tuple[datetime | None, int]:
         """When the oldest mail was made that was tried and is still owed; how many were given up lately."""

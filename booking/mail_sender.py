@@ -266,6 +266,6 @@ def nothing_to_say(letter: Letter) -> str | None:
         return f"the booking is {status.value} by now"
     if kind is MailKind.CANCELLATION and status is CONFIRMED:
         return "the booking is confirmed again"
-    if letter.attention is not None and not letter.attention.count:
+    if letter.attention is not None and not letter.attention.found:
         return "nothing needs a person any more"
     return None

@@ -43,7 +43,7 @@ class Attachment(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """All that a mail is written from. `event` is None where its database has lost it; `attention`: for operators."""
+    """All that a mail is written from. `event`: None where its database has lost it; `attention`: for operators."""
 
     mail: Mail
     recipient: str
@@ -77,8 +77,8 @@ class MailTexts:
         return self._sender.addr_spec
 
     async def message(self, letter: Letter) -> EmailMessage:
-        """The same message each time, but for what has changed in the booking. Raises ValueError for an address that
-        cannot be written to."""
+        """The same message each time, but for what has changed in the booking. Raises ValueError for an address
+        that cannot be written to."""
         mail, booking = letter.mail, letter.booking
         locale = locale_of(None if booking.customer is None else booking.customer.locale)
         if mail.kind is MailKind.ATTENTION:
@@ -162,7 +162,7 @@ def _values(letter: Letter, locale: Locale) -> dict[str, Any]:
         "status": booking.status.value,
         "reason": booking.reason,
         "attention": [(reference_of(id), str(id), why) for id, why in attention.bookings] if attention else [],
-        "attention_count": attention.count if attention else 0,
+        "attention_count": attention.found if attention else 0,
         "money": money,
         "when": when,
         "language": locale.language,

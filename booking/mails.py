@@ -40,8 +40,8 @@ class MailPolicy(NamedTuple):
 
 class Mail(NamedTuple):
     """One mail. `version`: of the booking, whose change it is about; `amount`: what that has refunded. `recipient`:
-    to whom it was tried to be sent last. `send_after`: its retry time, None when it has ended, at `ended_at`. `error`:
-    why it is not sent. `by`: the operator who wants it sent again."""
+    to whom it was tried to be sent last. `send_after`: its retry time, None when it has ended, at `ended_at`.
+    `error`: why it is not sent. `by`: the operator who wants it sent again."""
 
     id: UUID
     booking_id: UUID

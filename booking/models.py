@@ -333,10 +333,10 @@ class Erasure(Model):
 
 
 class Mail(Model):
-    """One mail about a booking: owed, made with what is owed for a change of the booking or because an operator wants
-    it sent again, and then what became of it. Rows are deleted after `MAIL_KEPT_DAYS`."""
+    """One mail about a booking, which is owed for a change of it, or because an operator wants it sent again; and
+    what became of it. Rows are deleted after `MAIL_KEPT_DAYS`."""
 
-    # That of the announcement or, of a mail that is sent again, made from the operator's key; its Message-ID has it.
+    # The announcement's; of a mail that is sent again, made from the operator's key. Its Message-ID has it.
     id = fields.UUIDField(primary_key=True)
     booking_id = fields.UUIDField()
     kind = fields.CharField(max_length=16)

@@ -1,9 +1,23 @@
+# ruff: noqa: RUF012
+"""Mails that are owed, and what became of them."""
+
 from uuid import uuid4
 
 from tortoise import fields, migrations
 from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 from tortoise.migrations.constraints import CheckConstraint
+
+INDEXES = [
+    "CREATE INDEX mails_due ON mails (send_after) WHERE send_after IS NOT NULL",
+    # By whom a recipient's mails are counted, and found when they ask to be forgotten.
+    "CREATE INDEX mails_by_recipient ON mails (lower(recipient), tried_at) WHERE recipient IS NOT NULL",
+]
+CONSTRAINTS = {
+    "mails_kind": "kind IN ('confirmation', 'cancellation', 'refund', 'attention')",
+    "mails_status": "status IN ('owed', 'sent', 'refused', 'given_up', 'dropped')",
+    "mails_never_stuck": "(status = 'owed') = (send_after IS NOT NULL) AND (status = 'owed') = (ended_at IS NULL)",
+}
 
 
 class Migration(migrations.Migration):
@@ -33,25 +47,15 @@ class Migration(migrations.Migration):
             options={
                 "table": "mails",
                 "app": "booking",
-                "constraints": [
-                    CheckConstraint(
-                        check="kind IN ('confirmation', 'cancellation', 'refund', 'attention')", name="mails_kind"
-                    ),
-                    CheckConstraint(
-                        check="status IN ('owed', 'sent', 'refused', 'given_up', 'dropped')", name="mails_status"
-                    ),
-                    CheckConstraint(
-                        check="(status = 'owed') = (send_after IS NOT NULL) AND (status = 'owed') = (ended_at IS NULL)",
-                        name="mails_never_stuck",
-                    ),
-                ],
+                "constraints": [CheckConstraint(check=check, name=name) for name, check in CONSTRAINTS.items()],
                 "indexes": [
                     Index(fields=["booking_id", "made_at"], name="mails_by_booking"),
                     Index(fields=["made_at"], name="mails_by_age"),
                 ],
                 "pk_attr": "id",
-                "table_description": "One mail about a booking: owed, made with what is owed for a change of the booking or because an operator wants",
+                "table_description": "One mail about a booking, which is owed for a change of it, or because an",
             },
             bases=["Model"],
         ),
+        ops.RunSQL(sql=INDEXES, reverse_sql=["DROP INDEX mails_by_recipient", "DROP INDEX mails_due"]),
     ]

@@ -1,4 +1,4 @@
-"""Addresses of Postgres, Redis and mail servers in settings: checked at the start, so that a wrong one is refused at once."""
+"""Addresses of servers (Postgres, Redis, mail) in settings: checked at the start, so that a wrong one is refused."""
 
 from __future__ import annotations
 
