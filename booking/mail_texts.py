@@ -97,9 +97,9 @@ class MailTexts:
         message["Message-ID"] = f"<{mail.id}@{self._sender.domain}>"
         # https://www.rfc-editor.org/rfc/rfc3834#section-5: nobody's absence is to be answered to it.
         message["Auto-Submitted"] = "auto-generated"
-        message["Content-Language"] = language
         message.set_content(text.strip() + "\n")
         message.add_alternative(html, subtype="html")
+        message["Content-Language"] = language
         for attach in self._attach:
             for name, media_type, content in await attach(letter):
                 kind, _, subtype = media_type.partition("/")

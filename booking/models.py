@@ -333,8 +333,7 @@ class Erasure(Model):
 
 
 class Mail(Model):
-    """One mail about a booking, which is owed for a change of it, or because an operator wants it sent again; and
-    what became of it. Rows are deleted after `MAIL_KEPT_DAYS`."""
+    """One mail about a booking that is owed, and what became of it. Rows are deleted after `MAIL_KEPT_DAYS`."""
 
     # The announcement's; of a mail that is sent again, made from the operator's key. Its Message-ID has it.
     id = fields.UUIDField(primary_key=True)

@@ -53,7 +53,8 @@ class Migration(migrations.Migration):
                     Index(fields=["made_at"], name="mails_by_age"),
                 ],
                 "pk_attr": "id",
-                "table_description": "One mail about a booking, which is owed for a change of it, or because an",
+                "table_description": "One mail about a booking that is owed, and what became of it. "
+                "Rows are deleted after `MAIL_KEPT_DAYS`.",
             },
             bases=["Model"],
         ),

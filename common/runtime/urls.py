@@ -1,4 +1,5 @@
-"""Addresses of servers (Postgres, Redis, mail) in settings: checked at the start, so that a wrong one is refused."""
+"""Addresses of servers (Postgres, Redis, mail) in settings: checked at the start, so that a wrong one is refused
+at once."""
 
 from __future__ import annotations
 

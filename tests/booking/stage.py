@@ -52,7 +52,7 @@ from ops.audit.databases import BUYERS
 
 TABLES = (
     "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, "
-    "buyers, revoked_tokens, recovery_codes, erasures"
+    "buyers, revoked_tokens, recovery_codes, erasures, mails"
 )
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
