@@ -17,6 +17,7 @@ from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
+from booking.mail_handlers import MailHandlers
 from booking.mail_sender import MailSender, announces_mail
 from booking.mail_texts import Attach, MailTexts
 from booking.query_handlers import QueryHandlers
@@ -106,11 +107,12 @@ def booking_context(settings: BookingSettings) -> Context:
         events, tokens = EventHandlers(store, availability, now), RevocationHandlers(store, now)
         guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days))
         erasures = ErasureHandlers(store, now)
+        mails = MailHandlers(store, now, on=settings.smtp_url is not None)
         commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
-            Subscription(BOOKING_COMMANDS, {**commands, **erasures.commands}),
-            Subscription(BOOKING_QUERIES, {**QueryHandlers(store, now).queries, **tokens.queries}),
+            Subscription(BOOKING_COMMANDS, {**commands, **erasures.commands, **mails.commands}),
+            Subscription(BOOKING_QUERIES, {**QueryHandlers(store, now).queries, **tokens.queries, **mails.queries}),
         )
         shutdown_s = settings.shutdown_seconds
         async with (

@@ -39,7 +39,7 @@ LONGEST = (
 STACKS = {
     "battered": ("catalogue", "healing", "killed", "poison", "refunds", "restored", "revoked", "stopped_servers"),
     "holdfast": (
-        "audit", "bad_input", "customers", "events", "generated_clients", "guests", "main_job", "privacy", "rush",
+        "audit", "bad_input", "customers", "events", "generated_clients", "guests", "mail", "main_job", "privacy", "rush",
         "webhooks", "who_did_it",
     ),
 }  # fmt: skip

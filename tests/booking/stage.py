@@ -21,6 +21,7 @@ from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare, Share
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
+from booking.mail_handlers import MailHandlers
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
@@ -153,6 +154,7 @@ class Stage:
     event_handlers: EventHandlers
     erasure_handlers: ErasureHandlers
     guest_handlers: GuestHandlers
+    mail_handlers: MailHandlers
     query_handlers: QueryHandlers
     revocation_handlers: RevocationHandlers
     reconciler: BookingReconciler
@@ -191,6 +193,7 @@ class Stage:
             event_handlers=EventHandlers(store, availability, clock),
             erasure_handlers=ErasureHandlers(store, clock),
             guest_handlers=GuestHandlers(store, clock, CODES_LAST),
+            mail_handlers=MailHandlers(store, clock, on=bool(announce)),
             query_handlers=QueryHandlers(store, clock),
             revocation_handlers=RevocationHandlers(store, clock),
             reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
@@ -209,6 +212,8 @@ class Stage:
             **self.event_handlers.commands,
             **self.erasure_handlers.commands,
             **self.guest_handlers.commands,
+            **self.mail_handlers.commands,
+            **self.mail_handlers.queries,
             **self.query_handlers.queries,
             **self.revocation_handlers.commands,
             **self.revocation_handlers.queries,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
-from uuid import uuid4
+from uuid import uuid4, uuid5
 
 import pytest
 from redis.asyncio import Redis
@@ -17,9 +17,9 @@ from booking.mail_sender import MailSender, announces_mail
 from booking.mail_texts import Attachment, Letter, MailTexts
 from booking.mails import GATHERED_LATER, GATHERED_OVER, MailPolicy
 from booking.smtp import MailServer
-from common.contracts.messages import EraseCustomers, OperatorRequest, SetCustomer
+from common.contracts.messages import EraseCustomers, ListMails, OperatorRequest, ResendMail, SetCustomer
 from common.contracts.resources import Booking
-from common.contracts.statuses import CancelReason, IntentStatus
+from common.contracts.statuses import CancelReason, IntentStatus, MailKind
 from common.contracts.values import Customer
 from common.postgres.database import Database
 from common.runtime.urls import smtp_options
@@ -379,3 +379,57 @@ async def test_old_mails_are_deleted(post: Post) -> None:
     await post.run(sender)
     await post.run(sender, after=400 * DAY)
     assert await post.rows() == []
+
+
+# --- operators --------------------------------------------------------------------------------------------
+
+
+def resending(booking: Booking, kind: MailKind = MailKind.CONFIRMATION, key: str | None = None) -> ResendMail:
+    key = key or str(uuid4())
+    request = OperatorRequest(subject="root", operation="POST", key=key, content_hash="")
+    return ResendMail(booking_id=booking.id, mail_id=uuid5(booking.id, key), kind=kind, request=request)
+
+
+async def test_an_operator_sends_a_mail_again_once_for_each_key(post: Post) -> None:
+    booking = await post.confirmed(await post.stage.show(10))
+    (first,) = await post.run()
+    for _ in range(2):
+        (reply,) = await post.stage.call(resending(booking, key="k"))
+        assert reply.error is None
+        assert (reply.result["status"], reply.result["by"]) == ("owed", "root")
+    (second,) = await post.run(post.sender(per_recipient=1))
+    assert second["Message-ID"] != first["Message-ID"]
+    assert second["Subject"] == first["Subject"]
+
+    (listed,) = await post.stage.call(ListMails(booking_id=booking.id, owner=None))
+    assert [(each["kind"], each["status"], each["by"]) for each in listed.result["items"]] == [
+        ("confirmation", "sent", None),
+        ("confirmation", "sent", "root"),
+    ]
+
+
+async def test_a_mail_that_would_not_be_true_or_reach_nobody_is_not_sent_again(post: Post) -> None:
+    show = await post.stage.show(10)
+    confirmed, without = await post.confirmed(show), await post.confirmed(show, None)
+    for message in (
+        resending(confirmed, MailKind.CANCELLATION),
+        resending(confirmed, MailKind.REFUND),
+        resending(without),
+    ):
+        (reply,) = await post.stage.call(message)
+        assert reply.error == "mail_not_possible"
+    (reply,) = await post.stage.call(resending(confirmed.model_copy(update={"id": uuid4()})))
+    assert reply.error == "not_found"
+
+
+async def test_where_no_mail_is_sent_none_is_sent_again(stage: Stage) -> None:
+    (reply,) = await stage.call(resending(await stage.confirmed(await stage.show(10))))
+    assert reply.error == "mail_not_possible"
+
+
+async def test_a_booking_without_mails_has_none_and_an_unknown_one_is_not_found(post: Post) -> None:
+    booking = await post.confirmed(await post.stage.show(10), None)
+    (listed,) = await post.stage.call(ListMails(booking_id=booking.id, owner=None))
+    assert listed.result == {"items": [], "next": None}
+    (reply,) = await post.stage.call(ListMails(booking_id=uuid4(), owner=None))
+    assert reply.error == "not_found"
