@@ -96,7 +96,7 @@ class MailSender(Reconciler):
     async def run_once(self) -> float:
         now = self._clock()
         if self._forget_at is None or now >= self._forget_at:
-            async with self._database.connection() as connection:
+            async with self._database.statement() as connection:
                 count = await MailRows(connection).forget(now - self._policy.kept, FORGET_MAX)
             self._forget_at = now if count == FORGET_MAX else now + FORGET_AGAIN
         return await super().run_once()
@@ -248,7 +248,7 @@ class MailSender(Reconciler):
         return ended(mail, MailStatus.SENT, self._clock())
 
     async def _finish(self, mail: Mail, after: Mail) -> None:
-        async with self._database.connection() as connection:
+        async with self._database.statement() as connection:
             await MailRows(connection).finish(after)
         self._count(after)
         text = {"error": after.error} if after.error else {}

@@ -71,7 +71,6 @@ async def mail_server(
         tls_context=starttls,
         require_starttls=starttls is not None,
         auth_required=auth,
-        auth_require_tls=False,
         authenticator=stand.authenticate if auth else None,
     )
     server = await loop.create_server(made, "127.0.0.1", 0, ssl=tls)

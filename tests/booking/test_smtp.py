@@ -47,7 +47,7 @@ async def test_tls_from_the_first_byte(certificate: Path) -> None:
 
 async def test_a_wrong_password_is_the_servers_no(certificate: Path) -> None:
     async with mail_server(starttls=context(certificate), auth=True) as stand:
-        with pytest.raises(MailServerUnavailable, match="535") as error:
+        with pytest.raises(MailServerUnavailable) as error:
             await send(stand, "smtp://shop:wrong@localhost:{port}?cafile=" + str(certificate))
         assert "wrong" not in str(error.value)
 

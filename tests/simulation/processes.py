@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,11 +14,15 @@ from aiohttp import web
 from pydantic import HttpUrl, SecretStr
 from redis.asyncio import Redis
 
+from booking.announcer import Announcer
 from booking.availability import Availability
 from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
 from booking.handlers import BookingHandlers
+from booking.mail_sender import MailSender, announces_mail
+from booking.mail_texts import MailTexts
+from booking.mails import MailPolicy
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
@@ -58,6 +62,7 @@ from payment.stripe_api import StripeApi
 from payment.stripe_errors import OutcomeUnknown, Refused
 from payment.webhook import Webhook
 from payment.webhook_batches import WebhookBatches
+from tests.simulation.mail import DOMAIN
 from tests.simulation.postgres import GatedDatabase
 from tests.simulation.process import Process
 from tests.simulation.redis import SimulatedConnection, SimulatedMailbox
@@ -83,6 +88,9 @@ PAYMENT_SETTINGS = PaymentSettings(
     stripe_api_base=HttpUrl("http://stripe.simulation"),
 )
 
+OPERATORS = f"operators@{DOMAIN}"
+# Without the limit of a recipient, which has tests of its own: a schedule's customers are few.
+MAIL_POLICY = MailPolicy(per_recipient=0, operators=OPERATORS, connections=1)
 CATCH_UP_PAUSES = (Outage, OutcomeUnknown, Refused)
 
 
@@ -132,7 +140,13 @@ class ActorProcess(Process, ABC):
 
     @property
     @abstractmethod
-    def reconciler(self) -> Reconciler: ...
+    def loops(self) -> tuple[Reconciler, ...]:
+        """Those that handle what is due."""
+
+    async def next_due(self) -> datetime | None:
+        """When the first of its loops has something to do."""
+        due = [await loop.next_due() for loop in self.loops]
+        return min((each for each in due if each is not None), default=None)
 
     @abstractmethod
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
@@ -175,13 +189,14 @@ class ActorProcess(Process, ABC):
         await self._database.ping()
 
     def reconcile(self) -> None:
-        """Measure the time again, and run one pass of the reconciler."""
+        """Measure the time again, and run one pass of each loop."""
 
         async def work() -> None:
             self.reconciling = True
             try:
                 await self.now.measure()
-                await self.reconciler.run_once()
+                for loop in self.loops:
+                    await loop.run_once()
             finally:
                 self.reconciling = False
 
@@ -213,7 +228,7 @@ class BookingProcess(ActorProcess):
         share = FairShare(self.redis, BOOKING_SETTINGS.share, world.monotonic)
         share._read_until = math.inf  # all payment processes read the deferred mailbox
         world.booking_processes += 1
-        unit = partial(UnitOfWork, self.repository, self.availability, queue, share)
+        unit = partial(UnitOfWork, self.repository, self.availability, queue, share, lambda: True)
         self._bookings = BookingHandlers(self.repository, unit, metrics, self.now, policy)
         self._event_handlers = EventHandlers(self.repository, self.availability, self.now)
         self._erasure_handlers = ErasureHandlers(self.repository, self.now)
@@ -221,10 +236,13 @@ class BookingProcess(ActorProcess):
         self._reconciler = BookingReconciler(
             self.repository, unit, self.availability, self.bus, self.redis, self.now, policy
         )
+        database, texts = world.lasting.booking, MailTexts(f"Tickets <tickets@{DOMAIN}>")
+        self._announcer = Announcer(database, (announces_mail(OPERATORS),), self.now, metrics)
+        self._mail = MailSender(database, world.mail, texts, MAIL_POLICY, self.now, metrics)
 
     @property
-    def reconciler(self) -> Reconciler:
-        return self._reconciler
+    def loops(self) -> tuple[Reconciler, ...]:
+        return self._reconciler, self._announcer, self._mail
 
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
         others = {**self._event_handlers.commands, **self._erasure_handlers.commands}
@@ -274,8 +292,8 @@ class PaymentProcess(ActorProcess):
         self.catching_up = False
 
     @property
-    def reconciler(self) -> Reconciler:
-        return self._reconciler
+    def loops(self) -> tuple[Reconciler, ...]:
+        return (self._reconciler,)
 
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
         slots = PAYMENT_SETTINGS.stripe_slots
