@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
@@ -17,12 +17,16 @@ from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
+from booking.mail_handlers import MailHandlers
+from booking.mail_sender import MailSender, announces_mail
+from booking.mail_texts import Attach, MailTexts
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
 from booking.repository import Store
 from booking.revocation_handlers import RevocationHandlers
 from booking.settings import BookingSettings, Tasks
+from booking.smtp import MailServer
 from booking.unit_of_work import UnitOfWork
 from booking.webhook_announcer import EventAnnouncer, announced_by_webhook
 from booking.webhook_client import open_client
@@ -37,11 +41,12 @@ from common.contracts.messages import (
     PAYMENT_INTENTS,
 )
 from common.messaging.consumer import Subscription
-from common.postgres.database import open_database
+from common.postgres.database import Database, open_database
 from common.runtime.background import background
 from common.runtime.health import HEALTH
 from common.runtime.reconciler import Reconciler
 from common.runtime.telemetry import METRICS
+from common.runtime.urls import smtp_options
 from common.runtime.web import new_app
 from common.wiring import (
     CLOCK,
@@ -59,6 +64,8 @@ from common.wiring import (
 READS = (BOOKING_PAYMENTS, BOOKING_COMMANDS, BOOKING_QUERIES)
 ADDS = (PAYMENT_INTENTS, PAYMENT_COMMANDS, PAYMENT_DEFERRED)
 RECONCILER = web.AppKey("reconciler", BookingReconciler)
+# What makes attachments of mails.
+ATTACH: tuple[Attach, ...] = ()
 ANNOUNCER = web.AppKey("announcer", Announcer)
 
 
@@ -81,7 +88,12 @@ def build_app(settings: BookingSettings, own_clock: Callable[[], float] = time.t
 
 def announced_by(settings: BookingSettings) -> tuple[Announce, ...]:
     """What makes rows of what is owed for announcements: one for each way of sending that is switched on."""
-    return (announced_by_webhook(settings.webhook_terms.retried_for),) if settings.webhooks else ()
+    found: list[Announce] = []
+    if settings.smtp_url is not None:
+        found.append(announces_mail(settings.mail_operators))
+    if settings.webhooks:
+        found.append(announced_by_webhook(settings.webhook_terms.retried_for))
+    return tuple(found)
 
 
 def booking_context(settings: BookingSettings) -> Context:
@@ -104,12 +116,14 @@ def booking_context(settings: BookingSettings) -> Context:
         events, tokens = EventHandlers(store, availability, now), RevocationHandlers(store, now)
         guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days))
         erasures = ErasureHandlers(store, now)
+        mails = MailHandlers(store, now, on=settings.smtp_url is not None)
         webhooks = WebhookHandlers(store, now, settings.webhook_terms)
-        queries = {**QueryHandlers(store, now).queries, **tokens.queries, **webhooks.queries}
+        queries = {**QueryHandlers(store, now).queries, **tokens.queries, **mails.queries, **webhooks.queries}
         commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
+        commands |= {**erasures.commands, **mails.commands, **webhooks.commands}
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
-            Subscription(BOOKING_COMMANDS, {**commands, **erasures.commands, **webhooks.commands}),
+            Subscription(BOOKING_COMMANDS, commands),
             Subscription(BOOKING_QUERIES, queries),
         )
         shutdown_s = settings.shutdown_seconds
@@ -125,30 +139,40 @@ def booking_context(settings: BookingSettings) -> Context:
 
 
 def sending_context(settings: BookingSettings, announce: Sequence[Announce]) -> Context:
-    """Sets ANNOUNCER and runs the loops that announce and send, over connections of their own."""
+    """Sets ANNOUNCER, and runs the loops that announce and send, over connections of their own."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        url, size = settings.booking_database_url, settings.sending_pool_size
+        url, size, shutdown_s = settings.booking_database_url, settings.sending_pool_size, settings.shutdown_seconds
+        timeout_ms = settings.handler_timeout_ms
         async with AsyncExitStack() as stack:
-            opened = open_database(url, size, handler_timeout_ms=settings.handler_timeout_ms)
-            database, now = await stack.enter_async_context(opened), app[CLOCK]
-            announcer = app[ANNOUNCER] = Announcer(database, announce, now, app[METRICS])
+            database = await stack.enter_async_context(open_database(url, size, handler_timeout_ms=timeout_ms))
+            announcer = app[ANNOUNCER] = Announcer(database, announce, app[CLOCK], app[METRICS])
             loops: dict[str, Reconciler] = {"announcer": announcer}
+            if settings.smtp_url is not None:
+                server = MailServer(smtp_options(settings.smtp_url), settings.smtp_timeout_seconds)
+                texts = MailTexts(settings.mail_from, settings.mail_templates, ATTACH)
+                sender = MailSender(database, server, texts, settings.mail_policy, app[CLOCK], app[METRICS])
+                app[HEALTH].notice("mail", sender.problem)
+                loops["mail"] = sender
             if settings.webhooks:
-                terms, policy = settings.sender_terms, settings.webhook_terms.policy
-                client = await stack.enter_async_context(
-                    open_client(policy, endpoints=ENDPOINTS_MAX, timeout_s=settings.webhook_timeout_seconds)
-                )
-                metrics = WebhookMetrics(app[METRICS].registry)
-                sender = WebhookSender(database, client.post, now, metrics, terms)
-                app[METRICS].samplers.append(sender.sample)
-                app[HEALTH].notice("webhooks", sender.problem)
-                loops["event announcer"] = EventAnnouncer(database, now, terms.retried_for)
-                loops["webhook sender"] = sender
+                loops |= await stack.enter_async_context(webhook_loops(app, settings, database))
             for name, loop in loops.items():
-                await stack.enter_async_context(
-                    background(app, name, loop.run, stop=loop.stop, shutdown_s=settings.shutdown_seconds)
-                )
+                running = background(app, name, loop.run, stop=loop.stop, shutdown_s=shutdown_s)
+                await stack.enter_async_context(running)
             yield
 
     return context
+
+
+@asynccontextmanager
+async def webhook_loops(
+    app: web.Application, settings: BookingSettings, database: Database
+) -> AsyncIterator[dict[str, Reconciler]]:
+    """The loops that announce changes of events, and send webhooks. Adds the sender's metrics and its notice."""
+    terms, policy = settings.sender_terms, settings.webhook_terms.policy
+    async with open_client(policy, endpoints=ENDPOINTS_MAX, timeout_s=settings.webhook_timeout_seconds) as client:
+        metrics = WebhookMetrics(app[METRICS].registry)
+        sender = WebhookSender(database, client.post, app[CLOCK], metrics, terms)
+        app[METRICS].samplers.append(sender.sample)
+        app[HEALTH].notice("webhooks", sender.problem)
+        yield {"event announcer": EventAnnouncer(database, app[CLOCK], terms.retried_for), "webhooks": sender}

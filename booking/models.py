@@ -15,7 +15,7 @@ from tortoise.migrations.constraints import CheckConstraint
 from tortoise.models import Model
 
 from booking.buyers import UNLIMITED
-from common.contracts.statuses import BookingStatus, ChangeKind, PaymentMethods, PaymentStatus
+from common.contracts.statuses import BookingStatus, ChangeKind, MailKind, MailStatus, PaymentMethods, PaymentStatus
 from common.contracts.values import DESCRIPTION_MAX, EMAIL_MAX
 from common.contracts.webhooks import URL_MAX, DeliveryStatus
 
@@ -333,6 +333,44 @@ class Erasure(Model):
     class Meta:
         table = "erasures"
         constraints = (CheckConstraint(name="erasures_one", check="(email IS NULL) <> (subject IS NULL)"),)
+
+
+class Mail(Model):
+    """One mail about a booking that is owed, and what became of it. Rows are deleted after `MAIL_KEPT_DAYS`."""
+
+    # The announcement's; of a mail that is sent again, made from the operator's key. Its Message-ID has it.
+    id = fields.UUIDField(primary_key=True)
+    booking_id = fields.UUIDField()
+    kind = fields.CharField(max_length=16)
+    status = fields.CharField(max_length=16)
+    version = fields.IntField()
+    # What the change has refunded.
+    amount = fields.BigIntField(null=True)
+    # To whom it was tried to be sent last. Erased when they ask for it.
+    recipient = fields.CharField(max_length=EMAIL_MAX, null=True)
+    attempts = fields.IntField(db_default=0)
+    # Its retry time.
+    send_after = fields.DatetimeField(null=True)
+    error = fields.CharField(max_length=255, null=True)
+    by = fields.CharField(max_length=255, null=True)
+    made_at = fields.DatetimeField()
+    tried_at = fields.DatetimeField(null=True)
+    ended_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "mails"
+        indexes = (
+            Index(fields=["booking_id", "made_at"], name="mails_by_booking"),
+            Index(fields=["made_at"], name="mails_by_age"),
+        )
+        constraints = (
+            CheckConstraint(name="mails_kind", check=_one_of("kind", MailKind)),
+            CheckConstraint(name="mails_status", check=_one_of("status", MailStatus)),
+            CheckConstraint(
+                name="mails_never_stuck",
+                check="(status = 'owed') = (send_after IS NOT NULL) AND (status = 'owed') = (ended_at IS NULL)",
+            ),
+        )
 
 
 class OperatorRequest(Model):

@@ -22,6 +22,7 @@ from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.cancellation_rows import CancellationRows
 from booking.erasure_rows import ErasureRows
 from booking.event_rows import CANCELLED_BY, EventRows
+from booking.mail_rows import MailRows
 from booking.operator_requests import OperatorRequests
 from booking.recovery_rows import RecoveryRows
 from booking.revocation_rows import RevocationRows
@@ -74,6 +75,7 @@ class Transaction:
         self.recovery = RecoveryRows(connection)
         self.erasures = ErasureRows(connection)
         self.webhooks = WebhookRows(connection)
+        self.mails = MailRows(connection)
 
 
 class Store(BaseStore[Transaction]):

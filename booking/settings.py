@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar, Self
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from booking.buyers import BuyerPolicy
 from booking.fair_share import Share
+from booking.mails import MailPolicy, address_of
 from booking.state import HoldPolicy
 from booking.webhooks import Policy, SenderTerms, WebhookTerms
 from common.runtime.settings import ActorSettings
-from common.runtime.urls import PostgresUrl
+from common.runtime.urls import PostgresUrl, SmtpUrl
+
+
+def _mailbox(value: str) -> str:
+    """Raises ValueError if it is no address, or none with a domain."""
+    if not address_of(value).domain:
+        raise ValueError("must be an address such as Tickets <tickets@example.com>")
+    return value
+
+
+Mailbox = Annotated[str, AfterValidator(_mailbox)]
 
 
 class Tasks(StrEnum):
@@ -79,6 +91,29 @@ class BookingSettings(ActorSettings):
     webhook_retry_days: float = Field(default=3.0, gt=0, le=30)
     webhook_kept_days: int = Field(default=14, ge=1, le=365)
 
+    # Without a mail server nothing is mailed.
+    smtp_url: SmtpUrl | None = Field(default=None, repr=False)
+    # Who writes, and to whom what needs a person is written: to nobody where it is not set.
+    mail_from: Mailbox = "Holdfast <holdfast@localhost>"
+    mail_operators: Mailbox | None = None
+    # Templates in it replace those of the same name.
+    mail_templates: Path | None = None
+    # For how many seconds the mail server may be silent: RFC 5321 (4.5.3.2) allows servers minutes, and no good one
+    # takes them.
+    smtp_timeout_seconds: float = Field(default=30.0, gt=0, le=60)
+    smtp_connections: int = Field(default=4, ge=1, le=50)
+    # How many mails one recipient may get in a day: more than a customer's own bookings make. 0: no limit.
+    mails_per_recipient: int = Field(default=20, ge=0, le=100_000)
+    # For how many hours a mail is tried: most failures of mail servers end within a weekend.
+    mail_retry_hours: int = Field(default=72, ge=1, le=720)
+    mail_kept_days: int = Field(default=365, ge=31, le=3650)
+
+    @model_validator(mode="after")
+    def _mail_has_a_sender(self) -> Self:
+        if self.smtp_url is not None and "mail_from" not in self.model_fields_set:
+            raise ValueError("MAIL_FROM must be set where SMTP_URL is: who writes the mails")
+        return self
+
     @model_validator(mode="after")
     def _holds_end(self) -> Self:
         if self.hold_max_seconds is not None and self.hold_max_seconds < self.hold_seconds:
@@ -95,6 +130,16 @@ class BookingSettings(ActorSettings):
             address_holds=self.holds_per_address,
             address_seats=self.seats_per_address,
             pause=timedelta(seconds=self.hold_pause_seconds),
+        )
+
+    @property
+    def mail_policy(self) -> MailPolicy:
+        return MailPolicy(
+            per_recipient=self.mails_per_recipient,
+            give_up=timedelta(hours=self.mail_retry_hours),
+            kept=timedelta(days=self.mail_kept_days),
+            operators=self.mail_operators,
+            connections=self.smtp_connections,
         )
 
     @property

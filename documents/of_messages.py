@@ -168,6 +168,8 @@ FIELDS = {
     "KeepRecoveryCode.owner": "The guest's subject",
     "ListBookings.before": "Those behind this position: time and id of the last one of the page before",
     "ListBookings.event_id": "Of this event alone",
+    "ResendMail.kind": "Which",
+    "ResendMail.mail_id": "The id that the mail gets",
     "EraseCustomers.email": "Whose, where `subject` does not say it",
     "EraseCustomers.subject": "The owner of the bookings, where `email` does not say it",
     "ListBookings.email": "Of customers with this email address alone, whatever its case",

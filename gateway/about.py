@@ -51,6 +51,10 @@ CUSTOMER = (
     "`holdfast:box-office`, whatever became of the booking. It changes nothing at Stripe, whose receipt goes to "
     "the address that the booking was made with."
 )
+RESEND = (
+    "It goes to whom the booking is for now, also where there was no such mail before, and does not count against "
+    "what a recipient may get in a day. Its `id` is new, so that it comes as another mail."
+)
 ERASE = (
     "Erases name, email, locale and phone of these customers in every booking, some at a time; amounts, ids and "
     "histories stay. Stripe keeps what it was sent: `docs/operations.md` says what that is."

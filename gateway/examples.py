@@ -91,6 +91,20 @@ REVOCATION = {
     "expires_at": "2030-03-02T09:00:00Z",
     "by": "ann@example.com",
 }
+MAIL: dict[str, Any] = {
+    "id": "018f2b6e-4c00-5c3d-9e21-5b7c8d9e0f16",
+    "kind": "confirmation",
+    "status": "owed",
+    "recipient": "ada@example.com",
+    "attempts": 1,
+    "error": "451 4.7.1 Greylisted, please try again later",
+    "amount": None,
+    "by": None,
+    "made_at": "2030-03-01T10:05:02Z",
+    "tried_at": "2030-03-01T10:05:03Z",
+    "send_after": "2030-03-01T10:05:50Z",
+    "ended_at": None,
+}
 EVENT_CHANGE = {
     "version": 2,
     "what": "changed",
@@ -149,6 +163,9 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "customer": CUSTOMER,
     },
     "NewCustomer": CUSTOMER,
+    "NewMail": {"kind": "confirmation"},
+    "Mail": MAIL,
+    "MailPage": {"items": [MAIL], "next_cursor": None},
     "NewErasure": {"email": "ada@example.com"},
     "Erasure": {"asked_at": "2030-06-01T10:00:00Z", "by": "ann@example.com", "bookings": 3},
     "NewGuest": {"proof": "03AFcWeA5dy7"},

@@ -13,7 +13,7 @@ from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.contracts.history import EventChange, Transition
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.contracts.resources import Erasure, Event, OperatorsEvent, RefundRetry, Revocation
+from common.contracts.resources import Erasure, Event, Mail, OperatorsEvent, RefundRetry, Revocation
 from common.contracts.scopes import Scope
 from common.contracts.webhooks import Repeated, SecretWebhookEndpoint, WebhookDelivery, WebhookEndpoint
 from common.runtime import health
@@ -210,6 +210,15 @@ ROUTES = (
         headers=("Idempotency-Key", "If-Match"), key_required=True, etag=True,
         answers={200: Booking, 202: Booking}, about=about.REFUND,
         errors=(errors.Conflict, errors.AmountOverLeft, errors.AmountOffStep),
+    ),
+    Route(
+        "GET", "/admin/bookings/{id}/mails", views.list_mails, "List the mails about a booking, oldest first",
+        "admin", Scope.READ, mailboxes=READS, answers={200: schemas.page_of(Mail)},
+    ),
+    Route(
+        "POST", "/admin/bookings/{id}/mails", views.resend_mail, "Send a mail about a booking again", "admin",
+        Scope.BOX_OFFICE, mailboxes=WRITES, body=schemas.NewMail, headers=("Idempotency-Key",),
+        answers={202: Mail}, about=about.RESEND, errors=(errors.MailNotPossible,),
     ),
     Route(
         "POST", "/admin/customers/erase", views.erase_customers, "Erase who has asked to be forgotten", "admin",

@@ -22,7 +22,7 @@ from common.contracts.resources import (
     Page,
     Resource,
 )
-from common.contracts.statuses import PaymentMethods
+from common.contracts.statuses import MailKind, PaymentMethods
 from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, Customer
 from common.contracts.webhooks import WebhookType
 from gateway.values import (
@@ -250,6 +250,14 @@ class NewRefund(Body):
 
     amount: Annotated[int, Field(ge=1, le=LARGEST_AMOUNT)] | None = Field(
         default=None, description="In the currency's minor unit; left out or null: all that is left"
+    )
+
+
+class NewMail(Body):
+    """Which mail is sent again."""
+
+    kind: Literal[MailKind.CONFIRMATION, MailKind.CANCELLATION, MailKind.REFUND] = Field(
+        description="What it is about: it must be true of the booking"
     )
 
 

@@ -23,11 +23,13 @@ from common.contracts.messages import (
     GetHistory,
     ListBookings,
     ListEvents,
+    ListMails,
     ListRevocations,
     NewTicketType,
     OperatorRequest,
     OwnersCommand,
     RefundBooking,
+    ResendMail,
     RetryRefunds,
     RevokeTokens,
     SetCustomer,
@@ -57,7 +59,16 @@ from gateway.requests import (
     required_key,
 )
 from gateway.revocations import REVOCATIONS
-from gateway.schemas import REVOKED_FOR, EventPatch, NewCustomer, NewErasure, NewEvent, NewRefund, NewRevocation
+from gateway.schemas import (
+    REVOKED_FOR,
+    EventPatch,
+    NewCustomer,
+    NewErasure,
+    NewEvent,
+    NewMail,
+    NewRefund,
+    NewRevocation,
+)
 from gateway.waiters import call
 
 # The namespace of ids made from an operator's Idempotency-Key; if it changed, a repeated request would act again.
@@ -286,6 +297,18 @@ async def refund_booking(request: web.Request) -> web.Response:
         if_match=if_match(request),
     )
     return _booking(request[IDENTITY], await call(request, message, id), changed=True)
+
+
+async def list_mails(request: web.Request) -> web.Response:
+    id = path_id(request)
+    return page(await call(request, ListMails(booking_id=id, owner=None), id))
+
+
+async def resend_mail(request: web.Request) -> web.Response:
+    id, body = path_id(request), await read(request, NewMail)
+    by = operator_request(request, id, await read_body(request))
+    message = ResendMail(booking_id=id, mail_id=keyed_id(by, f"mail {id}"), kind=body.kind, request=by)
+    return json_response(await call(request, message, id), status=202)
 
 
 def _booking(identity: Identity, answer: Json, *, changed: bool = False) -> web.Response:

@@ -34,6 +34,18 @@ class Buyer:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsent:
+    """A mail that was given up (no other of its kind was sent since) or that nobody sends, or changes of a booking
+    that nobody announces (no `kind`). `due`: since when it should be done."""
+
+    id: str
+    kind: str | None
+    status: str
+    due: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class EventHistory:
     """An event's version, and those of the changes in its history, in order."""
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from ops.audit import money
 from ops.audit.money import STUCK
-from ops.audit.records import Booking, Buyer, Case, EventHistory, Finding, Payment, Seats, Verdict
+from ops.audit.records import Booking, Buyer, Case, EventHistory, Finding, Payment, Seats, Unsent, Verdict
 from payment.disputes import DROPPED
 
 # The payment status that a pending booking shows, by the intent's status.
@@ -60,6 +60,15 @@ def judge_buyer(row: Buyer) -> list[Finding]:
         return []
     booked = f"its bookings have {row.booked_seats} and {row.booked_holds}"
     return [Finding("buyers", row.key, f"{row.seats} seats and {row.holds} open holds; {booked}")]
+
+
+def judge_unsent(row: Unsent) -> list[Finding]:
+    """What is owed to somebody outside is sent, or a person knows of it."""
+    if row.kind is None:
+        return [Finding("announcements", row.id, f"changed at {row.due}, which nobody has announced")]
+    if row.status == "given_up":
+        return [Finding("mails", row.id, f"{row.kind} given up: {row.error}")]
+    return [Finding("mails", row.id, f"{row.kind} was to be sent at {row.due}, which nobody does")]
 
 
 def judge_event(row: EventHistory) -> list[Finding]:

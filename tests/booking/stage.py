@@ -21,6 +21,7 @@ from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare, Share
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
+from booking.mail_handlers import MailHandlers
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
@@ -54,7 +55,7 @@ from ops.audit.databases import BUYERS
 
 TABLES = (
     "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, "
-    "buyers, revoked_tokens, recovery_codes, erasures, webhook_endpoints, webhook_deliveries"
+    "buyers, revoked_tokens, recovery_codes, erasures, mails, webhook_endpoints, webhook_deliveries"
 )
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
@@ -158,6 +159,7 @@ class Stage:
     event_handlers: EventHandlers
     erasure_handlers: ErasureHandlers
     guest_handlers: GuestHandlers
+    mail_handlers: MailHandlers
     query_handlers: QueryHandlers
     revocation_handlers: RevocationHandlers
     webhook_handlers: WebhookHandlers
@@ -197,6 +199,7 @@ class Stage:
             event_handlers=EventHandlers(store, availability, clock),
             erasure_handlers=ErasureHandlers(store, clock),
             guest_handlers=GuestHandlers(store, clock, CODES_LAST),
+            mail_handlers=MailHandlers(store, clock, on=bool(announce)),
             query_handlers=QueryHandlers(store, clock),
             revocation_handlers=RevocationHandlers(store, clock),
             webhook_handlers=WebhookHandlers(store, clock, WEBHOOK_TERMS),
@@ -216,6 +219,8 @@ class Stage:
             **self.event_handlers.commands,
             **self.erasure_handlers.commands,
             **self.guest_handlers.commands,
+            **self.mail_handlers.commands,
+            **self.mail_handlers.queries,
             **self.query_handlers.queries,
             **self.revocation_handlers.commands,
             **self.revocation_handlers.queries,

@@ -23,7 +23,7 @@ from tests.booking.stage import Stage, of, report
 ADA = Customer("Ada", "ada@example.com", "en")
 
 
-class Told:
+class Listener:
     """Takes announcements; a test makes it fail."""
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class Told:
 
 
 @pytest.fixture
-def announced() -> Told:
-    return Told()
+def announced() -> Listener:
+    return Listener()
 
 
 @pytest.fixture
-def announcing(stage: Stage, database: Database, redis: Redis, announced: Told) -> Stage:
+def announcing(stage: Stage, database: Database, redis: Redis, announced: Listener) -> Stage:
     """A stage whose changes are announced; `stage` has emptied its tables."""
     return Stage.build(database, redis, announce=(announced,))
 
@@ -57,7 +57,7 @@ async def marks(stage: Stage) -> list[Any]:
     return [row["announce_from"] for row in await stage.rows("SELECT announce_from FROM bookings")]
 
 
-async def test_a_paid_booking_is_announced_once(announcing: Stage, announced: Told) -> None:
+async def test_a_paid_booking_is_announced_once(announcing: Stage, announced: Listener) -> None:
     booking = await announcing.confirmed(await announcing.show(10))
     assert await marks(announcing) == [booking.version]
 
@@ -87,7 +87,7 @@ async def test_a_sold_out_booking_is_not_announced(announcing: Stage) -> None:
     assert await marks(announcing) == [None, None]
 
 
-async def test_a_free_booking_is_announced_from_its_first_version(announcing: Stage, announced: Told) -> None:
+async def test_a_free_booking_is_announced_from_its_first_version(announcing: Stage, announced: Listener) -> None:
     show = await announcing.show(10, unit_amount=0)
     (booking,) = await announcing.book(show.order())
     await announcing.announcer.run_once()
@@ -95,7 +95,7 @@ async def test_a_free_booking_is_announced_from_its_first_version(announcing: St
 
 
 async def test_changes_before_it_was_switched_on_are_not_announced(
-    stage: Stage, announcing: Stage, announced: Told
+    stage: Stage, announcing: Stage, announced: Listener
 ) -> None:
     booking = await stage.confirmed(await stage.show(10))
     await announcing.cancel(booking, CancelReason.BY_OPERATOR)
@@ -103,14 +103,14 @@ async def test_changes_before_it_was_switched_on_are_not_announced(
     assert announced.kinds(booking) == ["cancelled"]
 
 
-async def test_several_changes_are_announced_together_in_order(announcing: Stage, announced: Told) -> None:
+async def test_several_changes_are_announced_together_in_order(announcing: Stage, announced: Listener) -> None:
     booking = await announcing.confirmed(await announcing.show(10))
     await announcing.cancel(booking, CancelReason.BY_OPERATOR)
     await announcing.announcer.run_once()
     assert announced.kinds(booking) == ["confirmed", "cancelled"]
 
 
-async def test_each_refund_is_announced_with_its_amount(announcing: Stage, announced: Told) -> None:
+async def test_each_refund_is_announced_with_its_amount(announcing: Stage, announced: Listener) -> None:
     booking = await announcing.confirmed(await announcing.show(10), 2)
     refund = {"refund_id": uuid4(), "amount": 1000, "operator": "root"}
     await announcing.give(RefundBooking(booking_id=booking.id, **refund))
@@ -122,7 +122,7 @@ async def test_each_refund_is_announced_with_its_amount(announcing: Stage, annou
     assert amounts == [1000, 2500]
 
 
-async def test_failed_refunds_and_disputes_are_announced(announcing: Stage, announced: Told) -> None:
+async def test_failed_refunds_and_disputes_are_announced(announcing: Stage, announced: Listener) -> None:
     booking = await announcing.confirmed(await announcing.show(10))
     for version, values in ((3, {"refund_failed": True}), (4, {"refund_failed": True, "disputed": True})):
         await announcing.apply(report(booking, IntentStatus.SUCCEEDED, version, **values))
@@ -130,7 +130,7 @@ async def test_failed_refunds_and_disputes_are_announced(announcing: Stage, anno
     assert announced.kinds(booking) == ["confirmed", "refund_failed", "disputed"]
 
 
-async def test_another_address_of_a_confirmed_booking_is_announced(announcing: Stage, announced: Told) -> None:
+async def test_another_address_of_a_confirmed_booking_is_announced(announcing: Stage, announced: Listener) -> None:
     booking = await announcing.confirmed(await announcing.show(10))
     await announcing.announcer.run_once()
     assert announced.kinds(booking) == ["confirmed"]
@@ -145,7 +145,7 @@ async def test_another_address_of_a_confirmed_booking_is_announced(announcing: S
         assert announced.kinds(booking) == expected
 
 
-async def test_announcing_does_not_disturb_what_comes_after(announcing: Stage, announced: Told) -> None:
+async def test_announcing_does_not_disturb_what_comes_after(announcing: Stage, announced: Listener) -> None:
     booking = await announcing.confirmed(await announcing.show(10))
     await announcing.announcer.run_once()
     (changed,) = await announcing.apply(report(booking, IntentStatus.SUCCEEDED, 3, amount_refunded=2500))
@@ -155,7 +155,7 @@ async def test_announcing_does_not_disturb_what_comes_after(announcing: Stage, a
     await announcing.audit()
 
 
-async def test_an_announcement_has_the_same_id_whenever_it_is_made(announcing: Stage, announced: Told) -> None:
+async def test_an_announcement_has_the_same_id_whenever_it_is_made(announcing: Stage, announced: Listener) -> None:
     booking = await announcing.confirmed(await announcing.show(10))
     await announcing.announcer.run_once()
     await announcing.rows("UPDATE bookings SET announce_from = $1", booking.version)
@@ -164,7 +164,7 @@ async def test_an_announcement_has_the_same_id_whenever_it_is_made(announcing: S
     assert first.id == second.id
 
 
-async def test_a_booking_that_cannot_be_announced_holds_up_no_other(announcing: Stage, announced: Told) -> None:
+async def test_a_booking_that_cannot_be_announced_holds_up_no_other(announcing: Stage, announced: Listener) -> None:
     show = await announcing.show(10)
     bookings = [await announcing.confirmed(show) for _ in range(3)]
     announced.fails_for = {bookings[0].id}
@@ -180,7 +180,7 @@ async def test_a_booking_that_cannot_be_announced_holds_up_no_other(announcing: 
     assert announced.kinds(bookings[0]) == ["confirmed"]
 
 
-async def test_a_booking_that_another_announcer_has_is_left_to_it(announcing: Stage, announced: Told) -> None:
+async def test_a_booking_that_another_announcer_has_is_left_to_it(announcing: Stage, announced: Listener) -> None:
     booking = await announcing.confirmed(await announcing.show(10))
     async with announcing.database.transaction() as connection:
         await connection.execute("SELECT 1 FROM bookings WHERE id = $1 FOR UPDATE", booking.id)

@@ -19,7 +19,14 @@ from common.contracts.resources import (
     Revocation,
     TicketType,
 )
-from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
+from common.contracts.statuses import (
+    BookingStatus,
+    CancelReason,
+    IntentStatus,
+    MailKind,
+    PaymentMethods,
+    PaymentStatus,
+)
 from common.contracts.values import Customer, Dispute, PaymentError, PaymentState, Refund, Rejection
 from common.contracts.webhooks import DeliveryStatus
 
@@ -156,6 +163,7 @@ _ALL: list[m.Message] = [
         customer=CUSTOMER,
     ),
     m.SetCustomer(booking_id=ID, owner="guest:1", customer=CUSTOMER, **REQUEST),
+    m.ResendMail(booking_id=ID, mail_id=OTHER, kind=MailKind.REFUND, **REQUEST),
     m.EraseCustomers(erasure_id=ID, email="zoe@example.com", subject="guest:1", **REQUEST),
     m.CancelBooking(booking_id=ID, owner="guest:1", reason=CancelReason.BY_CUSTOMER, **REQUEST),
     m.RequestPayment(booking_id=ID, owner="guest:1", amount=2000, currency="eur"),
@@ -222,6 +230,7 @@ _ALL: list[m.Message] = [
         email="zoe@example.com",
         intent_id="pi_1",
     ),
+    m.ListMails(booking_id=ID, owner="guest:1"),
     m.GetHistory(booking_id=ID, owner="guest:1"),
     m.ListEvents(after=(AT, OTHER), limit=20, operator=True, starts_from=AT, versions_only=True),
     m.GetEvent(event_id=OTHER, operator=True),

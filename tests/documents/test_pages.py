@@ -17,6 +17,7 @@ from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
+from booking.mail_handlers import MailHandlers
 from booking.query_handlers import QueryHandlers
 from booking.revocation_handlers import RevocationHandlers
 from booking.webhook_handlers import WebhookHandlers
@@ -212,6 +213,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
     events, guests = EventHandlers(mock, mock, mock), GuestHandlers(mock, mock, mock)
     tokens, erasures = RevocationHandlers(mock, mock), ErasureHandlers(mock, mock)
     webhooks = WebhookHandlers(mock, mock, mock)
+    mails = MailHandlers(mock, mock, on=True)
     lost = LostRows(Strays(mock, mock, mock, mock, mock, 1.0))
     payments = PaymentHandlers(
         mock, mock, mock, lost, intent_calls_seconds=1, command_calls_seconds=1, deferred_calls_seconds=1
@@ -223,9 +225,15 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
             **tokens.commands,
             **guests.commands,
             **erasures.commands,
+            **mails.commands,
             **webhooks.commands,
         },
-        "booking.queries": {**QueryHandlers(mock, mock).queries, **tokens.queries, **webhooks.queries},
+        "booking.queries": {
+            **QueryHandlers(mock, mock).queries,
+            **tokens.queries,
+            **mails.queries,
+            **webhooks.queries,
+        },
         "booking.payments": bookings.payments,
         "payment.intents": payments.intents,
         "payment.commands": payments.commands,

@@ -102,7 +102,7 @@ async def test_links_lead_from_a_created_resource_to_operations_on_it(gateway: C
             assert {link["operationId"] for link in links.values()} <= operations
             found.setdefault(path, set()).update(links)
     booking = {"get_booking", "get_history", "cancel_booking", "create_payment_intent", "refund_booking"}
-    assert found["/bookings"] == booking | {"set_customer"}
+    assert found["/bookings"] == booking | {"set_customer", "list_mails", "resend_mail"}
     event = {"get_event", "admin_get_event", "update_event", "cancel_event", "retry_refunds", "create_booking"}
     assert found["/admin/events"] == event | {"get_event_history", "list_bookings", "admin_list_bookings"}
 

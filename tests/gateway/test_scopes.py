@@ -52,6 +52,8 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
     # To customers, and to those who may not read it either, the booking does not exist.
     "cancel_booking": (BOX_OFFICE | (ALL - READ), "holdfast:box-office"),
     "set_customer": (BOX_OFFICE | (ALL - READ), "holdfast:box-office"),
+    "list_mails": (READ, "holdfast:read"),
+    "resend_mail": (BOX_OFFICE, "holdfast:box-office"),
     "erase_customers": (ADMIN, "holdfast:admin"),
     **dict.fromkeys(
         (

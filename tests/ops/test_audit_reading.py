@@ -42,6 +42,7 @@ async def test_empty_databases_are_clean(system: AuditedSystem) -> None:
 
 Damage = Callable[[AuditedSystem, UUID], Awaitable[object]]
 
+MAIL = "INSERT INTO mails (id, booking_id, kind, status, version, made_at, ended_at, send_after)"
 DAMAGES: dict[str, tuple[Damage, list[str]]] = {
     "counter": (lambda system, _: system.booking.execute("UPDATE ticket_types SET sold = sold - 1"), ["seats"]),
     "buyer": (
@@ -50,6 +51,25 @@ DAMAGES: dict[str, tuple[Damage, list[str]]] = {
             "SELECT event_id || ':owner:' || owner, event_id, 1, 1, now() FROM bookings LIMIT 1"
         ),
         ["buyers"],
+    ),
+    "mail given up": (
+        lambda system, id: system.booking.execute(
+            f"{MAIL} VALUES (gen_random_uuid(), $1, 'refund', 'given_up', 1, now(), now(), NULL)", id
+        ),
+        ["mails"],
+    ),
+    "mail that nobody sends": (
+        lambda system, id: system.booking.execute(
+            f"{MAIL} VALUES (gen_random_uuid(), $1, 'refund', 'owed', 1, now(), NULL, now() - interval '5 min')",
+            id,
+        ),
+        ["mails"],
+    ),
+    "change that nobody announces": (
+        lambda system, id: system.change(
+            "bookings", id, "announce_from = version, updated_at = now() - interval '5 minutes'"
+        ),
+        ["announcements"],
     ),
     "history": (
         lambda system, id: system.booking.execute("DELETE FROM booking_transitions WHERE version = 1"),

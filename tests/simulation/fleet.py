@@ -132,32 +132,20 @@ class Fleet:
         reconciled = False
         for kind in KINDS:
             process = self.alive(kind)[0]
-            due = await process.repository.next_due()
+            due = await process.next_due()
             if due is not None and due <= process.now():
                 process.reconcile()
                 reconciled = True
         return reconciled
-
-    async def send_due(self) -> bool:
-        """Let a booking process announce and send, if something is due. Returns whether there was anything."""
-        process = self.alive(BookingProcess)[0]
-        due = await process.next_send()
-        if due is None or due > process.now() or process.sending:
-            return False
-        process.send()
-        return True
 
     async def next_due_s(self) -> list[float]:
         """In how many seconds something is due: rows of both databases, leases, and entries that may be claimed."""
         world, waits = self._world, []
         for kind in KINDS:
             process = self.alive(kind)[0]
-            due = await process.repository.next_due()
+            due = await process.next_due()
             if due is not None:
                 waits.append((due - process.now()).total_seconds())
-        sender = self.alive(BookingProcess)[0]
-        if (sends := await sender.next_send()) is not None:
-            waits.append((sends - sender.now()).total_seconds())
         for reader in world.redis.readers:
             expires = world.redis.lease_expires(reader)
             if expires is not None and math.isfinite(expires) and world.redis.stream(reader.stream).new:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,6 +20,9 @@ from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
 from booking.handlers import BookingHandlers
+from booking.mail_sender import MailSender, announces_mail
+from booking.mail_texts import MailTexts
+from booking.mails import MailPolicy
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
@@ -62,6 +65,7 @@ from payment.stripe_api import StripeApi
 from payment.stripe_errors import OutcomeUnknown, Refused
 from payment.webhook import Webhook
 from payment.webhook_batches import WebhookBatches
+from tests.simulation.mail import DOMAIN
 from tests.simulation.postgres import GatedDatabase
 from tests.simulation.process import Process
 from tests.simulation.receivers import RETRIED_FOR
@@ -88,6 +92,9 @@ PAYMENT_SETTINGS = PaymentSettings(
     stripe_api_base=HttpUrl("http://stripe.simulation"),
 )
 
+OPERATORS = f"operators@{DOMAIN}"
+# Without the limit of a recipient, which has tests of its own: a schedule's customers are few.
+MAIL_POLICY = MailPolicy(per_recipient=0, operators=OPERATORS, connections=1)
 CATCH_UP_PAUSES = (Outage, OutcomeUnknown, Refused)
 
 
@@ -137,7 +144,13 @@ class ActorProcess(Process, ABC):
 
     @property
     @abstractmethod
-    def reconciler(self) -> Reconciler: ...
+    def loops(self) -> tuple[Reconciler, ...]:
+        """Those that handle what is due."""
+
+    async def next_due(self) -> datetime | None:
+        """When the first of its loops has something to do."""
+        due = [await loop.next_due() for loop in self.loops]
+        return min((each for each in due if each is not None), default=None)
 
     @abstractmethod
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
@@ -180,13 +193,14 @@ class ActorProcess(Process, ABC):
         await self._database.ping()
 
     def reconcile(self) -> None:
-        """Measure the time again, and run one pass of the reconciler."""
+        """Measure the time again, and run one pass of each loop."""
 
         async def work() -> None:
             self.reconciling = True
             try:
                 await self.now.measure()
-                await self.reconciler.run_once()
+                for loop in self.loops:
+                    await loop.run_once()
             finally:
                 self.reconciling = False
 
@@ -226,42 +240,19 @@ class BookingProcess(ActorProcess):
         self._reconciler = BookingReconciler(
             self.repository, unit, self.availability, self.bus, self.redis, self.now, policy
         )
-
-        database, sender_metrics = world.lasting.booking, world.lasting.webhook_metrics
-        self._sender = WebhookSender(
-            database, world.receivers.post, self.now, sender_metrics, SenderTerms(retried_for=RETRIED_FOR)
+        database, texts = world.lasting.booking, MailTexts(f"Tickets <tickets@{DOMAIN}>")
+        announce = announces_mail(OPERATORS), announced_by_webhook(RETRIED_FOR)
+        self._announcer = Announcer(database, announce, self.now, metrics)
+        self._mail = MailSender(database, world.mail, texts, MAIL_POLICY, self.now, metrics)
+        self._event_announcer = EventAnnouncer(database, self.now, RETRIED_FOR)
+        terms = SenderTerms(retried_for=RETRIED_FOR)
+        self._webhooks = WebhookSender(
+            database, world.receivers.post, self.now, world.lasting.webhook_metrics, terms
         )
-        self._sending_loops: tuple[Reconciler, ...] = (
-            Announcer(database, [announced_by_webhook(RETRIED_FOR)], self.now, metrics),
-            EventAnnouncer(database, self.now, RETRIED_FOR),
-            self._sender,
-        )
-        self.sending = False
-
-    def send(self) -> None:
-        """One pass of each loop that announces and sends."""
-
-        async def work() -> None:
-            self.sending = True
-            try:
-                await self.now.measure()
-                for loop in self._sending_loops:
-                    await loop.run_once()
-            finally:
-                self.sending = False
-
-        self._pass("sending", work, (Outage,))
-
-    async def next_send(self) -> datetime | None:
-        """When there is something to announce or to send, or to write of what was sent."""
-        if self._sender._sends or self._sender._finished:
-            return self.now()
-        due = [await loop.next_due() for loop in self._sending_loops]
-        return min((each for each in due if each is not None), default=None)
 
     @property
-    def reconciler(self) -> Reconciler:
-        return self._reconciler
+    def loops(self) -> tuple[Reconciler, ...]:
+        return self._reconciler, self._announcer, self._event_announcer, self._mail, self._webhooks
 
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
         others = {**self._event_handlers.commands, **self._erasure_handlers.commands}
@@ -311,8 +302,8 @@ class PaymentProcess(ActorProcess):
         self.catching_up = False
 
     @property
-    def reconciler(self) -> Reconciler:
-        return self._reconciler
+    def loops(self) -> tuple[Reconciler, ...]:
+        return (self._reconciler,)
 
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
         slots = PAYMENT_SETTINGS.stripe_slots

@@ -84,7 +84,7 @@ class Quiet:
         if self._postman.waiting:
             self._postman.send_next()
             return True
-        return await self._fleet.reconcile_due() or await self._fleet.send_due()
+        return await self._fleet.reconcile_due()
 
     async def _checked(self) -> None:
         await self._world.gates.quiesce()

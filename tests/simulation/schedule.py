@@ -10,7 +10,7 @@ from tests.simulation.customers import PAYABLE, Customers
 from tests.simulation.faults import OUTAGES, Fault, Lure
 from tests.simulation.fleet import Fleet
 from tests.simulation.postman import Postman
-from tests.simulation.processes import BookingProcess, PaymentProcess
+from tests.simulation.processes import PaymentProcess
 from tests.simulation.promises import Promises
 from tests.simulation.quiet import Quiet
 from tests.simulation.standby import Standby
@@ -90,7 +90,6 @@ class Schedule:
         parked, readers, claimers = self.world.gates.parked, fleet.readers(), fleet.claimers()
         idle = [each for each in fleet.everybody() if not each.reconciling]
         not_catching_up = [each for each in fleet.alive(PaymentProcess) if not each.catching_up]
-        sellers = [each for each in fleet.alive(BookingProcess) if not each.sending]
         silent = Fault.STRIPE_OUTAGE in self.world.gates.outages
         only_stripe_is_out = self.world.gates.outages <= {Fault.STRIPE_OUTAGE}
         return [
@@ -98,7 +97,6 @@ class Schedule:
             (8.0 * min(len(readers), 4), lambda: fleet.deliver(chance.choice(readers))),
             (4.0 * bool(claimers), lambda: fleet.claim(chance.choice(claimers))),
             (2.0 * bool(idle), lambda: chance.choice(idle).reconcile()),
-            (1.0 * bool(sellers), lambda: chance.choice(sellers).send()),
             (0.5 * any(self.world.redis.unknown.values()), lambda: bool(fleet.put_back())),
             (0.7 * bool(not_catching_up), lambda: chance.choice(not_catching_up).catch_up()),
             (4.0, lambda: advance(chance.uniform(0.01, 1.5))),

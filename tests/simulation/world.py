@@ -16,6 +16,7 @@ from sandbox.faults import Switches
 from tests.simulation.clockwork import EPOCH, EPOCH_S, Clock, VirtualLoop, install
 from tests.simulation.faults import Fault, Lure, Profile
 from tests.simulation.gates import Gates
+from tests.simulation.mail import SimulatedMailServer
 from tests.simulation.people import People
 from tests.simulation.postgres import GatedDatabase, open_gated
 from tests.simulation.receivers import Receivers
@@ -78,6 +79,7 @@ class World:
         )
         self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.receive)
         self.people.redis = self.redis
+        self.mail = SimulatedMailServer(self.gates)
         # How many booking processes were started so far.
         self.booking_processes = 0
         lag = Switches(event_lag_seconds=self.profile.lag_s, event_lag_share=self.profile.lag_share)

@@ -10,7 +10,14 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 
 from common.contracts.messages.base import BOOKING_COMMANDS, BOOKING_PAYMENTS, BOOKING_QUERIES, Message, OfBooking
 from common.contracts.resources import CAPACITY_MAX, Amount, Currency, Name, Resource
-from common.contracts.statuses import BookingStatus, CancelReason, IntentStatus, PaymentMethods, PaymentStatus
+from common.contracts.statuses import (
+    BookingStatus,
+    CancelReason,
+    IntentStatus,
+    MailKind,
+    PaymentMethods,
+    PaymentStatus,
+)
 from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, Customer, PaymentState
 
 # --- booking.commands -------------------------------------------------------------------------------------
@@ -185,6 +192,14 @@ class RefundBooking(OperatorCommand, type="booking.refund"):
     amount: int | None = Field(default=None, ge=1)
 
 
+class ResendMail(OperatorCommand, type="booking.resend_mail"):
+    """An operator wants a mail sent, to whom the booking is for now, whether or not there was one before."""
+
+    booking_id: UUID
+    mail_id: UUID
+    kind: MailKind
+
+
 class EraseCustomers(OperatorCommand, type="customer.erase"):
     """Erase the customers with this email, whatever its case, or those of this owner's bookings. `erasure_id` makes
     that one piece of work."""
@@ -248,6 +263,10 @@ class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
     name: str | None = None
     email: str | None = None
     intent_id: str | None = None
+
+
+class ListMails(GetBooking, type="booking.list_mails"):
+    """The mails about a booking, oldest first."""
 
 
 class GetHistory(GetBooking, type="booking.history"):

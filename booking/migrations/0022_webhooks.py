@@ -22,7 +22,7 @@ DUE = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("booking", "0020_announcements")]
+    dependencies = [("booking", "0021_mails")]
 
     initial = False
 
