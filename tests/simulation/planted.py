@@ -352,7 +352,7 @@ def a_webhook_gets_another_id() -> None:
     sender: Any = booking.webhook_sender
     sign = sender.signed
 
-    def signed(_: UUID, *rest: Any) -> dict[str, str]:
+    def signed(_: UUID, *rest: Any) -> Any:
         return sign(UUID(int=random.getrandbits(128)), *rest)
 
     sender.signed = signed
