@@ -39,8 +39,8 @@ LONGEST = (
 STACKS = {
     "battered": ("catalogue", "healing", "killed", "poison", "refunds", "restored", "revoked", "stopped_servers"),
     "holdfast": (
-        "audit", "bad_input", "customers", "events", "generated_clients", "guests", "mail", "main_job", "privacy",
-        "rush", "webhooks", "who_did_it",
+        "audit", "bad_input", "customers", "events", "generated_clients", "guests", "mail", "main_job",
+        "outgoing_webhooks", "privacy", "rush", "webhooks", "who_did_it",
     ),
 }  # fmt: skip
 STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS.items() for name in names}

@@ -89,14 +89,20 @@ FROM event_changes c JOIN events e ON e.id = c.event_id WHERE {part} GROUP BY e.
 """
 # Of bookings made since $1. A sender or announcer takes what is due every two seconds; a claim lasts ten minutes.
 UNSENT = """
-SELECT m.booking_id::text AS id, m.kind, m.status, m.send_after AS due, m.error
+SELECT 'mails' AS rule, m.booking_id::text AS id, m.kind, m.status, m.send_after AS due, m.error
 FROM mails m JOIN bookings b ON b.id = m.booking_id
 WHERE b.created_at >= $1 AND (m.send_after < now() - interval '2 minutes' OR m.status = 'given_up' AND NOT EXISTS (
     SELECT FROM mails l
     WHERE l.booking_id = m.booking_id AND l.kind = m.kind AND l.status = 'sent' AND l.made_at > m.made_at
 ))
-UNION ALL SELECT id::text, NULL, status, updated_at, NULL FROM bookings
+UNION ALL SELECT 'announcements', id::text, NULL, status, updated_at, NULL FROM bookings
 WHERE announce_from IS NOT NULL AND created_at >= $1 AND updated_at < now() - interval '2 minutes'
+UNION ALL SELECT 'announcements', event_id::text, NULL, what, at, NULL FROM event_changes
+WHERE to_announce AND at >= $1 AND at < now() - interval '2 minutes'
+    AND EXISTS (SELECT FROM webhook_endpoints WHERE disabled_at IS NULL AND deleted_at IS NULL)
+UNION ALL SELECT 'webhooks', d.id::text, d.type, d.status, d.due_at, d.error
+FROM webhook_deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id
+WHERE d.due_at < now() - interval '2 minutes' AND d.made_at >= $1 AND e.disabled_at IS NULL AND e.deleted_at IS NULL
 """
 # The ticket types, buyers and histories of events with bookings made since then.
 RECENT_EVENTS = "event_id IN (SELECT event_id FROM bookings WHERE created_at >= $1)"

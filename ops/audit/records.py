@@ -35,9 +35,10 @@ class Buyer:
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """A mail that was given up (no other of its kind was sent since) or that nobody sends, or changes of a booking
-    that nobody announces (no `kind`). `due`: since when it should be done."""
+    """A mail that was given up (no other of its kind was sent since), a mail or webhook that nobody sends, or
+    changes of a booking or event that nobody announces (no `kind`). `due`: since when it should be done."""
 
+    rule: str
     id: str
     kind: str | None
     status: str

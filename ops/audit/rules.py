@@ -65,10 +65,10 @@ def judge_buyer(row: Buyer) -> list[Finding]:
 def judge_unsent(row: Unsent) -> list[Finding]:
     """What is owed to somebody outside is sent, or a person knows of it."""
     if row.kind is None:
-        return [Finding("announcements", row.id, f"changed at {row.due}, which nobody has announced")]
+        return [Finding(row.rule, row.id, f"changed at {row.due}, which nobody has announced")]
     if row.status == "given_up":
-        return [Finding("mails", row.id, f"{row.kind} given up: {row.error}")]
-    return [Finding("mails", row.id, f"{row.kind} was to be sent at {row.due}, which nobody does")]
+        return [Finding(row.rule, row.id, f"{row.kind} given up: {row.error}")]
+    return [Finding(row.rule, row.id, f"{row.kind} was to be sent at {row.due}, which nobody does")]
 
 
 def judge_event(row: EventHistory) -> list[Finding]:

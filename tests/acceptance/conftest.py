@@ -15,6 +15,8 @@ from tests.acceptance.holdfast import Holdfast, complaints, running
 SHORT_TIMES = {"HANDLER_TIMEOUT_MS": "6000", "CLAIM_IDLE_MS": "12100", "ANSWER_SECONDS": "1"}
 # One failure of an entry alone makes it a dead letter, so that no test waits for it to be claimed again.
 STRICT = {"ATTEMPTS_MAX": "1"}
+# To receivers on this machine.
+WEBHOOKS = dict.fromkeys(("WEBHOOKS", "WEBHOOK_HTTP", "WEBHOOK_PRIVATE_ADDRESSES"), "true")
 # Banks decide when a test makes them, and not before: a day is longer than any test.
 SLOW_BANKS = {"SANDBOX_SETTLE_SECONDS": "86400"}
 
@@ -22,7 +24,7 @@ SLOW_BANKS = {"SANDBOX_SETTLE_SECONDS": "86400"}
 @pytest.fixture(scope="session")
 async def holdfast(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
     """For tests that stop no process and make no fault that lasts. At the end its logs must have no error."""
-    async with running(tmp_path_factory.mktemp("shared")) as shared:
+    async with running(tmp_path_factory.mktemp("shared"), settings=WEBHOOKS) as shared:
         yield shared
     assert complaints(shared.stack) == []
 

@@ -45,6 +45,7 @@ class Receiver:
         self.received: list[Received] = []
         self.statuses: list[int] = [204]
         self.headers: dict[str, str] = {}
+        self._arrived = asyncio.Condition()
         # Until it is set, requests to `/slow` are not answered.
         self.go_on = asyncio.Event()
         self.waiting = asyncio.Event()
@@ -52,9 +53,25 @@ class Receiver:
     def url(self, path: str = "/hooks") -> str:
         return str(self._server.make_url(path))
 
+    async def wait_for(self, type: str, resource_id: str) -> list[Received]:
+        """All of this type and about this booking or event, once there is one."""
+
+        def found() -> list[Received]:
+            return [
+                each
+                for each in self.received
+                if (each.message["type"], each.message["data"]["id"]) == (type, resource_id)
+            ]
+
+        async with asyncio.timeout(20), self._arrived:
+            await self._arrived.wait_for(found)
+        return found()
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.received.append(Received(request.path_qs, headers, await request.read()))
+        async with self._arrived:
+            self._arrived.notify_all()
         if request.path == "/slow":
             self.waiting.set()
             await self.go_on.wait()
