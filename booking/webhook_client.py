@@ -53,9 +53,9 @@ class WebhookClient:
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> Attempt:
         """Raises nothing but a cancellation: whatever a receiver does is an attempt that has failed."""
-        if problem := url_problem(url, self._policy):
-            return Attempt(Outcome.FORBIDDEN, error=problem)
         try:
+            if problem := url_problem(url, self._policy):
+                return Attempt(Outcome.FORBIDDEN, error=problem)
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 return await _attempt(response)
         except TimeoutError:

@@ -16,7 +16,7 @@ from booking.repository import Store, Transaction
 from booking.webhook_client import url_problem
 from booking.webhook_rows import Endpoint
 from booking.webhooks import SECRET_BYTES, SECRETS_MAX, WebhookTerms, in_use, new_secret, rotated
-from common.contracts.errors import Conflict, HoldfastError, NotFound
+from common.contracts.errors import Conflict, HoldfastError, IdempotencyKeyReused, NotFound
 from common.contracts.messages import (
     CreateWebhookEndpoint,
     DeleteWebhookEndpoint,
@@ -137,7 +137,10 @@ class WebhookHandlers:
             created_at=now,
             updated_at=now,
         )
-        await rows.webhooks.add(endpoint)
+        if not await rows.webhooks.add(
+            endpoint
+        ):  # its request was forgotten: nobody knows whether this is the same
+            raise IdempotencyKeyReused
         return _with_secret(endpoint)
 
     async def _update(self, rows: Transaction, message: UpdateWebhookEndpoint, now: datetime) -> Resource:

@@ -225,8 +225,9 @@ class WebhookRows:
         """Until the transaction ends no other one changes endpoints."""
         await self._connection.execute(LOCK)
 
-    async def add(self, endpoint: Endpoint) -> None:
-        await self._connection.execute(INSERT, as_json([endpoint]))
+    async def add(self, endpoint: Endpoint) -> bool:
+        """Add `endpoint`; False if there is one with its id, also one that is deleted."""
+        return count_of(await self._connection.execute(INSERT, as_json([endpoint]))) == 1
 
     async def save(self, endpoint: Endpoint) -> None:
         """Write all of it. The endpoints must be locked."""

@@ -96,7 +96,7 @@ class WebhookSender(Reconciler):
 
     async def retry_due(self, now: datetime) -> None:
         until = now + self._terms.timeout + CLAIM_MARGIN
-        async with self._database.connection() as connection:
+        async with self._database.statement() as connection:
             claimed = await WebhookRows(connection).claim(self._busy(), self._terms.concurrency, now, until)
             resources = await _resources(connection, claimed)
         for each in claimed:

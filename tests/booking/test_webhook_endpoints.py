@@ -101,6 +101,14 @@ async def test_a_repeated_request_has_the_secret_again_while_it_is_in_use_and_no
     assert await stage.rows("SELECT 1 FROM webhook_endpoints WHERE secrets <> '[]'") == []
 
 
+async def test_a_key_whose_request_was_forgotten_makes_no_second_endpoint(stage: Stage) -> None:
+    message = creating(key="k")
+    made = await done(stage, message)
+    await stage.rows("DELETE FROM operator_requests")
+    assert await refused(stage, message) == "idempotency_key_reused"
+    assert [each["id"] for each in await listed(stage)] == [made["id"]]
+
+
 async def test_secrets_overlap_for_as_long_as_the_operator_wants_and_there_are_not_too_many(stage: Stage) -> None:
     made = await done(stage, creating())
     secrets = {made["secret"]}

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
@@ -16,7 +17,7 @@ from standardwebhooks import Webhook
 
 from booking.webhook_announcer import EventAnnouncer, announced_by_webhook
 from booking.webhook_client import open_client
-from booking.webhook_rows import WebhookRows
+from booking.webhook_rows import CLAIM, FORGET, FORGET_DELIVERIES, NEXT_DUE, WebhookRows
 from booking.webhook_sender import CLAIM_MARGIN, FORGET_AGAIN, WebhookMetrics, WebhookSender
 from booking.webhooks import Owed, SenderTerms
 from common.contracts.messages import (
@@ -36,6 +37,7 @@ from common.postgres.database import Database
 from common.runtime.health import Gate
 from tests.booking.receiver import Receiver, open_receiver
 from tests.booking.stage import LOCAL, Stage, report
+from tests.booking.test_plans import parts
 from tests.booking.test_webhook_endpoints import Json, by, changed, creating, done, listed, refused, rotated
 
 TERMS = SenderTerms(concurrency=2)
@@ -417,3 +419,42 @@ async def test_deliveries_are_listed_newest_first_in_pages(sending: Sending) -> 
     assert before is None
     assert found == every == sorted(every, key=lambda each: each["made_at"], reverse=True)
     assert await sending.deliveries(endpoint, status=DeliveryStatus.FAILED) == []
+
+
+MANY_DELIVERED = """
+INSERT INTO webhook_deliveries
+    (endpoint_id, message_id, type, resource_id, version, happened_at, made_at, give_up_at, finished_at, status)
+SELECT $1, gen_random_uuid(), 'booking.confirmed', gen_random_uuid(), 1, now(), now(), now(), now(), 'delivered'
+FROM generate_series(1, 20000)
+"""
+
+
+@pytest.mark.parametrize(
+    ("query", "values", "indexes"),
+    [
+        (NEXT_DUE, "'[]', 2", {"webhook_deliveries_due"}),
+        (CLAIM, "'[]', 2, now(), now()", {"webhook_deliveries_due", "webhook_deliveries_pkey"}),
+        (FORGET, "now() - interval '1 day', 1000", {"webhook_deliveries_finished"}),
+        (FORGET_DELIVERIES, "1000", set()),
+    ],
+)
+async def test_what_is_due_is_found_by_its_index_among_very_many(
+    sending: Sending, query: str, values: str, indexes: set[str]
+) -> None:
+    """Also by a statement that was planned while the table was empty."""
+    endpoint = await sending.endpoint()
+    (booking,) = await sending.stage.book((await sending.stage.show()).order())
+    async with sending.stage.database.connection() as connection, connection.transaction():
+        await connection.execute(f"PREPARE query AS {query}")
+        await connection.execute(f"EXPLAIN EXECUTE query ({values})")
+        await connection.execute(MANY_DELIVERED, UUID(endpoint["id"]))
+        now = sending.stage.clock()
+        owed = [Owed(uuid4(), "booking.confirmed", booking.id, 1, now) for _ in range(5)]
+        await WebhookRows(connection).owe(owed, now, now)
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE query ({values})")
+        await connection.execute("DEALLOCATE query")
+    done = [each for each in parts(orjson.loads(plan)[0]["Plan"]) if each.get("Actual Loops")]
+    visited = [each for each in done if each.get("Relation Name") == "webhook_deliveries" and "Index Name" in each]
+    assert {each["Index Name"] for each in visited} == indexes
+    assert not [each for each in done if each["Node Type"] == "Seq Scan" and "deliveries" in each["Relation Name"]]
+    assert sum(each["Actual Rows"] * each["Actual Loops"] for each in visited) <= 10
