@@ -433,7 +433,7 @@ FROM generate_series(1, 20000)
     ("query", "values", "indexes"),
     [
         (NEXT_DUE, "'[]', 2", {"webhook_deliveries_due"}),
-        (CLAIM, "'[]', 2, now(), now()", {"webhook_deliveries_due", "webhook_deliveries_pkey"}),
+        (CLAIM, "'[]', 2, now() + interval '1 hour', now()", {"webhook_deliveries_due", "webhook_deliveries_pkey"}),
         (FORGET, "now() - interval '1 day', 1000", {"webhook_deliveries_finished"}),
         (FORGET_DELIVERIES, "1000", set()),
     ],
