@@ -79,8 +79,6 @@ class Marks(NamedTuple):
 NO_LIMITS = BuyerPolicy()
 UNMARKED = Marks()
 NOTHING_TAKEN = Taken()
-# The errors by which a buyer is refused.
-REFUSED_BUYER = (errors.OwnerLimitReached, errors.TooManyHolds, errors.BookingPaused)
 
 
 def owner_key(event_id: UUID, owner: str) -> str:

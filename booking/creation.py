@@ -9,11 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from booking.admission import Seats, admit, asked_for
-from booking.buyers import REFUSED_BUYER, Buyers, keys_of
+from booking.buyers import Buyers, keys_of
 from booking.repository import Store, Transaction
 from booking.state import Booking, Event, HoldPolicy
 from booking.unit_of_work import UnitOfWork
-from common.contracts.errors import IdempotencyKeyReused
+from common.contracts.errors import BUYER_REFUSED, IdempotencyKeyReused
 from common.contracts.messages import CreateBooking
 from common.messaging.envelope import Delivery, Envelope, answer, answers
 
@@ -104,7 +104,7 @@ class Creation:
                 for each in deliveries
             ]
             unit.buyers = buyers.bounds
-        if any(isinstance(result, REFUSED_BUYER) for _, result in results):
+        if any(isinstance(result, BUYER_REFUSED) for _, result in results):
             # If memory failed in this batch, a buyer was the cause, and not what it knows of the events: other
             # buyers' bookings go on from memory.
             for id in sales:
@@ -120,7 +120,7 @@ class Creation:
         if booking is None:
             admitted = admit(request, event, seats, buyers, now, self._policy)
             if not isinstance(admitted, Booking):
-                if isinstance(admitted, REFUSED_BUYER):
+                if isinstance(admitted, BUYER_REFUSED):
                     self._refused_until |= dict.fromkeys(keys_of([request]), now + REFUSED)
                 return admitted
             unit.add(admitted, delivery)

@@ -1,4 +1,5 @@
-"""The rate limits of this gateway: by address first, by subject once it is known, and for new guests.
+"""The rate limits of this gateway: by address first, by subject once it is known, for new guests, and for
+those whose bookings come to nothing again and again.
 
 Gateways share what they have let through by one stream in Redis: docs/decisions/0056.
 """
@@ -6,7 +7,8 @@ Gateways share what they have let through by one stream in Redis: docs/decisions
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -16,7 +18,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
 from redis.asyncio import Redis
 
-from common.contracts.errors import TooManyRequests
+from common.contracts.errors import BUYER_REFUSED, TooManyRequests
 from common.messaging.redis import Script
 from common.runtime.supervisor import wait_at_most
 from common.runtime.web import Handler
@@ -32,6 +34,11 @@ COUNTS = "gateways:counts"
 SHARE_SECONDS = 1.0
 # What was shared longer ago is forgotten, in seconds, and a gateway that has shared nothing since counts no more.
 KNOWN_SECONDS = 5
+# Of wasted bookings a client may have what the rate allows in so many seconds at once.
+WASTED_BURST_SECONDS = 5
+# Connections of an address: what its rate of requests allows in so many seconds at once, and so many at least; and
+# then as many as requests. An office of 500 whose browsers open two each has them at once.
+CONNECTIONS_SECONDS, CONNECTIONS_LEAST = 10, 100.0
 # Refusals that a gateway keeps waiting at a time, of some 10 KB each; further ones are sent at once.
 PAUSED_MAX = 5000
 
@@ -61,8 +68,18 @@ class Limiter:
         guests = settings.guests_per_address_per_minute
         self.addresses = RateLimit(settings.rate_limit_per_address, clock=clock)
         self.subjects = RateLimit(settings.rate_limit_per_subject, clock=clock)
+        per_address = settings.rate_limit_per_address
+        self._connections = RateLimit(
+            per_address, max(CONNECTIONS_LEAST, per_address * CONNECTIONS_SECONDS), clock=clock
+        )
         self.guests = RateLimit(guests / 60, guests, clock=clock)
-        self._limits = {"address": self.addresses, "subject": self.subjects, "guests": self.guests}
+        self._limits = {
+            "address": self.addresses,
+            "subject": self.subjects,
+            "guests": self.guests,
+            "wasted_bookings_per_address": _wasted_bookings(settings.wasted_bookings_per_address, clock),
+            "wasted_bookings_per_subject": _wasted_bookings(settings.wasted_bookings_per_subject, clock),
+        }
         self._trusted_proxies = settings.trusted_proxies
         self._gateway = settings.instance
         self._clock = clock
@@ -88,7 +105,10 @@ class Limiter:
     def admits(self, peer: str) -> bool:
         """Whether to accept a connection from this address. From a proxy always, also where TRUSTED_PROXIES omits
         it: its connections are those of many clients."""
-        admitted = bool(self._trusted_proxies) or self._proxied or not self.addresses.floods(network(peer))
+        if self._trusted_proxies or self._proxied:
+            return True
+        client = network(peer)
+        admitted = not self.addresses.floods(client) and self._connections.take(client) is None
         if not admitted:
             self._refused.labels("connections").inc()
         return admitted
@@ -109,6 +129,31 @@ class Limiter:
         """Take the token for a new guest from network `client`. Raises TooManyRequests."""
         if (refusal := self.guests.take(client)) is not None:
             await self._refuse("guests", refusal)
+
+    @asynccontextmanager
+    async def new_booking(self, identity: Identity, client: str) -> AsyncIterator[None]:
+        """A new booking of `identity` from network `client` is asked for within the context. Raises TooManyRequests
+        if too many before were wasted; this one is if its buyer has what one may have."""
+        for name, who in self._wasters(identity, client):
+            if (refusal := self._limits[name].check(who)) is not None:
+                await self._refuse(name, refusal)
+        try:
+            yield
+        except BUYER_REFUSED:
+            self.wasted_booking(identity, client)
+            raise
+
+    def wasted_booking(self, identity: Identity, client: str) -> None:
+        """A booking of `identity` has come to nothing, though actors and perhaps Stripe had work with it."""
+        for name, who in self._wasters(identity, client):
+            self._limits[name].spend(who)
+
+    def _wasters(self, identity: Identity, client: str) -> Iterator[tuple[str, str]]:
+        """Who is counted, by limit. An address is its guests': other customers have subjects that stay."""
+        if not identity.operator:
+            yield "wasted_bookings_per_subject", identity.subject
+        if identity.guest:
+            yield "wasted_bookings_per_address", client
 
     async def _refuse(self, limit: str, refusal: Refusal) -> None:
         self._refused.labels(limit).inc()
@@ -165,6 +210,10 @@ class Limiter:
         for name, counts in shared.items():
             if (limit := self._limits.get(name)) is not None:  # else of a later release
                 limit.count_others(counts)
+
+
+def _wasted_bookings(per_second: float, clock: Callable[[], float]) -> RateLimit:
+    return RateLimit(per_second, max(1.0, per_second * WASTED_BURST_SECONDS), clock=clock)
 
 
 LIMITER = web.AppKey("limiter", Limiter)

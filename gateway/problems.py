@@ -63,7 +63,9 @@ class Members(Resource):
 
     errors: tuple[FieldError, ...] | None = _member("errors", "Every value that is not valid")
     limited_by: str | None = _member(
-        "limited_by", "Which limit: `address`, `subject`, `guests`, `sockets_per_subject` or `sockets_per_address`"
+        "limited_by",
+        "Which limit: `address`, `subject`, `guests`, `sockets_per_subject`, `sockets_per_address`, "
+        "`wasted_bookings_per_subject` or `wasted_bookings_per_address`",
     )
     scope: str | None = _member("scope", "The scope that the token lacks, where one would do")
     limit: int | None = _member("limit", "What an amount may be at most, must be at least, or be a multiple of")

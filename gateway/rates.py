@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from heapq import nlargest
+from random import uniform
 from typing import NamedTuple
 
 # Clients that one limit counts; beyond it the one longest without a request is forgotten.
@@ -21,6 +22,8 @@ QUEUE_SECONDS = 30.0
 # does not wait for Retry-After would otherwise have a gateway refuse requests as fast as it can.
 UNPAUSED_S = 1.0
 PAUSE_MAX_S = 5.0  # shorter than clients wait for an answer
+# The least part of its pause that a refusal waits.
+PAUSE_LEAST = 0.5
 # A client floods whose queue is longer and has at least so many refusals: no office of honest people does.
 FLOOD_SECONDS, FLOOD_REFUSALS = 5.0, 50
 # The part of a limit, its rate and its burst, that all gateways together may let through without sharing it. The
@@ -95,17 +98,40 @@ class RateLimit:
             return None
         now = self._clock()
         bucket = self._bucket(client, now)
-        full_at = max(bucket.full_at, now) + self._token_s
-        if full_at - now > self._burst_s:
+        if self._is_empty(bucket, now):
             return self._refused(bucket, now)
-        bucket.full_at = full_at
+        self._take(client, bucket, now)
+        return None
+
+    def check(self, client: str) -> Refusal | None:
+        """Like `take`, and takes nothing: `spend` does so once it is known that a token is due."""
+        if not self.limits:
+            return None
+        now = self._clock()
+        bucket = self._buckets.get(client)
+        return self._refused(bucket, now) if bucket is not None and self._is_empty(bucket, now) else None
+
+    def spend(self, client: str) -> None:
+        """Take a token of `client`, if there is one: of many requests at once that found a token each, those that
+        come last find none, and there is no debt."""
+        if not self.limits:
+            return
+        now = self._clock()
+        bucket = self._bucket(client, now)
+        if not self._is_empty(bucket, now):
+            self._take(client, bucket, now)
+
+    def _is_empty(self, bucket: Bucket, now: float) -> bool:
+        return max(bucket.full_at, now) + self._token_s - now > self._burst_s
+
+    def _take(self, client: str, bucket: Bucket, now: float) -> None:
+        bucket.full_at = max(bucket.full_at, now) + self._token_s
         if bucket.unshared_until <= now:
             bucket.unshared_until, bucket.count = now, 0
         bucket.unshared_until += self._unshared_s
         bucket.count += 1
         if bucket.unshared_until - now > self._burst_s:
             self._busy[client] = bucket
-        return None
 
     def _bucket(self, client: str, now: float) -> Bucket:
         bucket = self._buckets.get(client)
@@ -122,7 +148,8 @@ class RateLimit:
         next_token = bucket.full_at + self._token_s - self._burst_s
         due = max(bucket.queued_until, next_token)
         bucket.queued_until = min(due + self._token_s, next_token + QUEUE_SECONDS)
-        pause_s = min(max(0.0, due - next_token - UNPAUSED_S), PAUSE_MAX_S)
+        # A crowd that was refused at once is not answered at once, which would keep all others waiting.
+        pause_s = min(max(0.0, due - next_token - UNPAUSED_S), PAUSE_MAX_S) * uniform(PAUSE_LEAST, 1)
         return Refusal(max(1, math.ceil(due - now - pause_s)), pause_s)
 
     def floods(self, client: str) -> bool:

@@ -41,9 +41,11 @@ from common.contracts.scopes import Scope
 from common.contracts.statuses import CancelReason
 from common.runtime.web import json_response, read_body
 from common.wiring import CLOCK
+from gateway.addresses import NETWORK
 from gateway.auth import IDENTITY, Identity
 from gateway.bookings import BookingView, Json, completed, redacted
 from gateway.catalogue_reader import CATALOGUE
+from gateway.limiter import LIMITER
 from gateway.requests import (
     AdminBookingsQuery,
     AdminEventsQuery,
@@ -250,6 +252,7 @@ async def cancel_booking(request: web.Request) -> web.Response:
     any_owner = Scope.BOX_OFFICE in request[IDENTITY].scopes
     reason = CancelReason.BY_OPERATOR if any_owner else CancelReason.BY_CUSTOMER
     answer = await _call_for_owner(request, CancelBooking(reason=reason, **_for_owner(request)))
+    request.app[LIMITER].wasted_booking(request[IDENTITY], request[NETWORK])
     return _booking(request[IDENTITY], answer, changed=True)
 
 

@@ -23,6 +23,7 @@ from gateway.addresses import ADDRESS_HASHES, NETWORK
 from gateway.auth import IDENTITY
 from gateway.bookings import BookingView
 from gateway.hub import booking_topic, owner_topic
+from gateway.limiter import LIMITER
 from gateway.limits import BOOKING_SLOTS
 from gateway.queue_positions import QUEUE_POSITIONS
 from gateway.requests import Preference, preference, read, required_key
@@ -191,7 +192,7 @@ async def create_booking(request: web.Request) -> web.Response:
     """Wait in a booking slot until there is a booking, up to republish_ms; then without one until it is payable."""
     app, identity = request.app, request[IDENTITY]
     owner = identity.subject
-    settings, calls, traceparent = app[SETTINGS], app[CALLS], request[TRACEPARENT]
+    settings = app[SETTINGS]
     key = required_key(request)
     prefer = preference(request, settings.wait_seconds, settings.wait_max_seconds)
     body = await read(request, NewBooking)
@@ -207,8 +208,17 @@ async def create_booking(request: web.Request) -> web.Response:
         # Anybody becomes any number of guests, so that guests are told apart by their networks, too.
         address=app[ADDRESS_HASHES].hashed(request[NETWORK]) if identity.guest else None,
     )
+    async with app[LIMITER].new_booking(identity, request[NETWORK]):
+        waiter = await _ask(request, command, prefer)
+    return _created(request, command, waiter, prefer)
+
+
+async def _ask(request: web.Request, command: CreateBooking, prefer: Preference) -> Waiter:
+    """What is known of the booking when the wait is over. Raises the error with which it was refused."""
+    app = request.app
+    settings, calls, traceparent = app[SETTINGS], app[CALLS], request[TRACEPARENT]
     now = asyncio.get_running_loop().time
-    with app[WAITERS].waiter(str(id), owner) as waiter:
+    with app[WAITERS].waiter(str(command.booking_id), command.owner) as waiter:
         async with app[BOOKING_SLOTS]:
             payable_by, seats_by = now() + prefer.wait_s, now() + max(prefer.wait_s, SEATS_SECONDS)
             first_by = min(now() + settings.republish_ms / 1000, seats_by)
@@ -223,7 +233,7 @@ async def create_booking(request: web.Request) -> web.Response:
             # A notification may come first, but only the reply says whether this request created the booking, and
             # whether it belongs to another request under the same key.
             await waiter.until(replied, now() + REPLY_SECONDS)
-    return _created(request, command, waiter, prefer)
+    return waiter
 
 
 def _created(request: web.Request, command: CreateBooking, waiter: Waiter, prefer: Preference) -> web.Response:

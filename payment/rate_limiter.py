@@ -4,7 +4,8 @@ one token.
 Cancels, refunds and questions about money have one priority, new intents the second. Either can use the whole rate
 while the other is idle; when both want tokens, each gets its share of the rate. So money never waits behind a rush
 of bookings, nor bookings behind a thousand refunds. The third is of what owners want beyond their share
-(`booking/fair_share.py`): it gets a small part of the rate while others want tokens, and all of it while none do.
+(`booking/fair_share.py`): it gets a small part of the rate while others want tokens. While none do it may use the
+rate, but leaves most of the bucket: who comes next finds tokens there, and does not wait.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class Priority(StrEnum):
 # The share of money and of intents in the rate when both want tokens: half, so that neither starves the other.
 SHARE = 0.5
 # The share of deferred calls while money or intents want tokens; the others share the rest.
-DEFERRED_SHARE = 0.1
+DEFERRED_SHARE = 0.05
+# The part of the bucket that deferred calls leave to the others.
+RESERVED_PART = 0.8
 # The size of the bucket, in seconds at the full rate: the calls of any second exceed the rate by a tenth at most.
 BURST_S = 0.1
 # The most tokens of one request to Redis, so that the other processes get some, too.
@@ -42,24 +45,24 @@ AHEAD_S = 0.5
 # often, which costs five requests a second.
 LATE_S = 0.2
 
-# `rate` is in tokens a second, `burst` and `wanted` in tokens, `ahead` is the number to keep beyond those, `pause`
-# is for how many milliseconds the whole fleet must pause first (Stripe's Retry-After), or 0. Returns the number of
-# tokens given, and after how many milliseconds to ask again.
+# `rate` is in tokens a second; `burst`, `reserved` and `wanted` are tokens, `ahead` those to keep beyond these.
+# `pause` is for how many milliseconds the whole fleet must pause first (Stripe's Retry-After), or 0. Returns the
+# number of tokens given, and after how many milliseconds to ask again.
 _TAKE = Script[tuple[int, int]](
     """
 local now = redis.call('TIME')
 now = now[1] * 1000 + now[2] / 1000
 rate, burst, share, deferred_share = rate / 1000, tonumber(burst), tonumber(share), tonumber(deferred_share)
-wanted, ahead, pause = tonumber(wanted), tonumber(ahead), tonumber(pause)
+reserved, wanted, ahead, pause = tonumber(reserved), tonumber(wanted), tonumber(ahead), tonumber(pause)
 local kept = redis.call('HMGET', bucket, 'at', 'all', priority, 'not_before',
     'waits:money', 'waits:intents', 'waits:deferred')
 local at, not_before = tonumber(kept[1]) or now, tonumber(kept[4]) or 0
 local function waiting(field) return (tonumber(kept[field]) or 0) >= now end
 local money, intents, deferred = waiting(5), waiting(6), waiting(7)
--- This priority's part of the rate, beside those that wait.
-local part = 1
+-- This priority's part of the rate, beside those that wait, and how many tokens of the bucket it must leave.
+local part, leave = 1, 0
 if priority == 'deferred' then
-  if money or intents then part = deferred_share end
+  if money or intents then part = deferred_share else leave = reserved end
 else
   if priority == 'money' and intents or priority == 'intents' and money then part = share end
   if deferred then part = part * (1 - deferred_share) end
@@ -79,11 +82,11 @@ if now < not_before then
   again = not_before - now
 else
   local may = part == 1 and wanted + ahead or math.min(wanted, math.floor(own))
-  given = math.max(0, math.min(may, math.floor(all)))
+  given = math.max(0, math.min(may, math.floor(all - leave)))
   all = all - given
   own = math.max(0, own - given)
   if given < wanted then
-    again = (1 - all) / rate
+    again = (1 + leave - all) / rate
     if part < 1 then again = math.max(again, (1 - own) / (rate * part)) end
     again = math.max(1, again)
   end
@@ -96,7 +99,7 @@ redis.call('PEXPIRE', bucket, math.ceil(math.max(60000, not_before - now + 1000)
 return {given, math.ceil(again)}
 """,
     keys="bucket",
-    args="rate burst share deferred_share priority wanted ahead pause",
+    args="rate burst share deferred_share reserved priority wanted ahead pause",
 )
 
 
@@ -171,6 +174,7 @@ class StripeRateLimiter:
             burst=self._burst,
             share=SHARE,
             deferred_share=DEFERRED_SHARE,
+            reserved=(self._burst - 1) * RESERVED_PART,
             priority=priority,
             wanted=wanted,
             ahead=ahead,

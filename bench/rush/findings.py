@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
@@ -51,7 +52,10 @@ def findings(rush: Rush) -> Findings:
 
 
 def _spread(seconds: Sequence[float]) -> dict[str, float | None]:
-    return {name: milliseconds(seconds, share) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
+    return {
+        name: milliseconds(seconds, share)
+        for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
+    }
 
 
 def _goals(rush: Rush) -> list[Goal]:
@@ -101,7 +105,7 @@ def _times_table(rush: Rush) -> Table:
     )
     return Table(
         "How long it took, in seconds",
-        ("", "p50", "p99", "longest"),
+        ("", "p50", "p90", "p99", "longest"),
         [
             (name, *(cell(None if ms is None else ms / 1000, 2) for ms in _spread(seconds).values()))
             for name, seconds in rows
@@ -118,20 +122,22 @@ WAITS: tuple[tuple[str, Callable[[Rush], Sequence[float]]], ...] = (
 )
 
 
-def compared(calm: Rush, attacked: Rush) -> Findings:
-    """What attackers have cost the others, beside a rush without them."""
+def compared(calm: Sequence[Rush], attacked: Sequence[Rush]) -> Findings:
+    """What attackers have cost the others, beside sales without them."""
     rows, goals, figures = [], [], {}
     for name, of in WAITS:
-        before, with_them = _spread(of(calm)), _spread(of(attacked))
+        before, with_them = (_spread([wait for each in rushes for wait in of(each)]) for rushes in (calm, attacked))
         figures[name] = {"calm_ms": before, "attacked_ms": with_them}
-        for point in ("p50", "p99"):
+        for point in ("p50", "p90", "p99"):
             ratio = _ratio(before[point], with_them[point])
             rows.append((f"{name}, {point}", cell(before[point]), cell(with_them[point]), cell(ratio, 2)))
             goals.append(Goal(f"attack: {name}, {point}", ratio, COSTS_MAX, False, "times"))
+    got = Counter[tuple[str, int]]()
+    for each in attacked:
+        got.update({(name, status): n for name, counts in each.attackers.items() for status, n in counts.items()})
     answers = [
         (f"{name}, answers {status or 'without a status'}", f"{number:,}")
-        for name, counts in attacked.attackers.items()
-        for status, number in sorted(counts.items())
+        for (name, status), number in sorted(got.items())
     ]
     return Findings(
         figures=figures,
@@ -140,6 +146,7 @@ def compared(calm: Rush, attacked: Rush) -> Findings:
             Table("What the attackers got", ("", "answers"), answers),
         ],
         goals=goals,
+        problems=[problem for each in (*calm, *attacked) for problem in each.problems],
     )
 
 

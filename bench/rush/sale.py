@@ -23,8 +23,8 @@ from bench.measures import percentile
 from bench.rush.attackers import Attack, Attackers
 from bench.rush.tally import Tally
 from bench.rush.visitors import Targets, Visitor
-from bench.rush.wire import Wires
 from bench.stage import Stage
+from bench.wire import Wires
 from gateway.auth import GUEST
 from gateway.settings import CLIENT_LIMITS
 from ops.layout import Scale
@@ -57,7 +57,8 @@ Sampled = Callable[[Tally], None]
 @dataclass(frozen=True)
 class Plan:
     """`clients` come within `within` seconds for `seats`, over at most `connections` connections. Each is a guest
-    with an address of its own; `office` of them share one. `attacks`: those who come beside them."""
+    with an address of its own; `office` of them share one. `attacks`: those who come beside them, and
+    `attacked_before`: for how many seconds before them."""
 
     clients: int = 20_000
     seats: int = 1000
@@ -67,6 +68,7 @@ class Plan:
     seed: int = 1
     office: int = 500
     attacks: tuple[Attack, ...] = ()
+    attacked_before: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ async def play(plan: Plan, sampled: Sampled, began: Callable[[str], None]) -> Ru
         async with AsyncExitStack() as attacked:
             for each in attackers:
                 await attacked.enter_async_context(each)
+            await asyncio.sleep(plan.attacked_before)
             arrivals = list(zip(coming, chance.sample(visitors, len(visitors)), strict=True))
             seconds = await _rush(stage, event["id"], arrivals, tally, lag, sampled)
         await stage.wait_until_idle()

@@ -14,7 +14,7 @@ import orjson
 
 from bench.clients import CARD, FORM, JSON, RETURN_URL
 from bench.rush.tally import Tally
-from bench.rush.wire import Reply, Wires, request
+from bench.wire import Reply, Wires, request
 
 # A client that was turned away this often gives up, which is a problem of the run.
 TRIES_MAX = 30

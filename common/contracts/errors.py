@@ -67,6 +67,8 @@ SalesEnded = _error("sales_ended", 409, "The sale of the event has ended")
 OwnerLimitReached = _error("owner_limit_reached", 409, "More seats than one owner may have of this event")
 TooManyHolds = _error("too_many_holds", 409, "Too many bookings are waiting to be paid already", retryable=True)
 BookingPaused = _error("booking_paused", 409, "Holds were left to expire: wait before booking", retryable=True)
+# By these a buyer is refused who has taken what one may have.
+BUYER_REFUSED = (OwnerLimitReached, TooManyHolds, BookingPaused)
 SoldOut = _error("sold_out", 409, "Not enough seats are left")
 PriceChanged = _error("price_changed", 409, "The seats cost another amount than was expected: none are held")
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from common.contracts.messages import CreateBooking, ListBookings
+from common.contracts import errors
+from common.contracts.messages import CancelBooking, CreateBooking, ListBookings
 from common.messaging.redis import connect
 from common.runtime.health import HEALTH
 from common.runtime.server import ADMITS
@@ -149,6 +150,54 @@ async def test_messages_of_a_socket_count_as_requests_do(start: Gateway, limit: 
     assert (await gateway.get("/bookings", headers=bearer())).status == 429
 
 
+@pytest.mark.parametrize(
+    "error", [errors.TooManyHolds(retry_after=15), errors.OwnerLimitReached(), errors.BookingPaused(retry_after=5)]
+)
+async def test_a_buyer_who_is_refused_again_and_again_does_not_reach_booking(
+    start: Gateway, actor: ScriptedBooking, error: errors.HoldfastError
+) -> None:
+    """Not even under another key. What it may do with the bookings that it has stays as it was."""
+    actor.on(CreateBooking, error)
+    actor.on(ListBookings, EMPTY)
+    gateway = await start(wasted_bookings_per_subject=0.05, wasted_bookings_per_address=0)
+    answers = [await gateway.post("/bookings", json=BOOK, headers=keyed()) for _ in range(2)]
+    assert [answer.status for answer in answers] == [409, 429]
+    assert (await answers[1].json())["limited_by"] == "wasted_bookings_per_subject"
+    assert int(answers[1].headers["Retry-After"]) > 1
+    assert (await gateway.get("/bookings", headers=bearer())).status == 200
+    assert (await gateway.post("/bookings", json=BOOK, headers=keyed("bob"))).status == 409
+    assert len(actor.messages(CreateBooking)) == 2
+
+
+async def test_an_address_wastes_bookings_through_its_guests_only(start: Gateway, actor: ScriptedBooking) -> None:
+    actor.on(CreateBooking, errors.TooManyHolds(retry_after=15))
+    gateway = await start(wasted_bookings_per_address=0.05)
+    statuses = [
+        (await gateway.post("/bookings", json=BOOK, headers=keyed(who))).status
+        for who in (f"{GUEST}1", f"{GUEST}2", "alice", "bob")
+    ]
+    assert statuses == [409, 429, 409, 409]
+
+
+async def test_who_cancels_again_and_again_waits_with_new_bookings(start: Gateway, actor: ScriptedBooking) -> None:
+    """A booking that is sold out, or is not cancelled, is none that was wasted; operators waste none."""
+    actor.on(CreateBooking, lambda message: create_reply(booking(message.booking_id)))
+    actor.on(CancelBooking, lambda message: booking(message.booking_id, status="cancelled"))
+    gateway = await start(wasted_bookings_per_subject=0.05)
+
+    async def book(**bearers: Any) -> int:
+        return (await gateway.post("/bookings", json=BOOK, headers=keyed(**bearers))).status
+
+    assert [await book(), await book()] == [201, 201]
+    for _ in range(2):
+        assert (await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=bearer())).status == 200
+    assert await book() == 429
+    for _ in range(2):
+        clerk = keyed("clerk", operator=True)
+        assert (await gateway.post(f"/bookings/{EVENT_ID}/cancel", headers=clerk)).status == 200
+    assert await book(subject="clerk", operator=True) == 201
+
+
 async def test_new_guests_of_one_address_have_a_limit(start: Gateway) -> None:
     gateway = await start(trusted_proxies=1, guests_per_address_per_minute=3)
     statuses = [(await gateway.post("/auth/guest", headers=of("1.1.1.1"))).status for _ in range(4)]
@@ -201,6 +250,16 @@ async def test_connections_of_a_flood_are_closed_unless_a_proxy_sends_them(
     while (await gateway.get("/nothing", headers=of("127.0.0.1"))).status != 429:
         pass
     assert gateway.app[ADMITS]("127.0.0.1")
+
+
+@pytest.mark.parametrize(("proxies", "admitted"), [(0, 100), (1, 5000)])
+async def test_an_address_opens_connections_no_faster_than_it_may_use_them(
+    start: Gateway, proxies: int, admitted: int
+) -> None:
+    """Also before the first request on them has come."""
+    gateway = await start(rate_limit_per_address=2, trusted_proxies=proxies)
+    assert sum(gateway.app[ADMITS]("127.0.0.1") for _ in range(5000)) == admitted
+    assert gateway.app[ADMITS]("127.0.0.2")
 
 
 async def test_a_proxy_that_nobody_trusts_is_noticed(start: Gateway) -> None:
