@@ -254,6 +254,12 @@ class BookingProcess(ActorProcess):
     def loops(self) -> tuple[Reconciler, ...]:
         return self._reconciler, self._announcer, self._event_announcer, self._mail, self._webhooks
 
+    async def next_due(self) -> datetime | None:
+        """Also what has become of webhooks is still to be written: their loop does so at its next pass."""
+        if self._webhooks._sends or self._webhooks._finished:
+            return self.now()
+        return await super().next_due()
+
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
         others = {**self._event_handlers.commands, **self._erasure_handlers.commands}
         return {
