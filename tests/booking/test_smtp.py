@@ -52,7 +52,7 @@ async def test_a_wrong_password_is_the_servers_no(certificate: Path) -> None:
         assert "wrong" not in str(error.value)
 
 
-async def test_a_server_without_starttls_is_told_nothing() -> None:
+async def test_a_server_without_starttls_gets_nothing() -> None:
     async with mail_server() as stand:
         with pytest.raises(MailServerUnavailable):
             await send(stand, "smtp://localhost:{port}")

@@ -17,8 +17,7 @@ class Point(Enum):
     AFTER_STRIPE = "after a Stripe call"
     BEFORE_PUBLISH = "before publish"
     AFTER_PUBLISH = "after publish"
-    BEFORE_MAIL = "before a mail is sent"
-    AFTER_MAIL = "after a mail was sent"
+    AROUND_MAIL = "before or after a mail is sent"
 
 
 class Fault(Enum):

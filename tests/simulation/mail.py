@@ -46,14 +46,14 @@ class SimulatedMailServer(MailServer):
         yield cast(SMTP, SimpleNamespace(is_connected=True))
 
     async def send(self, smtp: SMTP, message: EmailMessage, sender: str, recipient: str) -> None:
-        await self._gates.reach(Point.BEFORE_MAIL)
+        await self._gates.reach(Point.AROUND_MAIL)
         if self._gates.strikes(Fault.MAIL_NOT_NOW):
             raise MailNotTaken("made up: 450 not now")
         self.taken[message["Message-ID"]].append(message)
         if self._gates.strikes(Fault.MAIL_ANSWER_LOST):
             cast(Any, smtp).is_connected = False
             raise MailNotTaken("made up: the answer was lost")
-        await self._gates.reach(Point.AFTER_MAIL)
+        await self._gates.reach(Point.AROUND_MAIL)
 
 
 async def check_mails(world: Any) -> None:

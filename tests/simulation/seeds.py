@@ -1,7 +1,7 @@
 """The seeds that the tests play, as `python -m tests.simulation.choose` has found them."""
 
 # Together they reach every fault, point and end.
-COVERING = [1, 2, 7, 9, 15, 19, 21, 22]
+COVERING = [16, 21, 28, 31, 32, 35, 40, 67]
 # By planted mistake the seed that shows it soonest. When schedules have changed since, another may show it instead.
 SHOWN_BY = {
     "acknowledge_before_commit": 19,
