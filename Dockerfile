@@ -19,6 +19,8 @@ COPY common common
 COPY booking booking
 COPY payment payment
 COPY gateway gateway
+# What gateway/assets/holdfast.js links to.
+COPY clients/js/holdfast.js clients/js/holdfast.js
 COPY sandbox sandbox
 COPY ops ops
 COPY pyproject.toml ./

@@ -15,12 +15,14 @@ STEPS ?= 250
 REQUESTS ?= 50000
 MINUTES ?= 5
 ROUNDS ?= 1000
+# More than most machines have cores: many tests wait for what they have started.
+TEST_PROCESSES ?= 5
 
 # Without bytecode each of the many processes would compile the sources anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test coverage check format docs site picture bench rush simulate chaos races fuzz migrations lock clean
+.PHONY: help setup up test coverage check format docs site picture clients bench rush simulate chaos races fuzz migrations lock clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -32,11 +34,11 @@ up: $(STAMP) ## Run the local stack until Ctrl-C; options in ARGS="--scale booki
 	@exec .venv/bin/python -m ops up $(ARGS)
 
 test: $(STAMP) ## Run all tests; pytest's options in ARGS="-k booking -x"
-	@.venv/bin/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS)
+	@.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 coverage: $(STAMP) ## Run the tests and print how much of the code they ran, in percent; pytest's options in ARGS
 	@rm -f .coverage .coverage.*
-	@.venv/bin/coverage run -m pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS); tests=$$?; \
+	@.venv/bin/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder $(ARGS); tests=$$?; \
 		.venv/bin/coverage combine --quiet && echo "coverage: $$(.venv/bin/coverage report --format=total) %" && \
 		echo "by file: .venv/bin/coverage report; by line: .venv/bin/coverage html" && exit $$tests
 
@@ -62,9 +64,12 @@ site: $(STAMP) ## Build the documentation's pages into site/; a link that leads 
 picture: $(STAMP) ## Record a first booking on a stack of its own for the README: docs/pictures/first-booking.svg
 	@.venv/bin/python -m pictures
 
-docs: $(STAMP) ## Write docs/schema.md, docs/messages.md and the glossary's retired words anew, from the code
+docs: $(STAMP) ## Write docs/schema.md, docs/messages.md, the clients' types and the glossary's retired words anew, from the code
 	@.venv/bin/python -m documents
 	@.venv/bin/python -m documents.words --write
+
+clients: $(STAMP) ## Pack the clients for JavaScript and Python into dist/, with this version (needs npm)
+	@.venv/bin/python -m release.clients dist
 
 bench: $(STAMP) ## Measure the real processes, and judge every goal; firmer figures with TIMES=2
 	@.venv/bin/python -m bench --times $(TIMES) $(ARGS)
@@ -101,7 +106,7 @@ lock: $(STAMP) ## Resolve the dependencies anew, also the tests' generators of c
 	.venv/bin/python -m tests.generators --lock
 
 clean: ## Delete .venv, .bench, site and caches; the data in .holdfast stays
-	rm -rf .venv .bench .coverage .coverage.* .coverage-html build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info
+	rm -rf .venv .bench .coverage .coverage.* .coverage-html build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache ./*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.lock pyproject.toml

@@ -12,10 +12,10 @@ from booking.schedule import WAITS
 from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, FollowUp, HoldPolicy, Item
 from common.contracts import errors
 from common.contracts.codes import reference_of
-from common.contracts.currencies import fault_of
-from common.contracts.messages import CreateBooking
-from common.contracts.statuses import PaymentStatus, Reason
-from common.contracts.values import DESCRIPTION_MAX
+from common.contracts.currencies import LARGEST_AMOUNT, fault_of
+from common.contracts.messages import CreateBooking, SellSeats
+from common.contracts.statuses import BoxOfficeMethod, EventStatus, PaymentStatus, Reason
+from common.contracts.values import INTENT_DESCRIPTION_MAX
 
 # The format of times in error texts; they are in UTC.
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -61,7 +61,7 @@ def admit(
     request: CreateBooking, event: Event | None, seats: Seats, buyers: Buyers, now: datetime, policy: HoldPolicy
 ) -> Booking | errors.HoldfastError:
     """The new booking for `request`, which takes its seats and counts for its buyers, or the error."""
-    if event is None:
+    if event is None or event.status is EventStatus.DRAFT:
         return errors.EventNotFound()
     if not request.items:
         return errors.InvalidRequest("A booking has at least one seat")
@@ -84,9 +84,62 @@ def admit(
     return booking
 
 
+def sell(request: SellSeats, event: Event | None, seats: Seats, now: datetime) -> Booking | errors.HoldfastError:
+    """The booking of seats that an operator sells, which takes them, or the error. What limits customers (the dates
+    of the sale, seats for each booking and owner, what Stripe can charge) does not limit operators."""
+    if event is None:
+        return errors.EventNotFound()
+    if not event.on_sale or event.called_off_at is not None or event.status is not EventStatus.PUBLISHED:
+        return errors.NotOnSale()
+    found = _priced(request, event)
+    if isinstance(found, errors.HoldfastError):
+        return found
+    items = tuple(item._replace(unit_amount=0) for item in found) if _is_free(request) else found
+    amount = sum(item.quantity * item.unit_amount for item in items)
+    if request.expected_amount not in (None, amount):
+        return price_changed(request.expected_amount, amount, event.currency)
+    if amount > LARGEST_AMOUNT:
+        return errors.AmountOverLimit(limit=LARGEST_AMOUNT)
+    if not seats.have(items):
+        return errors.SoldOut()
+    seats.take(items)
+    return Booking(
+        id=request.booking_id,
+        owner=request.owner,
+        event_id=event.id,
+        items=items,
+        amount=amount,
+        currency=event.currency,
+        status=CONFIRMED,
+        payment=PaymentStatus.PAID if amount else PaymentStatus.NONE,
+        amount_captured=amount,
+        created_at=now,
+        updated_at=now,
+        customer=request.customer,
+        box_office=request.sale,
+    )
+
+
+def _is_free(request: SellSeats) -> bool:
+    return request.sale.method is BoxOfficeMethod.COMPLIMENTARY
+
+
 def _items(request: CreateBooking, event: Event) -> tuple[Item, ...] | errors.HoldfastError:
     """What is booked, with its prices; or the error that refuses it."""
-    items, amount = [], 0
+    items = _priced(request, event)
+    if isinstance(items, errors.HoldfastError):
+        return items
+    amount = sum([quantity * price for _, quantity, price in items])
+    if request.expected_amount not in (None, amount):
+        return price_changed(request.expected_amount, amount, event.currency)
+    fault = fault_of(amount, event.currency) if amount else None
+    if fault is not None:
+        return errors.ERRORS[fault.code](f"This booking costs {amount}: {fault.text}", limit=fault.limit)
+    return items
+
+
+def _priced(request: CreateBooking | SellSeats, event: Event) -> tuple[Item, ...] | errors.HoldfastError:
+    items = []
     for wanted in request.items:
         if wanted.ticket_type_id is None and len(event.ticket_types) != 1:
             return errors.TicketTypeRequired()
@@ -94,12 +147,6 @@ def _items(request: CreateBooking, event: Event) -> tuple[Item, ...] | errors.Ho
         if ticket_type is None:
             return errors.TicketTypeNotFound()
         items.append(Item(ticket_type.id, wanted.quantity, ticket_type.unit_amount))
-        amount += wanted.quantity * ticket_type.unit_amount
-    if request.expected_amount not in (None, amount):
-        return price_changed(request.expected_amount, amount, event.currency)
-    fault = fault_of(amount, event.currency) if amount else None
-    if fault is not None:
-        return errors.ERRORS[fault.code](f"This booking costs {amount}: {fault.text}", limit=fault.limit)
     return tuple(items)
 
 
@@ -150,10 +197,10 @@ def _description(booking_id: UUID, event: Event, items: Sequence[Item]) -> str:
     language."""
     seats = ", ".join([f"{quantity} × {event.ticket_types[id].name}" for id, quantity, _ in items])
     text = f"{reference_of(booking_id)}: {event.name}, {seats}"
-    return text if len(text) <= DESCRIPTION_MAX else f"{text[: DESCRIPTION_MAX - 1]}…"
+    return text if len(text) <= INTENT_DESCRIPTION_MAX else f"{text[: INTENT_DESCRIPTION_MAX - 1]}…"
 
 
-def _customer_digest(request: CreateBooking) -> str:
+def _customer_digest(request: CreateBooking | SellSeats) -> str:
     """A hash of the customer in this request, with the booking's id as its salt; "" without one. Rows keep it: what
     it is made of never changes."""
     if (customer := request.customer) is None:
@@ -169,7 +216,7 @@ def price_changed(expected: int | None, amount: int, currency: str) -> errors.Ho
 
 def sale_closed(event: Event, now: datetime) -> errors.HoldfastError | None:
     """The error that says why `event` is not sold now; None while it is on sale."""
-    if not event.on_sale:
+    if not event.on_sale or event.status is not EventStatus.PUBLISHED:
         return errors.NotOnSale()
     starts, end = event.sales_start, event.sales_end_at
     if starts is not None and now < starts:
@@ -179,7 +226,7 @@ def sale_closed(event: Event, now: datetime) -> errors.HoldfastError | None:
     return None
 
 
-def asked_for(booking: Booking, request: CreateBooking) -> bool:
+def asked_for(booking: Booking, request: CreateBooking | SellSeats) -> bool:
     """Whether `request` is the one that made `booking`."""
     if booking.customer_digest not in (None, _customer_digest(request)):
         return False

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from booking.announcer import Announce, Announcer
 from booking.availability import Availability
+from booking.box_office import BoxOffice
 from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
@@ -115,12 +116,12 @@ def booking_context(settings: BookingSettings) -> Context:
         bookings = BookingHandlers(store, unit, metrics, now, policy)
         events, tokens = EventHandlers(store, availability, now), RevocationHandlers(store, now)
         guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days))
-        erasures = ErasureHandlers(store, now)
+        erasures, box_office = ErasureHandlers(store, now), BoxOffice(store, unit, now)
         mails = MailHandlers(store, now, on=settings.smtp_url is not None)
         webhooks = WebhookHandlers(store, now, settings.webhook_terms)
         queries = {**QueryHandlers(store, now).queries, **tokens.queries, **mails.queries, **webhooks.queries}
         commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
-        commands |= {**erasures.commands, **mails.commands, **webhooks.commands}
+        commands |= {**erasures.commands, **box_office.commands, **mails.commands, **webhooks.commands}
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
             Subscription(BOOKING_COMMANDS, commands),

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from booking.presenters import event_changed
 from booking.repository import Store
 from common.contracts.messages import EVENTS_TOPIC
+from common.contracts.statuses import EventStatus
 from common.messaging.lease import Lease
 from common.messaging.publisher import Publisher
 from common.messaging.registry import listeners
@@ -126,10 +127,11 @@ class Availability:
     async def _publish(
         self, event_ids: Collection[UUID], followed: Collection[UUID], counted_pause_ms: int
     ) -> bool:
-        """Publish these events, cancelled ones with their progress if a socket may follow them; returns whether
-        there are any of those."""
+        """Publish these events without drafts, cancelled ones with their progress if a socket may follow them;
+        returns whether there are any of those."""
         async with self._store.reading() as rows:
-            found = await rows.events.find(event_ids)
+            events = await rows.events.find(event_ids)
+            found = {id: event for id, event in events.items() if event.status is not EventStatus.DRAFT}
             counted = {id for id, event in found.items() if event.called_off_at is not None and id in followed}
             progress = await rows.cancellations.progress(counted)
         await self._take(counted, counted_pause_ms)

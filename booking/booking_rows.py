@@ -21,7 +21,7 @@ from common.contracts.codes import ids_of
 from common.contracts.history import Transition
 from common.contracts.messages import ListBookings
 from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import Customer, Dispute, PaymentError, Refund, Rejection
+from common.contracts.values import BoxOfficeSale, Customer, Dispute, PaymentError, Refund, Rejection
 from common.postgres.sql import as_json, assignments, columns, recordset, revision
 
 # Columns that have an older name than their field; and by column, its field.
@@ -32,29 +32,39 @@ FIELDS = dict(zip(BOOKING_COLUMNS, columns(Booking, "revision"), strict=True))
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
     "settle_after", "created_at", "updated_at", "payment_methods", "address", "counted", "deferred", "customer",
-    "customer_digest", "description", "announce_from",
+    "customer_digest", "description", "amount_captured", "box_office", "announce_from",
 )  # fmt: skip
 CAUSE_COLUMNS = {"cause_type": "varchar", "cause_id": "varchar", "by": "varchar"}
 CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | CAUSE_COLUMNS
 FIXED = (
     "id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods", "address",
-    "description",
+    "description", "box_office",
 )  # fmt: skip
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
-KNOWN_COLUMNS = {"id": "uuid", "revision": "text"} | SAVE_COLUMNS
-CHANGED_COLUMNS = KNOWN_COLUMNS | CAUSE_COLUMNS
+# The columns that a sale writes, from the intent to the payment. All others change seldom, and cost as much.
+SALE = (
+    "status", "payment", "intent_id", "client_secret", "payment_version", "payment_digest", "amount_captured",
+    "version", "expires_at", "hold_until", "settle_after", "settle_attempts", "counted", "announce_from",
+    "updated_at",
+)  # fmt: skip
+SALE_COLUMNS = {column: SAVE_COLUMNS[column] for column in SALE}
+KNOWN_COLUMNS = {"id": "uuid", "revision": "text"}
 SEAT_COLUMNS, BOUND_COLUMNS = columns(SeatMove), columns(Bound)
 REVISION = f"{revision('bookings')} AS revision"
 BOOKING = ", ".join((*(f"{column} AS {field}" for column, field in FIELDS.items()), REVISION))
 # No batch has this many rows: the condition is always true, and makes Postgres expect few rows, as `sought` does.
 LARGEST = 2**31 - 1
+# Of a parameter's rows, those of the bookings in `written`; for new ones, of which all were written, or none.
+SOME_WRITTEN = "JOIN written ON written.id = booking_id"
+ALL_WRITTEN = "WHERE EXISTS (SELECT FROM written)"
 
 
-def _moved(number: int) -> str:
-    """Parts of a statement: they move the seats of the bookings in `written`, and lock ticket types in id order."""
+def _moved(number: int, written: str) -> str:
+    """Parts of a statement: they move the seats of the bookings that are `written`, and lock ticket types in id
+    order."""
     return f"""moves AS (
     SELECT ticket_type_id AS id, sum(held) AS held, sum(sold) AS sold
-    FROM {recordset("m", SEAT_COLUMNS, number)} JOIN written ON written.id = booking_id GROUP BY ticket_type_id
+    FROM {recordset("m", SEAT_COLUMNS, number)} {written} GROUP BY ticket_type_id
     HAVING count(*) BETWEEN 1 AND {LARGEST} -- all of them: as with `sought`
 ), locked AS (
     SELECT t.id, moves.held, moves.sold FROM ticket_types t JOIN moves ON moves.id = t.id
@@ -65,34 +75,37 @@ def _moved(number: int) -> str:
 )"""
 
 
-# New bookings, their transitions and their seats: all of them or, if a bound that they were decided by no longer
-# holds, none. A booking that exists already is left out. Then refused bookings are left out, too: the decision to
-# refuse them counted seats for the booking that exists, which takes none now.
+# New bookings, their transitions, their seats and what their buyers have: all of them, or none if one of them
+# exists already, or if a bound that they were decided by no longer holds.
 #
 # A bound limits a counter in a row. `bounds` locks these rows and compares them; as many must fit as were passed
-# ($1). Another counter (of an owner, a code) is one more such part and one more condition in `_INSERTED`. The new
+# ($1). Another counter (of an owner, a code) is one more such part and one more condition in `written`. The new
 # part must read the part before it, so that its rows are locked after those.
-# The tickets are there, by the terms that the decision knew.
-_FIT = "(SELECT count(*) FILTER (WHERE fits) FROM bounds) = $1::int"
-_INSERTED = f"""INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
-    WHERE {_FIT} AND (SELECT count(*) FILTER (WHERE NOT fits) FROM buyers_checked) = 0"""
-_RETURNED = f"ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, {REVISION}"
+#
+# With its limit the search for one booking is no join, for which Postgres would read the whole table where that was
+# nearly empty when it planned.
+_SAME_ID = "SELECT FROM bookings b WHERE b.id = new.id LIMIT 1"
 INSERT = f"""
 WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
     SELECT t.terms_token = b.terms_token AND t.capacity - t.held - t.sold >= b.needed
         AND (t.capacity - t.held - t.sold < b.below) IS NOT FALSE AS fits
     FROM ticket_types t JOIN {recordset("b", BOUND_COLUMNS, 3, sought="ticket_type_id")} ON b.ticket_type_id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
-), {buyer_rows.checked(5)}, given AS ({_INSERTED} AND status <> 'failed' {_RETURNED}), refused AS (
-    {_INSERTED} AND status = 'failed'
-    AND (SELECT count(*) FROM given) = (SELECT count(*) FROM new WHERE status <> 'failed') {_RETURNED}
-), written AS (SELECT * FROM given UNION ALL SELECT * FROM refused), recorded AS (
+), {buyer_rows.checked(5)}, written AS (
+    INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
+    WHERE (SELECT count(*) FILTER (WHERE fits) FROM bounds) = $1::int
+        AND NOT EXISTS (SELECT FROM buyers_checked WHERE NOT fits)
+        AND NOT EXISTS (SELECT FROM new CROSS JOIN LATERAL ({_SAME_ID}) existing)
+    ORDER BY id RETURNING id, {REVISION}
+), recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, by, at)
-    SELECT id, 1, status, reason, payment, cause_type, cause_id, by, created_at FROM new JOIN written USING (id)
-), {_moved(4)}, {buyer_rows.added(5)}
+    SELECT id, 1, status, reason, payment, cause_type, cause_id, by, created_at FROM new {ALL_WRITTEN}
+), {_moved(4, ALL_WRITTEN)}, {buyer_rows.added(5, ALL_WRITTEN)}
 SELECT id, revision FROM written
 """
+# The constraints that refuse new bookings where another statement writes them, or others of a buyer, at once.
+AT_ONCE = {"bookings_pkey": "a booking exists", **dict.fromkeys(buyer_rows.LIMITS, "a buyer exceeds its limit")}
 _RECORDED = """recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, by, at,
@@ -106,10 +119,11 @@ _RECORDED = """recorded AS (
 def _saved(saved: Mapping[str, str], *parts: str) -> str:
     """Saves the changed bookings that nobody has written since they were read, their transitions (where the version
     grew), and what `parts` make of them. The bookings' rows are locked in the order of their ids first."""
+    changed = {**KNOWN_COLUMNS, **saved, **CAUSE_COLUMNS}
     return f"""
 WITH unchanged AS (
     SELECT new.*, b.status AS status_before, b.version AS version_before, b.counted AS counted_before
-    FROM {recordset("new", CHANGED_COLUMNS, 1, sought="id")}
+    FROM {recordset("new", changed, 1, sought="id")}
     JOIN bookings b ON new.id = b.id AND new.revision = {revision("b")}
     ORDER BY b.id FOR NO KEY UPDATE OF b
 ), written AS (
@@ -122,9 +136,16 @@ SELECT id, revision FROM written
 """
 
 
-# Changes that move no seats, as when a booking becomes payable: they leave alone what its buyers have, too.
-SAVE_UNMOVED = _saved({column: kind for column, kind in SAVE_COLUMNS.items() if column != "counted"})
-SAVE = _saved(SAVE_COLUMNS, _moved(2), buyer_rows.recounted("$3::int", "locked"))
+def _save(*, sale: bool, moved: bool) -> str:
+    columns = SALE_COLUMNS if sale else SAVE_COLUMNS
+    if moved:
+        return _saved(columns, _moved(2, SOME_WRITTEN), buyer_rows.recounted("$3::int", "locked"))
+    return _saved({column: kind for column, kind in columns.items() if column != "counted"})
+
+
+# By whether all changes are of columns that a sale writes, and by whether they move seats: those that do not, as
+# when a booking becomes payable, leave alone what its buyers have, too.
+SAVE = {(sale, moved): _save(sale=sale, moved=moved) for sale in (False, True) for moved in (False, True)}
 LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
 LOCK = f"{LOAD} ORDER BY id FOR NO KEY UPDATE"
 HISTORY = "SELECT * FROM booking_transitions WHERE booking_id = $1 ORDER BY version"
@@ -157,9 +178,11 @@ FOR NO KEY UPDATE SKIP LOCKED
 """
 DISPUTES, REFUNDS = TypeAdapter(tuple[Dispute, ...]), TypeAdapter(tuple[Refund, ...])
 REJECTION, CUSTOMER = TypeAdapter(Rejection), TypeAdapter(Customer)
+BOX_OFFICE = TypeAdapter(BoxOfficeSale)
 # A position in the order of bookings (created_at and id) or of events (starts_at and id).
 Position = tuple[datetime, UUID]
-Caused = tuple[Booking, Cause]
+# A booking before, None if it is new; and after a change, with what caused it.
+Change = tuple[Booking | None, Booking, Cause]
 
 
 def booking_of(row: Any) -> Booking:
@@ -180,20 +203,25 @@ def booking_of(row: Any) -> Booking:
         values["rejection"] = REJECTION.validate_json(rejection)
     if (customer := values["customer"]) is not None:
         values["customer"] = CUSTOMER.validate_json(customer)
+    if (sale := values["box_office"]) is not None:
+        values["box_office"] = BOX_OFFICE.validate_json(sale)
     return Booking(**values)
 
 
 _new = attrgetter(*(FIELDS[column] for column in NEW))
-_known = attrgetter(*(FIELDS.get(column, column) for column in KNOWN_COLUMNS))
+# The values of a changed booking by its columns; and those that a sale does not write.
+_sale, _all = (
+    attrgetter(*(FIELDS.get(column, column) for column in KNOWN_COLUMNS | saved))
+    for saved in (SALE_COLUMNS, SAVE_COLUMNS)
+)
+_beside_sale = attrgetter(*(FIELDS[column] for column in SAVE_COLUMNS if column not in SALE))
 
 
-def _change(booking: Booking, cause: Cause) -> dict[str, Any]:
-    """The values of CHANGED_COLUMNS, without those that are NULL."""
-    values = (*_known(booking), *cause)
-    row = {name: value for name, value in zip(CHANGED_COLUMNS, values, strict=True) if value is not None}
-    for name in ("disputes", "refunds"):
-        if not row[name]:
-            del row[name]
+def _changed(booking: Booking, cause: Cause, *, sale: bool) -> dict[str, Any]:
+    """The values by column, without those that are NULL, as no refunds are."""
+    columns, values = (SALE_COLUMNS, _sale(booking)) if sale else (SAVE_COLUMNS, _all(booking))
+    named = zip((*KNOWN_COLUMNS, *columns, *CAUSE_COLUMNS), (*values, *cause), strict=True)
+    row = {name: value for name, value in named if value is not None and value != ()}
     if (counted := counts_as(booking)) is not None:
         row["counted"] = counted
     return row
@@ -263,32 +291,34 @@ class BookingRows:
 
     async def save(
         self,
-        changed: Sequence[Caused],
+        changes: Sequence[Change],
         moves: Sequence[SeatMove],
         bounds: Sequence[Bound],
         buyers: Sequence[BuyerBound],
         pause: timedelta,
     ) -> dict[UUID, str]:
-        """Write bookings, each with its cause, the seats that they move, and what their buyers have; returns the
-        ids of those written, with their new revisions. A new booking (without a revision) is left out if it exists
-        already, and all new ones are if a bound does not hold; another booking is left out if it was written since
-        it was read. `pause` is for owners whose holds were left to expire."""
+        """Write the changes of bookings, the seats that they move, and what their buyers have; returns the ids of
+        those written, with their new revisions. All new bookings are left out if one of them exists already or a
+        bound does not hold; another booking is left out if it was written since it was read. `pause` is for owners
+        whose holds were left to expire. Raises Interfered if another statement has made one of the new bookings, or
+        has counted for a buyer, at the same time."""
         rows: list[asyncpg.Record] = []
-        if created := [(*_new(booking), *cause) for booking, cause in changed if booking.revision is None]:
+        if created := [(*_new(after), *cause) for before, after, cause in changes if before is None]:
             new = as_json(created, CREATED_COLUMNS)
             rows += await self._insert(len(bounds), new, as_json(bounds), as_json(moves), as_json(buyers))
-        if known := [_change(*each) for each in changed if each[0].revision is not None]:
+        if known := [(before, after, cause) for before, after, cause in changes if before is not None]:
+            sale = all(_beside_sale(before) == _beside_sale(after) for before, after, _ in known)
+            changed = [_changed(after, cause, sale=sale) for _, after, cause in known]
             seats = (as_json(moves), int(pause.total_seconds())) if moves or created else ()
-            rows += await self._connection.fetch(SAVE if seats else SAVE_UNMOVED, as_json(known), *seats)
+            rows += await self._connection.fetch(SAVE[sale, bool(seats)], as_json(changed), *seats)
         return {row["id"]: row["revision"] for row in rows}
 
     async def _insert(self, *parameters: Any) -> list[asyncpg.Record]:
-        """Raises Interfered if another statement has counted for a buyer at the same time."""
         try:
             rows: list[asyncpg.Record] = await self._connection.fetch(INSERT, *parameters)
-        except asyncpg.CheckViolationError as error:
-            if error.constraint_name in buyer_rows.LIMITS:
-                raise Interfered("a buyer exceeds its limit") from None
+        except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError) as error:
+            if (what := AT_ONCE.get(error.constraint_name)) is not None:
+                raise Interfered(what) from None
             raise
         return rows
 

@@ -37,22 +37,14 @@ def checked(number: int) -> str:
 )"""
 
 
-def added(number: int) -> str:
-    """Parts of a statement: they add the new bookings of `written` to their buyers, whose limits parameter `number`
-    has. The table's constraints refuse what exceeds a limit, if two statements count for a buyer at once."""
-    return f"""bought AS (
-    SELECT key, count(*) AS holds, sum(seats) AS seats, max(created_at) AS bought_at
-    FROM (
-        SELECT {_key("owner", "new.owner")} AS key, {SEATS} AS seats, created_at
-        FROM new JOIN written USING (id) WHERE counted IS NOT NULL AND status <> 'failed'
-        UNION ALL
-        SELECT {_key("address", "new.address")}, {SEATS}, created_at
-        FROM new JOIN written USING (id) WHERE counted IS NOT NULL AND status <> 'failed' AND address IS NOT NULL
-    ) each GROUP BY key
-), buyers_counted AS (
+def added(number: int, written: str) -> str:
+    """Part of a statement: it adds the new bookings to their buyers, where all of them are `written`. Parameter
+    `number`: what they add, with the buyers' limits. The table's constraints refuse what exceeds
+    a limit, if two statements count for a buyer at once."""
+    return f"""buyers_counted AS (
     INSERT INTO buyers AS b (key, event_id, seats, holds, seats_max, holds_max, updated_at)
-    SELECT key, w.event_id, bought.seats, bought.holds, w.seats_max, w.holds_max, bought_at
-    FROM bought JOIN {recordset("w", BOUND_COLUMNS, number)} USING (key) ORDER BY key
+    SELECT key, event_id, seats, holds, seats_max, holds_max, at
+    FROM {recordset("w", BOUND_COLUMNS, number)} {written} ORDER BY key
     ON CONFLICT (key) DO UPDATE SET seats = b.seats + excluded.seats, holds = b.holds + excluded.holds,
         seats_max = excluded.seats_max, holds_max = excluded.holds_max, updated_at = excluded.updated_at
 )"""

@@ -52,15 +52,17 @@ class Creation:
     async def _from_memory(
         self, deliveries: Sequence[Delivery], now: datetime
     ) -> tuple[UnitOfWork, dict[UUID, Delivery]]:
-        """The bookings that one statement has made, and the deliveries that asked for them."""
+        """The bookings that one statement has made, and the deliveries that asked for them. A repeated request is
+        left out, if memory knows its booking: the statement would make none of the others."""
         unit = self._unit()
         events = await self._events({each.message.event_id for each in deliveries}, now)
-        seats, buyers = _seats(events), Buyers(self._store.buyers)
+        seats, buyers = seats_of(events), Buyers(self._store.buyers)
         made: dict[UUID, Delivery] = {}
         for delivery in deliveries:
             request: CreateBooking = delivery.message
             event = events.get(request.event_id)
-            if event is not None and request.booking_id not in made and not self._refused(request, now):
+            repeated = request.booking_id in made or request.booking_id in self._store.bookings
+            if event is not None and not repeated and not self._refused(request, now):
                 admitted = admit(request, event, seats, buyers, now, self._policy)
                 if isinstance(admitted, Booking):
                     unit.add(admitted, delivery)
@@ -95,18 +97,18 @@ class Creation:
         async with unit.locked() as rows:
             sales = await rows.events.lock_sales(sorted({each.message.event_id for each in deliveries}))
             self._store.events.keep(sales)
-            unit.take(await rows.bookings.load([each.message.booking_id for each in deliveries]))
+            unit.take(existing := await rows.bookings.load([each.message.booking_id for each in deliveries]))
             sold = [each.message for each in deliveries if each.message.event_id in sales]
             taken = await rows.buyers.lock(keys_of(sold))
-            seats, buyers = _seats(sales), Buyers(self._store.buyers, taken)
+            seats, buyers = seats_of(sales), Buyers(self._store.buyers, taken)
             results = [
                 (each, self._one(unit, each, sales.get(each.message.event_id), seats, buyers, now))
                 for each in deliveries
             ]
             unit.buyers = buyers.bounds
-        if any(isinstance(result, BUYER_REFUSED) for _, result in results):
-            # If memory failed in this batch, a buyer was the cause, and not what it knows of the events: other
-            # buyers' bookings go on from memory.
+        if existing or any(isinstance(result, BUYER_REFUSED) for _, result in results):
+            # If memory failed in this batch, a repeated request or a buyer was the cause, and not what it knows of
+            # the events: others' bookings go on from memory.
             for id in sales:
                 self._under_lock_until.pop(id, None)
         return [*unit.envelopes(), *answers(results)]
@@ -135,5 +137,6 @@ def _new(unit: UnitOfWork, id: UUID) -> dict[str, Any]:
     return {"booking": unit.shown(id), "created": True}
 
 
-def _seats(events: Mapping[UUID, Event]) -> Seats:
+def seats_of(events: Mapping[UUID, Event]) -> Seats:
+    """The free seats of all ticket types of these events."""
     return Seats({id: each.free for event in events.values() for id, each in event.ticket_types.items()})

@@ -56,7 +56,10 @@ TABLE: dict[tuple[BookingStatus, Trigger], Row] = {
     (CANCELLED, CANCEL): row((rules.expired_unpaid, rules.no_longer_wanted), otherwise=rules.unchanged),
     (FAILED, SUCCEEDED): row(otherwise=rules.give_back),
     (FAILED, CANCEL): row(otherwise=rules.unchanged),
-    **{(status, REFUND): row(otherwise=rules.refund) for status in BookingStatus},
+    **{
+        (status, REFUND): row((rules.at_box_office, rules.note_refund), otherwise=rules.refund)
+        for status in BookingStatus
+    },
     **{(status, RETRY_REFUNDS): row(otherwise=rules.retry_refund) for status in (CONFIRMED, *ENDED)},
     **{(status, Trigger.SET_CUSTOMER): row(otherwise=rules.set_customer) for status in BookingStatus},
     **{(ended, gone): row(otherwise=rules.unchanged) for ended in ENDED for gone in (CANCELED, REJECTED)},

@@ -1,6 +1,6 @@
 """Who has asked to be forgotten is erased from all bookings: here it begins, and the reconciler does it, some at a
-time. The payment actor has nothing to erase: its database drops an email address as soon as Stripe has answered the
-request with it."""
+time. The payment actor has nothing to erase: it drops an email address with Stripe's answer to the request that has
+it."""
 
 from __future__ import annotations
 

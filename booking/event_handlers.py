@@ -8,18 +8,27 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from booking import events
+from booking import contents, events
 from booking.availability import Availability
 from booking.event_rows import TicketTypeIdTaken
 from booking.operator_requests import check_version
 from booking.presenters import shown_event
 from booking.repository import Store, Transaction
-from booking.state import Event, TicketType
+from booking.state import Content, Event, TicketType
 from common.contracts.errors import Conflict, EventNotFound, HoldfastError, IdempotencyKeyReused
-from common.contracts.messages import CancelEvent, CreateEvent, OperatorCommand, RetryRefunds, UpdateEvent
+from common.contracts.messages import (
+    CancelEvent,
+    CreateEvent,
+    EventWithdrawn,
+    OperatorCommand,
+    RetryRefunds,
+    SetEventImage,
+    UpdateEvent,
+)
 from common.contracts.resources import RefundRetry, Resource
+from common.contracts.statuses import EventStatus
 from common.messaging.batch import Handlers
-from common.messaging.envelope import Delivery, Envelope, answer
+from common.messaging.envelope import Delivery, Envelope, answer, envelope_for
 
 # What a message does to an event, in the transaction that has locked it.
 Do = Callable[[Transaction, Any, Any], Awaitable[Resource | None]]
@@ -39,6 +48,7 @@ class EventHandlers:
         self.commands: Handlers = {
             CreateEvent: partial(self._each, self._create),
             UpdateEvent: partial(self._each, self._update),
+            SetEventImage: partial(self._each, self._set_image),
             CancelEvent: partial(self._each, self._cancel),
             RetryRefunds: partial(self._each, self._retry_refunds),
         }
@@ -55,13 +65,16 @@ class EventHandlers:
             else:
                 self._availability.touched([delivery.message.event_id])
                 replies += answer(delivery, result)
+                if _is_withdrawn(delivery.message):
+                    withdrawn = EventWithdrawn(event_id=delivery.message.event_id, version=_version(result))
+                    replies.append(envelope_for(withdrawn, withdrawn.event_id, cause=delivery))
         return replies
 
     async def _once(self, do: Do, rows: Transaction, delivery: Delivery) -> Any:
         """`do` something to an event that exists (unless it is to be created) and is locked; a repeated request
         gets the answer of the first one. Raises the error that refuses it."""
         message: OperatorCommand = delivery.message
-        event = await rows.events.lock(delivery.message.event_id)
+        event = await rows.events.lock(delivery.message.event_id, sales=_changes_terms(message))
         if event is None and not isinstance(message, CreateEvent):
             raise EventNotFound
         await rows.requests.open([delivery], self._clock())
@@ -79,41 +92,70 @@ class EventHandlers:
     async def _create(self, rows: Transaction, known: Event | None, message: CreateEvent) -> Resource | None:
         """None if another transaction has created the event in the meantime."""
         # Hashed as before there were rows of requests: gateways of such a release set all fields that they know.
-        content = message.model_dump_json(exclude={"request", "if_match"}, exclude_unset=True)
-        content_hash = hashlib.sha256(content.encode()).hexdigest()
+        sent = message.model_dump_json(exclude={"request", "if_match"}, exclude_unset=True)
+        content_hash = hashlib.sha256(sent.encode()).hexdigest()
         ticket_types = {each.id: TicketType(**each.model_dump()) for each in message.ticket_types}
         values = {name: getattr(message, name) for name in TERMS}
         event, now = Event(id=message.event_id, ticket_types=ticket_types, **values), self._clock()
+        content = Content(**{name: getattr(message, name) for name in contents.FIELDS})
+        if content != Content():
+            event = event._replace(content_version=event.version)
         if len(ticket_types) < len(message.ticket_types):
             raise Conflict("Two ticket types have one id")
         # An event that exists is not checked again: it may have begun since.
         if known is None:
             events.check_new(event, now)
+            contents.check(content._asdict())
             try:
-                if not await rows.events.create(event, content_hash, now, message.requester):
+                if not await rows.events.create(event, content, content_hash, now, message.requester):
                     return None
             except TicketTypeIdTaken as taken:
                 raise Conflict(f"There is a ticket type {taken.id} already") from None
+            if event.content_version:
+                await rows.contents.save(event.id, content)
         elif not await rows.events.created_with(event.id, content_hash):
             raise IdempotencyKeyReused
-        return shown_event((await rows.events.find([event.id]))[event.id])
+        return await _shown(rows, (await rows.events.find([event.id]))[event.id])
 
     async def _update(self, rows: Transaction, event: Event, message: UpdateEvent) -> Resource:
-        values, now = message.changes.model_dump(exclude_unset=True), self._clock()
-        changed = events.change(event, values, message.ticket_types, now)
+        changes, now = message.changes, self._clock()
+        values = {name: getattr(changes, name) for name in changes.model_fields_set}
+        of_content = {name: values.pop(name) for name in contents.FIELDS if name in values}
+        changed = event
+        if values or message.ticket_types or not of_content:
+            changed = events.change(event, values, message.ticket_types, now)
+        if changed.status is EventStatus.DRAFT is not event.status and await rows.events.has_bookings(event.id):
+            raise Conflict("An event with bookings cannot become a draft again")
+        contents.check(of_content)
+        before = await rows.contents.of(event)
+        after = before._replace(**of_content)
+        if after != before:
+            changed = events.with_content_version(event, changed)
+            await rows.contents.save(event.id, after)
         if changed is not event:
             try:
-                await rows.events.save(event, changed, now, message.requester)
+                await rows.events.save(event, changed, now, message.requester, contents=(before, after))
             except TicketTypeIdTaken as taken:
                 raise events.no_such_ticket_type(taken.id) from None
-        return shown_event(changed)
+        return shown_event(changed, after)
+
+    async def _set_image(self, rows: Transaction, event: Event, message: SetEventImage) -> Resource:
+        image, data = contents.image_of(message)
+        before = await rows.contents.of(event)
+        after = before._replace(image=image)
+        if after != before:
+            changed = events.with_content_version(event, event)
+            await rows.events.save(event, changed, self._clock(), message.requester, contents=(before, after))
+            await rows.contents.save_image(event.id, image, data)
+            event = changed
+        return shown_event(event, after)
 
     async def _cancel(self, rows: Transaction, event: Event, message: CancelEvent) -> Resource:
         now = self._clock()
         cancelled = events.cancelled(event, now)
         if cancelled is not event:
             await rows.events.save(event, cancelled, now, message.requester, retry_at=now)
-        return shown_event(cancelled)
+        return await _shown(rows, cancelled)
 
     async def _retry_refunds(self, rows: Transaction, event: Event, message: RetryRefunds) -> Resource:
         """Answer with how far the retry has come. While one is under way, a request starts no second one."""
@@ -123,3 +165,25 @@ class EventHandlers:
         count = await rows.cancellations.add_retry(id, event.id, now, by)
         begun = {"refunds": count, "remaining": count, "under_way": 0, "succeeded": 0, "failed": 0}
         return RefundRetry(id=id, event_id=event.id, asked_at=now, by=by, finished=not count, **begun)
+
+
+async def _shown(rows: Transaction, event: Event) -> Resource:
+    return shown_event(event, (await rows.contents.find([event]))[event.id])
+
+
+def _changes_terms(message: OperatorCommand) -> bool:
+    """Whether this may change more than the event's content, so that it must not be sold meanwhile."""
+    if isinstance(message, UpdateEvent):
+        return bool(message.ticket_types) or not message.changes.model_fields_set <= set(contents.FIELDS)
+    return not isinstance(message, SetEventImage)
+
+
+def _version(result: Any) -> int:
+    """The event's version in an answer that was made now, or is kept of an earlier request."""
+    version: int = result["terms_version"] if isinstance(result, dict) else result.terms_version
+    return version
+
+
+def _is_withdrawn(message: OperatorCommand) -> bool:
+    """Whether this change, which was made, has hidden an event that others knew."""
+    return isinstance(message, UpdateEvent) and message.changes.status is EventStatus.DRAFT

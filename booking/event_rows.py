@@ -16,9 +16,9 @@ import orjson
 
 from booking.booking_rows import Position, expect
 from booking.events import what_changed
-from booking.state import Event, TicketType
+from booking.state import Content, Event, TicketType
 from common.contracts.history import EventChange
-from common.contracts.statuses import PaymentMethods
+from common.contracts.statuses import EventStatus, PaymentMethods
 from common.postgres.sql import as_json, assignments, columns, count_of, recordset
 
 TICKET_TYPE_COLUMNS = columns(TicketType, "held", "sold", "terms_token") | {"event_id": "uuid", "position": "int"}
@@ -34,7 +34,7 @@ FROM events e LEFT JOIN ticket_types t ON t.event_id = e.id
 EVENTS_BY_ID = f"{EVENTS} WHERE e.id = ANY($1::uuid[]) ORDER BY e.id, t.position"
 EVENT_PAGE = f"""
 {EVENTS} WHERE e.id IN (
-    SELECT id FROM events WHERE (starts_at, id) > ($1, $2::uuid)
+    SELECT id FROM events WHERE (starts_at, id) > ($1, $2::uuid) AND ($4::varchar IS NULL OR status = $4)
     ORDER BY starts_at, id LIMIT $3
 ) ORDER BY e.starts_at, e.id, t.position
 """
@@ -63,9 +63,18 @@ WITH made AS (
 SET_CHANGED = ", ".join(f"{column} = ${number}" for number, column in enumerate(CHANGED, 4))
 SAVE_EVENT = f"""
 WITH saved AS (
-    UPDATE events SET settle_after = $3, {SET_CHANGED} WHERE id = $1 AND version = $2 RETURNING id, version
+    UPDATE events SET settle_after = coalesce($3, settle_after), {SET_CHANGED} WHERE id = $1 AND version = $2
+    RETURNING id, version
 ), {_recorded("saved", len(CHANGED) + 4)} SELECT count(*) FROM saved
 """
+# A change of its content alone. No column of the terms is named, so that the trigger which renews the terms tokens
+# does not fire.
+SAVE_CONTENT_VERSION = f"""
+WITH saved AS (
+    UPDATE events SET version = $3, content_version = $4 WHERE id = $1 AND version = $2 RETURNING id, version
+), {_recorded("saved", 5)} SELECT count(*) FROM saved
+"""
+HAS_BOOKINGS = "SELECT EXISTS (SELECT FROM bookings WHERE event_id = $1)"
 HISTORY = """
 SELECT version, what, changes, by, at FROM event_changes
 WHERE event_id = $1 AND version > $2 ORDER BY version LIMIT $3
@@ -90,6 +99,7 @@ def events_of(rows: Iterable[Any]) -> dict[UUID, Event]:
         row, *more = of_event
         values = dict(zip(EVENT_COLUMNS, row, strict=False))
         values["payment_methods"] = PaymentMethods(values["payment_methods"])
+        values["status"] = EventStatus(values["status"])
         ticket_types = (TicketType(*each[len(EVENT_COLUMNS) :]) for each in (row, *more))
         found[id] = Event(ticket_types={each.id: each for each in ticket_types if each.id is not None}, **values)
     return found
@@ -103,9 +113,11 @@ def _ticket_types(event: Event, ticket_types: Iterable[TicketType]) -> str:
     )
 
 
-def _change(old: Event | None, new: Event, now: datetime, by: str | None) -> tuple[Any, ...]:
+def _change(
+    old: Event | None, new: Event, now: datetime, by: str | None, contents: tuple[Content, Content] | None = None
+) -> tuple[Any, ...]:
     """The values of CHANGE_COLUMNS."""
-    what, changes = what_changed(old, new)
+    what, changes = what_changed(old, new, contents)
     return now, by, what, as_json(changes)
 
 
@@ -127,28 +139,34 @@ class EventRows:
         await self._connection.execute(LOCK_TICKET_TYPES, ids)
         return events_of(await self._connection.fetch(EVENTS_BY_ID, ids))
 
-    async def lock(self, id: UUID) -> Event | None:
-        """The event, locked: no other transaction changes or sells it until this one ends."""
+    async def lock(self, id: UUID, *, sales: bool = True) -> Event | None:
+        """The event, locked: no other transaction changes or sells it until this one ends. Without `sales` others
+        go on selling it."""
         await self._connection.execute(LOCK_EVENTS, [id])
-        return (await self.lock_sales([id])).get(id)
+        return (await (self.lock_sales if sales else self.find)([id])).get(id)
+
+    async def has_bookings(self, id: UUID) -> bool:
+        return bool(await self._connection.fetchval(HAS_BOOKINGS, id))
 
     async def find(self, ids: Iterable[UUID]) -> dict[UUID, Event]:
         return events_of(await self._connection.fetch(EVENTS_BY_ID, list(ids)))
 
-    async def page(self, after: Position, limit: int) -> list[Event]:
-        """The events after this position (start and id), in that order."""
-        return list(events_of(await self._connection.fetch(EVENT_PAGE, *after, limit)).values())
+    async def page(self, after: Position, limit: int, status: EventStatus | None = None) -> list[Event]:
+        """The events after this position (start and id), in that order; those of one status, or all."""
+        return list(events_of(await self._connection.fetch(EVENT_PAGE, *after, limit, status)).values())
 
     async def history(self, id: UUID, after: int, limit: int) -> list[EventChange]:
         """The event's changes behind version `after`, oldest first."""
         rows = [dict(row) for row in await self._connection.fetch(HISTORY, id, after, limit)]
         return [EventChange(**row | {"changes": row["changes"] and orjson.loads(row["changes"])}) for row in rows]
 
-    async def create(self, event: Event, content_hash: str, now: datetime, by: str | None) -> bool:
-        """Add `event`, which `by` wants; False if there is one with its id, which the transaction that added it has
-        committed. Raises TicketTypeIdTaken."""
+    async def create(
+        self, event: Event, content: Content, content_hash: str, now: datetime, by: str | None
+    ) -> bool:
+        """Add `event`, which `by` wants and which will show `content`; False if there is one with its id, which the
+        transaction that added it has committed. Raises TicketTypeIdTaken."""
         values = (getattr(event, column) for column in EVENT_COLUMNS)
-        change = _change(None, event, now, by)
+        change = _change(None, event, now, by, (Content(), content))
         new = await self._connection.fetchval(INSERT_EVENT, *values, content_hash, now, *change)
         if new is not None:
             await self._add_ticket_types(event, event.ticket_types.values())
@@ -160,13 +178,23 @@ class EventRows:
         return bool(known == content_hash)
 
     async def save(
-        self, old: Event, new: Event, now: datetime, by: str | None, retry_at: datetime | None = None
+        self,
+        old: Event,
+        new: Event,
+        now: datetime,
+        by: str | None,
+        retry_at: datetime | None = None,
+        contents: tuple[Content, Content] | None = None,
     ) -> None:
-        """Write a locked event, which `by` wants so, and those of its ticket types that have changed. Raises
-        TicketTypeIdTaken."""
-        values = (getattr(new, column) for column in CHANGED)
-        change = _change(old, new, now, by)
-        saved = await self._connection.fetchval(SAVE_EVENT, old.id, old.version, retry_at, *values, *change)
+        """Write a locked event, which `by` wants so, and those of its ticket types that have changed. `contents`:
+        what it showed and will show, where that changes; ContentRows writes it. Raises TicketTypeIdTaken."""
+        change = _change(old, new, now, by, contents)
+        if contents is not None and new == old._replace(version=new.version, content_version=new.content_version):
+            values = (new.version, new.content_version, *change)
+            expect(await self._connection.fetchval(SAVE_CONTENT_VERSION, old.id, old.version, *values), 1)
+            return
+        changed_values = (getattr(new, column) for column in CHANGED)
+        saved = await self._connection.fetchval(SAVE_EVENT, old.id, old.version, retry_at, *changed_values, *change)
         expect(saved, 1)
         changed = [each for id, each in new.ticket_types.items() if old.ticket_types.get(id) not in (None, each)]
         if changed:

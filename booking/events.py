@@ -5,46 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from pydantic_core import to_jsonable_python
 
-from booking.state import Event, TicketType
+from booking.contents import differences
+from booking.faults import Fault, refuse, text_faults
+from booking.state import Content, Event, TicketType
 from common.contracts import errors
 from common.contracts.currencies import CURRENCIES, SOURCE, fault_of
 from common.contracts.history import FieldChange
 from common.contracts.messages import TicketTypeChange
 from common.contracts.resources import CAPACITY_MAX
-from common.contracts.statuses import ChangeKind
+from common.contracts.statuses import ChangeKind, EventStatus
 from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX
 
 NEW_NEEDS = ("name", "unit_amount", "capacity")
 # How many characters the columns hold.
 TEXT_MAX = {"name": 200, "currency": 3, "time_zone": 64}
 # What the history of an event shows when it changes: all that is not counted.
-SHOWN = [name for name in Event._fields if name not in ("id", "version", "ticket_types")]
+SHOWN = [name for name in Event._fields if name not in ("id", "version", "content_version", "ticket_types")]
 SHOWN_OF_TYPE = ("name", "unit_amount", "capacity")
-
-
-class Fault(NamedTuple):
-    """A value that an event cannot have: where it is in the request's body, the rule that it breaks (stable, part
-    of the API), the rule in words, and the limit that it breaks."""
-
-    field: tuple[str | int, ...]
-    rule: str
-    text: str
-    limit: int | datetime | None = None
-
-
-def refuse(faults: Sequence[Fault]) -> None:
-    """Raises InvalidRequest, which names every fault, if there are any."""
-    found = [
-        {"loc": ["body", *fault.field], "msg": fault.text, "type": fault.rule, "limit": fault.limit}
-        for fault in faults
-    ]
-    if found:
-        raise errors.InvalidRequest("; ".join(fault.text for fault in faults), errors=found)
+# What an operator may make of an event's status. A published event becomes a draft only while it has no booking.
+NEXT_STATUSES = {
+    EventStatus.DRAFT: (EventStatus.PUBLISHED,),
+    EventStatus.PUBLISHED: (EventStatus.ARCHIVED, EventStatus.DRAFT),
+    EventStatus.ARCHIVED: (EventStatus.PUBLISHED,),
+}
 
 
 def price_faults(prices: Mapping[int, int], currency: str) -> list[Fault]:
@@ -83,11 +71,10 @@ def value_faults(values: Mapping[str, Any]) -> list[Fault]:
     answer, also when its gateway has let them pass."""
     found = []
     for name, value in values.items():
-        most = TEXT_MAX.get(name)
         if value is None and Event._field_defaults.get(name, False) is not None:
             found.append(Fault((name,), "missing", f"{name} cannot be null"))
-        elif most is not None and not (0 < len(value) <= most and "\0" not in value):
-            found.append(Fault((name,), "text_invalid", f"{name} has 1 to {most} characters, and no NUL", most))
+        elif (most := TEXT_MAX.get(name)) is not None:
+            found += text_faults((name,), value, most)
     quantity = values.get("max_per_booking")
     if quantity is not None and not 1 <= quantity <= QUANTITY_MAX:
         text = f"a booking has 1 to {QUANTITY_MAX} seats"
@@ -124,17 +111,32 @@ def change(
 ) -> Event:
     """`event` with what is in `values` and `ticket_types`; new prices are those of later bookings only. Dates that
     were not set follow the start, the others must fit the new start. Raises the error that refuses the change."""
-    if event.called_off_at is not None:
+    if event.called_off_at is not None and (ticket_types or not values.keys() == {"status"}):
         raise errors.Conflict
     refuse(value_faults(values) + _of_ticket_types(_sent(each) for each in ticket_types))
     prices = {
         position: each.unit_amount for position, each in enumerate(ticket_types) if each.unit_amount is not None
     }
     after = event._replace(**values)
-    moved = after.starts_at != event.starts_at
-    refuse([*date_faults(after, now, begins_anew=moved), *price_faults(prices, event.currency)])
+    begins_anew = after.starts_at != event.starts_at or _is_released(event, after)
+    refuse([*date_faults(after, now, begins_anew=begins_anew), *price_faults(prices, event.currency)])
     after = after._replace(ticket_types=_changed_types(event.ticket_types, ticket_types))
     return event if after == event else after._replace(version=event.version + 1)
+
+
+def _is_released(event: Event, after: Event) -> bool:
+    """Whether this change makes a draft known to everybody. Raises Conflict if a status cannot follow another."""
+    if after.status is event.status:
+        return False
+    if after.status not in NEXT_STATUSES[event.status]:
+        raise errors.Conflict(f"An event that is {event.status} cannot become {after.status}")
+    return event.status is EventStatus.DRAFT
+
+
+def with_content_version(event: Event, after: Event) -> Event:
+    """`after`, which is `event` changed or the same, when its content changes, too. All is one change."""
+    version = event.version + 1
+    return after._replace(version=version, content_version=version)
 
 
 def _sent(change: TicketTypeChange) -> dict[str, Any]:
@@ -182,14 +184,18 @@ def cancelled(event: Event, now: datetime) -> Event:
 # --- Its history ----------------------------------------------------------------------------------------------
 
 
-def what_changed(old: Event | None, new: Event) -> tuple[ChangeKind, tuple[FieldChange, ...]]:
-    """What was done to an event (None: there was none), and the values that it and its ticket types have since."""
+def what_changed(
+    old: Event | None, new: Event, contents: tuple[Content, Content] | None = None
+) -> tuple[ChangeKind, tuple[FieldChange, ...]]:
+    """What was done to an event (None: there was none), and the values that it and its ticket types have since.
+    `contents`: what it showed before, and what it shows since."""
     kind = ChangeKind.CREATED if old is None else ChangeKind.CHANGED
     if old is not None and old.called_off_at is None and new.called_off_at is not None:
         kind = ChangeKind.CANCELLED
     known: Mapping[UUID, TicketType] = {} if old is None else old.ticket_types
     of_types = (_differences(SHOWN_OF_TYPE, known.get(id), each, id) for id, each in new.ticket_types.items())
-    return kind, (*_differences(SHOWN, old, new), *chain.from_iterable(of_types))
+    of_content = () if contents is None else differences(*contents)
+    return kind, (*_differences(SHOWN, old, new), *of_content, *chain.from_iterable(of_types))
 
 
 def _differences(

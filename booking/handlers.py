@@ -18,7 +18,7 @@ import structlog
 from booking import domain, triggers
 from booking.admission import Seats
 from booking.creation import Creation
-from booking.operator_requests import OperatorRequests, by_operator, check_version
+from booking.operator_requests import OperatorRequests, by_operator, check_version, with_customer
 from booking.presenters import for_operators
 from booking.queue import with_positions
 from booking.repository import Store
@@ -160,8 +160,8 @@ class BookingHandlers:
         return domain.decide(booking, Cancel(message.reason.value, allowed, message.requester), now, self._policy)
 
     def _refund(self, booking: Booking, message: RefundBooking, _: Event | None, now: datetime) -> Decision:
-        """Owe money back, once for each `refund_id`."""
-        asked = Refund(message.refund_id, message.amount, message.requester)
+        """Owe money back, or note that it was given back at the box office; once for each `refund_id`."""
+        asked = Refund(message.refund_id, message.amount, message.requester, now)
         return domain.decide(booking, asked, now, self._policy)
 
     def _set_customer(self, booking: Booking, message: SetCustomer, _: Event | None, now: datetime) -> Decision:
@@ -213,7 +213,7 @@ class BookingHandlers:
         operators = by_operator(message)
         if operators and (answered := requests.answer_to(delivery)) is not None:
             unit.notify_again(booking.id, delivery)
-            return answered | {"customer": unit.shown(booking.id).customer}
+            return with_customer(answered, booking)
         if isinstance(message, OperatorCommand) and not _is_done(message, booking):
             check_version(message, booking.version)
         decision = decide(booking, message)
@@ -223,8 +223,7 @@ class BookingHandlers:
         if not operators:
             return booking.id
         answer = for_operators(unit.shown(booking.id), decision.booking)
-        # Its customer is in one place alone, where it can be erased.
-        requests.keep(delivery, answer.model_copy(update={"customer": None}))
+        requests.keep_booking(delivery, answer)
         return answer
 
 

@@ -15,8 +15,22 @@ from tortoise.migrations.constraints import CheckConstraint
 from tortoise.models import Model
 
 from booking.buyers import UNLIMITED
-from common.contracts.statuses import BookingStatus, ChangeKind, MailKind, MailStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import DESCRIPTION_MAX, EMAIL_MAX
+from common.contracts.statuses import (
+    BookingStatus,
+    ChangeKind,
+    EventStatus,
+    MailKind,
+    MailStatus,
+    PaymentMethods,
+    PaymentStatus,
+)
+from common.contracts.values import (
+    CATEGORY_MAX,
+    DESCRIPTION_MAX,
+    EMAIL_MAX,
+    IMAGE_BYTES_MAX,
+    INTENT_DESCRIPTION_MAX,
+)
 from common.contracts.webhooks import URL_MAX, DeliveryStatus
 
 
@@ -54,6 +68,9 @@ class Event(Model):
     called_off_at = fields.DatetimeField(null=True)
     # The retry time of a cancelled event: not null while some of its bookings are still to be cancelled.
     settle_after = fields.DatetimeField(null=True)
+    # A trigger keeps it from becoming a draft while there are bookings.
+    status = fields.CharField(max_length=16, db_default=EventStatus.PUBLISHED.value)
+    content_version = fields.IntField(db_default=0)
     version = fields.IntField(db_default=1)
     # Of the content that it was created with: the same Idempotency-Key with other content is refused.
     content_hash = fields.CharField(max_length=64)
@@ -74,6 +91,48 @@ class Event(Model):
             ),
             CheckConstraint(name="events_cancel_until", check="cancel_after_start OR cancel_until <= starts_at"),
             CheckConstraint(name="events_payment_methods", check=_one_of("payment_methods", PaymentMethods)),
+            CheckConstraint(name="events_status", check=_one_of("status", EventStatus)),
+        )
+
+
+class EventContent(Model):
+    """What an event shows beside its terms and its image. No decision reads it, and it is read only to be shown."""
+
+    event_id = fields.UUIDField(primary_key=True)
+    # Markdown.
+    description = fields.TextField(null=True)
+    # The operator's own label.
+    category = fields.CharField(max_length=CATEGORY_MAX, null=True)
+    venue: fields.JSONField[object] = fields.JSONField(null=True)
+
+    class Meta:
+        table = "event_contents"
+        constraints = (
+            CheckConstraint(
+                name="event_contents_description",
+                check=f"char_length(description) BETWEEN 1 AND {DESCRIPTION_MAX}",
+            ),
+        )
+
+
+class EventImage(Model):
+    """The image of an event: a WebP, as a gateway has made it of what an operator sent."""
+
+    event_id = fields.UUIDField(primary_key=True)
+    # Of `data`.
+    hash = fields.CharField(max_length=32)
+    # In pixels.
+    width = fields.IntField()
+    # In pixels.
+    height = fields.IntField()
+    data = fields.BinaryField()
+
+    class Meta:
+        table = "event_images"
+        constraints = (
+            CheckConstraint(name="event_images_size", check=f"octet_length(data) <= {IMAGE_BYTES_MAX}"),
+            CheckConstraint(name="event_images_webp", check="substring(data FROM 9 FOR 4) = 'WEBP'::bytea"),
+            CheckConstraint(name="event_images_pixels", check="width > 0 AND height > 0"),
         )
 
 
@@ -161,7 +220,9 @@ class Booking(Model):
     # Whom it is for: name, email, locale and phone. Erased when they ask for it.
     customer: fields.JSONField[object] = fields.JSONField(null=True)
     customer_digest = fields.CharField(max_length=16, null=True)
-    description = fields.CharField(max_length=DESCRIPTION_MAX, null=True)
+    description = fields.CharField(max_length=INTENT_DESCRIPTION_MAX, null=True)
+    # How an operator sold it, without Stripe: method and note.
+    box_office: fields.JSONField[object] = fields.JSONField(null=True)
     # The first version whose change is still to be announced.
     announce_from = fields.IntField(null=True)
     created_at = fields.DatetimeField()
@@ -190,6 +251,12 @@ class Booking(Model):
                 name="bookings_refunds",
                 check="amount_refunded >= 0 AND amount_refunded <= amount_captured"
                 " AND coalesce(refund_amount, 0) <= amount_captured - amount_refunded",
+            ),
+            # Its money never came by Stripe, and never goes back by it.
+            CheckConstraint(
+                name="bookings_box_office",
+                check="box_office IS NULL OR (intent_id IS NULL AND refund_amount IS NULL AND status IN"
+                " ('confirmed', 'cancelled'))",
             ),
         )
 

@@ -15,6 +15,8 @@ from typing import Any
 import asyncpg
 import orjson
 
+from booking.state import Booking
+from common.contracts import resources
 from common.contracts.errors import IdempotencyKeyReused, PreconditionFailed
 from common.contracts.messages import OperatorCommand, OwnersCommand
 from common.contracts.resources import Resource, entity_tag
@@ -91,6 +93,10 @@ class OperatorRequests:
         self._answered[id] = kept
         self._new.append(dict(zip(COLUMNS, (*id, *kept, self._now), strict=True)))
 
+    def keep_booking(self, delivery: Delivery, answer: resources.Booking) -> None:
+        """Keep it without its customer, who is in one place alone, where they can be erased."""
+        self.keep(delivery, answer.model_copy(update={"customer": None}))
+
     async def save(self) -> None:
         """Raises UniqueViolationError if one of them has been answered in the meantime."""
         if self._new:
@@ -104,6 +110,11 @@ class OperatorRequests:
 def _content_hash(delivery: Delivery) -> str:
     request = delivery.message.request
     return "" if request is None else request.content_hash
+
+
+def with_customer(answered: dict[str, Any], booking: Booking) -> dict[str, Any]:
+    """A booking that was answered before, with its customer as it is now."""
+    return answered | {"customer": booking.customer}
 
 
 def check_version(command: OperatorCommand, version: int) -> None:

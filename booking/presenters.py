@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from booking.cancellation_rows import EventCancellation
-from booking.state import Booking, Event, FollowUp
+from booking.state import Booking, Content, Event, FollowUp
 from common.contracts import resources
 from common.contracts.codes import reference_of
 from common.contracts.currencies import exponent_of
@@ -30,7 +30,7 @@ from common.messaging.envelope import Delivery, Envelope, envelope_for
 
 # The fields of a booking's payment that only operators see.
 FOR_OPERATORS = ("refund_waiting", "refund_error", "disputes", "refunds", "rejection")
-NOT_SHOWN: dict[str, Any] = dict.fromkeys(FOR_OPERATORS)
+NOT_SHOWN: dict[str, Any] = dict.fromkeys((*FOR_OPERATORS, "note"))
 # The status of a refund that payment has not taken up yet.
 OWED = "owed"
 # The fields of a booking, and of an event, that are shown as they are.
@@ -61,6 +61,7 @@ def shown(booking: Booking) -> resources.Booking:
         "attempts": booking.attempts,
         "amount_captured": booking.amount_captured,
         "amount_refunded": booking.amount_refunded,
+        "method": None if booking.box_office is None else booking.box_office.method,
     }
     if booking.status is not BookingStatus.PENDING:
         values["hold_until"] = None
@@ -76,8 +77,9 @@ def booking_changed(booking: Booking, cause: Delivery | None, seen: resources.Bo
 
 def for_operators(seen: resources.Booking, booking: Booking) -> resources.Booking:
     """The booking as operators see it: no client secret, but its disputes, its refunds and why one waits or has
-    failed, and why Stripe refused to make its intent."""
-    values = {name: getattr(booking, name) for name in FOR_OPERATORS} | {"refunds": _refunds(booking)}
+    failed, why Stripe refused to make its intent, and what was noted when it was sold at the box office."""
+    note = None if booking.box_office is None else booking.box_office.note
+    values = {name: getattr(booking, name) for name in FOR_OPERATORS} | {"refunds": _refunds(booking), "note": note}
     return seen.redacted().with_payment(**values)
 
 
@@ -93,8 +95,9 @@ def version_of(event: Event) -> int:
     return event.version + sum(each.version for each in event.ticket_types.values())
 
 
-def shown_event(event: Event) -> resources.Event:
-    """The event with its free seats. Of two snapshots the one with the higher version is the newer one."""
+def shown_event(event: Event, content: Content | None = None) -> resources.Event:
+    """The event with its free seats, and with its content where that is at hand, but not its description. Of two
+    snapshots the one with the higher version is the newer one."""
     values: dict[str, Any] = {name: getattr(event, name) for name in TERMS}
     values |= {
         "currency_exponent": exponent_of(event.currency),
@@ -103,23 +106,37 @@ def shown_event(event: Event) -> resources.Event:
         "version": version_of(event),
         "terms_version": event.version,
     }
+    if content is not None:
+        values |= {"category": content.category, "venue": content.venue, "image": content.image}
     return resources.Event.model_validate(values)
 
 
 def operators_event(
-    event: Event, cancellation: EventCancellation | None = None, refund_retry: resources.RefundRetry | None = None
+    event: Event,
+    cancellation: EventCancellation | None = None,
+    refund_retry: resources.RefundRetry | None = None,
+    content: Content | None = None,
 ) -> resources.OperatorsEvent:
     """The event as operators see it. With the progress of its cancellation the version counts the bookings'
     changes, too: of two snapshots the one with the higher version is the newer one."""
-    seen, (progress, changes) = shown_event(event), cancellation or (None, 0)
+    seen, (progress, changes) = shown_event(event, content), cancellation or (None, 0)
     counted = zip(seen.ticket_types, event.ticket_types.values(), strict=True)
-    values = seen.model_dump() | {
+    values = seen.model_dump(exclude_unset=True) | {
         "ticket_types": tuple({**each.model_dump(), "held": row.held, "sold": row.sold} for each, row in counted),
         "progress": progress,
         "refund_retry": refund_retry,
         "version": seen.version + changes,
     }
     return resources.OperatorsEvent.model_validate(values)
+
+
+def with_description(
+    seen: resources.Event | resources.OperatorsEvent, content: Content
+) -> resources.EventDetails | resources.OperatorsEventDetails:
+    """The event as it is shown where it is read by itself. Its gateway adds the description as HTML."""
+    operators = isinstance(seen, resources.OperatorsEvent)
+    kind = resources.OperatorsEventDetails if operators else resources.EventDetails
+    return kind.model_validate(seen.model_dump(exclude_unset=True) | {"description": content.description})
 
 
 def event_changed(event: Event, cancellation: EventCancellation | None = None) -> Envelope:

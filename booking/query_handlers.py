@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -9,10 +10,17 @@ from typing import Any
 from uuid import UUID
 
 from booking.booking_rows import Position
-from booking.presenters import for_operators, operators_event, shown, shown_event, version_of
+from booking.presenters import (
+    for_operators,
+    operators_event,
+    shown,
+    shown_event,
+    version_of,
+    with_description,
+)
 from booking.queue import with_positions
 from booking.repository import Store
-from booking.state import Booking, Event
+from booking.state import Booking, Content, Event
 from common.contracts import resources
 from common.contracts.errors import EventNotFound, HoldfastError, NotFound
 from common.contracts.history import Transition
@@ -20,11 +28,13 @@ from common.contracts.messages import (
     GetBooking,
     GetEvent,
     GetEventHistory,
+    GetEventImage,
     GetHistory,
     ListBookings,
     ListEvents,
 )
 from common.contracts.resources import Resource
+from common.contracts.statuses import EventStatus
 from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answers
 
@@ -41,6 +51,7 @@ class QueryHandlers:
             GetBooking: self.get_bookings,
             GetEvent: self.get_events,
             GetEventHistory: self.get_event_histories,
+            GetEventImage: self.get_event_images,
             GetHistory: self.get_history,
             ListBookings: self.list_bookings,
             ListEvents: self.list_events,
@@ -59,19 +70,39 @@ class QueryHandlers:
         for_operators = {delivery.message.event_id for delivery in deliveries if delivery.message.operator}
         async with self._store.reading() as rows:
             events = await rows.events.find({delivery.message.event_id for delivery in deliveries})
+            details = any(delivery.message.details for delivery in deliveries)
+            contents = await rows.contents.find(events.values(), descriptions=details)
             cancelled = (id for id in for_operators & events.keys() if events[id].called_off_at is not None)
             progress = await rows.cancellations.progress(cancelled)
             retries = await rows.cancellations.retries(for_operators)
 
         def seen(message: GetEvent) -> Resource | HoldfastError:
             event = events.get(message.event_id)
-            if event is None:
+            if event is None or not _may_see(message, event):
                 return EventNotFound()
-            if not message.operator:
-                return shown_event(event)
-            return operators_event(event, progress.get(event.id), retries.get(event.id))
+            content = contents[event.id]
+            shown: resources.Event = shown_event(event, content)
+            if message.operator:
+                shown = operators_event(event, progress.get(event.id), retries.get(event.id), content)
+            return with_description(shown, content) if message.details else shown
 
         return answers((delivery, seen(delivery.message)) for delivery in deliveries)
+
+    async def get_event_images(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        replies: list[tuple[Delivery, Any]] = []
+        async with self._store.reading() as rows:
+            events = await rows.events.find({delivery.message.event_id for delivery in deliveries})
+            for delivery in deliveries:
+                message: GetEventImage = delivery.message
+                event = events.get(message.event_id)
+                if event is None or event.status is EventStatus.DRAFT:
+                    replies.append((delivery, EventNotFound()))
+                elif (image := await rows.contents.image(event.id, message.known)) is None:
+                    replies.append((delivery, NotFound("The event has no image")))
+                else:
+                    data = None if image.data is None else base64.b64encode(image.data).decode()
+                    replies.append((delivery, {"hash": image.hash, "data": data}))
+        return answers(replies)
 
     async def get_history(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         bookings = await self._load(deliveries)
@@ -114,9 +145,11 @@ class QueryHandlers:
         replies: list[tuple[Delivery, Any]] = []
         for delivery in deliveries:
             message: ListEvents = delivery.message
+            status = message.status if message.operator else EventStatus.PUBLISHED
             async with self._store.reading() as rows:
-                found = await rows.events.page(_behind(message, self._clock()), message.limit + 1)
-            page = page_of(found, message.limit, _shown_in_list(message), by_time("starts_at"))
+                found = await rows.events.page(_behind(message, self._clock()), message.limit + 1, status)
+                contents = await rows.contents.find(() if message.versions_only else found)
+            page = page_of(found, message.limit, _shown_in_list(message, contents), by_time("starts_at"))
             # Gateways may keep a catalogue: processes of this release publish each change of an event for it.
             replies.append((delivery, {**page, "published": True}))
         return answers(replies)
@@ -150,10 +183,16 @@ class EventVersion(Resource):
     version: int
 
 
-def _shown_in_list(message: ListEvents) -> Callable[[Event], Resource]:
+def _shown_in_list(message: ListEvents, contents: Mapping[UUID, Content]) -> Callable[[Event], Resource]:
     if message.versions_only:
         return lambda event: EventVersion(id=event.id, starts_at=event.starts_at, version=version_of(event))
-    return operators_event if message.operator else shown_event
+    if message.operator:
+        return lambda event: operators_event(event, content=contents[event.id])
+    return lambda event: shown_event(event, contents[event.id])
+
+
+def _may_see(message: GetEvent, event: Event) -> bool:
+    return message.operator or event.status is not EventStatus.DRAFT
 
 
 def _for_asker(

@@ -20,6 +20,7 @@ from booking.booking_rows import BookingRows
 from booking.buyer_rows import BuyerRows
 from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.cancellation_rows import CancellationRows
+from booking.content_rows import ContentRows
 from booking.erasure_rows import ErasureRows
 from booking.event_rows import CANCELLED_BY, EventRows
 from booking.mail_rows import MailRows
@@ -68,6 +69,7 @@ class Transaction:
         self.connection = connection
         self.bookings = BookingRows(connection)
         self.events = EventRows(connection)
+        self.contents = ContentRows(connection)
         self.buyers = BuyerRows(connection)
         self.requests = OperatorRequests(connection)
         self.revocations = RevocationRows(connection)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from booking.events import Fault, refuse
+from booking.faults import Fault, refuse
 from booking.query_handlers import by_time, page_of
 from booking.repository import Store
 from booking.revocation_rows import Revoked

@@ -17,6 +17,7 @@ from common.contracts import errors
 from common.contracts.currencies import part_fault_of
 from common.contracts.statuses import BookingStatus, PaymentStatus, Reason
 from common.contracts.values import PaymentState
+from common.contracts.values import Refund as Made
 
 # The namespace of refund ids that follow from the booking alone: a repeated decision gives the same refund.
 REFUNDS = UUID("b4e1c1a3-2c3e-5d27-8d7f-7b0f6f0f5a02")
@@ -191,10 +192,37 @@ def refund(booking: Booking, asked: Refund) -> Decision:
     return _owe(booking, asked.id, amount, asked.by, whole=asked.amount is None)
 
 
+def note_refund(booking: Booking, asked: Refund) -> Decision:
+    """An operator has given back money of a booking that was sold at the box office. When all of it went back, the
+    booking has ended. Raises the error that refuses it."""
+    left = left_of(booking)
+    if booking.refund_id == asked.id:
+        return Decision(booking)
+    if left <= 0:
+        raise errors.Conflict
+    amount = asked.amount or left
+    if amount > left:
+        raise errors.AmountOverLeft
+    made = Made(asked.id, amount, "succeeded", by=asked.by, created_at=asked.at, updated_at=asked.at)
+    after = booking._replace(
+        refund_id=asked.id, amount_refunded=booking.amount_refunded + amount, refunds=(*booking.refunds, made)
+    )
+    if amount == left:
+        after = after._replace(payment=PaymentStatus.REFUNDED)
+        return refunded_in_full(after, asked) if booking.status is CONFIRMED else Decision(after)
+    still_owed = booking.status is CANCELLED
+    return Decision(
+        after._replace(payment=PaymentStatus.REFUND_PENDING if still_owed else PaymentStatus.PARTIALLY_REFUNDED)
+    )
+
+
 def give_back(booking: Booking, trigger: object) -> Decision:
     """Owe all that is left of what was captured, unless a refund is under way: then what it leaves is owed when it
-    has ended. A refund of ours that failed is not retried by itself: an operator decides."""
+    has ended. A refund of ours that failed is not retried by itself: an operator decides. What was paid at the box
+    office is owed there, until an operator notes that it was given back."""
     left = left_of(booking)
+    if booking.box_office is not None:
+        return Decision(booking._replace(payment=PaymentStatus.REFUND_PENDING) if left else booking)
     payment = trigger.payment if isinstance(trigger, Report) else None
     if left <= 0 or booking.refund_owed or _under_way(booking, payment):
         return Decision(booking)
@@ -283,6 +311,10 @@ def no_money_awaited(booking: Booking, _: object) -> bool:
 
 def may_release(booking: Booking, _: object) -> bool:
     return booking.closing is not None and not awaits_money(booking)
+
+
+def at_box_office(booking: Booking, _: object) -> bool:
+    return booking.box_office is not None
 
 
 def may_cancel(_: Booking, cancel: Cancel) -> bool:

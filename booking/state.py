@@ -8,8 +8,17 @@ from enum import Enum
 from typing import NamedTuple
 from uuid import UUID
 
-from common.contracts.statuses import BookingStatus, PaymentMethods, PaymentStatus, Reason
-from common.contracts.values import Customer, Dispute, PaymentError, Refund, Rejection
+from common.contracts.statuses import BookingStatus, EventStatus, PaymentMethods, PaymentStatus, Reason
+from common.contracts.values import (
+    BoxOfficeSale,
+    Customer,
+    Dispute,
+    EventImage,
+    PaymentError,
+    Refund,
+    Rejection,
+    Venue,
+)
 
 PENDING, CONFIRMED = BookingStatus.PENDING, BookingStatus.CONFIRMED
 CANCELLED, FAILED = BookingStatus.CANCELLED, BookingStatus.FAILED
@@ -45,7 +54,8 @@ class Booking(NamedTuple):
 
     `customer`: whom it is for; `customer_digest`: by which the customer in a repeated request is compared with that
     of the first one ("": there was none; None: not known, or erased). `description`: what is read of it at Stripe,
-    from the event as it was when it was booked; None if it costs nothing.
+    from the event as it was when it was booked; None if it costs nothing. `box_office`: how an operator sold it, so
+    that its money is not Stripe's; None otherwise.
 
     `announce_from`: the first version of it whose change is still to be announced (see `announcements.py`); None if
     there is none."""
@@ -96,6 +106,7 @@ class Booking(NamedTuple):
     customer: Customer | None = None
     customer_digest: str | None = None
     description: str | None = None
+    box_office: BoxOfficeSale | None = None
     announce_from: int | None = None
     revision: str | None = None
 
@@ -154,7 +165,9 @@ class Event(NamedTuple):
     """An event and its ticket types in their order. `called_off_at`: when it was cancelled, and its sales ended for
     good. `sales_end` is None if it was not set: then it follows the start. `time_zone`: the venue's, by its IANA
     name. `slow_payments_until`: from then on only instant payment methods are offered; None: SLOW_PAYMENTS_END.
-    `max_per_owner`: how many seats one owner may have; None: as many as the settings say."""
+    `max_per_owner`: how many seats one owner may have; None: as many as the settings say. `status`: a draft is not
+    there for anybody but operators. `content_version`: the version with which its content changed last; 0: it has
+    none."""
 
     id: UUID
     name: str
@@ -174,6 +187,8 @@ class Event(NamedTuple):
     sell_after_start: bool = False
     cancel_after_start: bool = False
     max_per_owner: int | None = None
+    status: EventStatus = EventStatus.PUBLISHED
+    content_version: int = 0
 
     @property
     def sales_end_at(self) -> datetime | None:
@@ -186,6 +201,16 @@ class Event(NamedTuple):
         """The payment methods for a customer who books now."""
         slow_until = self.slow_payments_until or self.starts_at - SLOW_PAYMENTS_END
         return self.payment_methods if now < slow_until else PaymentMethods.INSTANT
+
+
+class Content(NamedTuple):
+    """What an event shows beside its terms; no rule of a booking depends on it. `description` is Markdown, and None
+    also where it was not read."""
+
+    description: str | None = None
+    category: str | None = None
+    venue: Venue | None = None
+    image: EventImage | None = None
 
 
 class SeatMove(NamedTuple):

@@ -51,11 +51,13 @@ class Cancel(NamedTuple):
 
 
 class Refund(NamedTuple):
-    """An operator refunds all that is left, or `amount` of it; once for each `id`."""
+    """An operator refunds all that is left, or `amount` of it; once for each `id`. `at`: when they asked, which is
+    when money of the box office went back."""
 
     id: UUID
     amount: int | None = None
     by: str | None = None
+    at: datetime | None = None
 
 
 class RetryRefunds(NamedTuple):

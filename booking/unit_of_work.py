@@ -163,11 +163,14 @@ class UnitOfWork:
         bounds: Sequence[Bound],
     ) -> tuple[dict[UUID, str], list[SeatMove]]:
         """Write bookings, transitions and seats; the new revisions of what was written, and all moves."""
-        moves = domain.moves((self._before.get(id), booking) for id, booking in changed.items())
         causes = self._held | self._causes
-        caused = [(booking, cause_of(causes.get(id), self._requesters.get(id))) for id, booking in changed.items()]
+        changes = [
+            (self._before.get(id), booking, cause_of(causes.get(id), self._requesters.get(id)))
+            for id, booking in changed.items()
+        ]
+        moves = domain.moves((before, after) for before, after, _ in changes)
         pause = self._store.buyers.pause
-        return await transaction.bookings.save(caused, moves, bounds, self.buyers, pause), moves
+        return await transaction.bookings.save(changes, moves, bounds, self.buyers, pause), moves
 
     def _drop(self, ids: Iterable[UUID]) -> None:
         self._store.bookings.drop(ids)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from booking.events import Fault, refuse
+from booking.faults import Fault, refuse
 from booking.operator_requests import check_version
 from booking.query_handlers import by_time, page_of
 from booking.repository import Store, Transaction

@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from documents import messages, schema, streams
+from documents import client_types, messages, schema, streams
 from documents.sources import ROOT
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/schema.md": schema.page,
     "docs/messages.md": messages.page,
     "docs/asyncapi.json": streams.page,
+    "clients/js/types.d.ts": client_types.typescript,
+    "clients/python/holdfast_client/types.py": client_types.python,
 }
 
 
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
             sys.stderr.write(f"{path} is stale: run make docs\n")
         return 1 if changed else 0
     for path in changed:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(made[path], encoding="utf-8")
         sys.stdout.write(f"written: {path}\n")
     return 0

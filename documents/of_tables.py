@@ -19,6 +19,8 @@ REFERENCES = {
         ("event_changes", "event_id"): "events",
         ("webhook_deliveries", "endpoint_id"): "webhook_endpoints",
         ("mails", "booking_id"): "bookings",
+        ("event_contents", "event_id"): "events",
+        ("event_images", "event_id"): "events",
     },
     "payment": {
         ("stray_intents", "booking_id"): "payments",
@@ -28,11 +30,11 @@ REFERENCES = {
 TRIGGERS = {
     "renew_terms_tokens": "the event's ticket types get new terms tokens",
     "renew_terms_token": "the ticket type gets a new terms token; selling seats does not fire it",
+    "booked_events_stay_known": "an event that has bookings does not become a draft",
     "record_event_change": "at the commit, a change of the event that nobody has recorded gets its row of "
     "`event_changes`",
     "hold_until_is_fixed": "the last moment of a hold, once set, is not moved",
     "payments_secret_ends": "the client secret of a payment that has ended is dropped",
-    "payments_receipt_ends": "the address for the receipt is dropped when Stripe has answered",
     "payments_dispute_by_old_release": "what a process of the release before writes of a dispute is compared "
     "with Stripe",
     "refunds_within_captured": "at the commit, the refunds that have not failed sum up to no more than was "
@@ -69,6 +71,10 @@ COLUMNS = {
     "booking.events.cancel_after_start": "Whether customers may cancel after the start",
     "booking.events.version": "Grows with each change of the event or its ticket types, but not with its "
     "seats: the `ETag`",
+    "booking.event_contents.event_id": "Its event",
+    "booking.event_contents.venue": "Where it takes place: name, address, postal code, city and country",
+    "booking.event_images.event_id": "Its event",
+    "booking.event_images.data": "The WebP",
     "booking.ticket_types.id": "Chosen by the gateway",
     "booking.ticket_types.event_id": "Its event",
     "booking.ticket_types.position": "Its position among the ticket types of the event",

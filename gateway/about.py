@@ -55,11 +55,35 @@ RESEND = (
     "It goes to whom the booking is for now, also where there was no such mail before, and does not count against "
     "what a recipient may get in a day. Its `id` is new, so that it comes as another mail."
 )
+SELL = (
+    "For the box office: the booking is confirmed at once, and its money is none of Stripe's. Whatever limits "
+    "customers (when the event is sold, seats of each booking and owner) does not limit operators: there must be "
+    "seats, and the event `on_sale`, published and not cancelled. When the booking is cancelled, its "
+    "`payment.status` is `refund_pending` until a refund of it is posted, which notes that the money was given "
+    "back."
+)
+EXPORT = (
+    "CSV by RFC 4180 in UTF-8 with a byte order mark, newest bookings first, sent while it is read. Amounts are in "
+    "the currency's minor unit. A text that a spreadsheet would run as a formula has an apostrophe before it. A "
+    "transfer that breaks off is not complete."
+)
 ERASE = (
     "Erases name, email, locale and phone of these customers in every booking, some at a time; amounts, ids and "
     "histories stay. Stripe keeps what it was sent: `docs/operations.md` says what that is."
 )
-CHANGE = "Only the members that are sent change. Bookings keep the prices at which they were made."
+CHANGE = (
+    "Only the members that are sent change. Bookings keep the prices at which they were made. Of an event that is "
+    "cancelled only `status`, `description`, `category` and `venue` can change."
+)
+IMAGE = (
+    "What the `url` in the event's `image` leads to, a WebP. Another image has another `url`, so that each may be "
+    "cached for ever."
+)
+PUT_IMAGE = (
+    "A PNG, JPEG or WebP of at most 1 MiB and 16 million pixels, as `image/png`, `image/jpeg`, `image/webp` or "
+    "`application/octet-stream`. A WebP of at most 1600 pixels on its longer side is made of it, without metadata; "
+    "it replaces the image that the event has."
+)
 EVENT_HISTORY = (
     "Every change of the event and its ticket types, oldest first: who made it, and what has another value since. "
     "Sold seats and retried refunds are no changes of the event. Changes that earlier releases made are not there."
@@ -70,7 +94,8 @@ CANCEL_EVENT = (
 )
 REFUND = (
     "Gives back `amount`, or all that is left, once for each Idempotency-Key: 202 while Stripe has not answered "
-    "yet. A booking whose money went back entirely is cancelled."
+    "yet. A booking whose money went back entirely is cancelled. Of a booking that was sold at the box office it "
+    "only notes that the money was given back there."
 )
 REVOKE = (
     "The tokens are refused with 401 from now on, and their open sockets are closed with 4401; other gateways "

@@ -31,10 +31,12 @@ from gateway.auth import AUTHENTICATOR, Authenticator, KeySet
 from gateway.catalogue_reader import CATALOGUE, CatalogueReader
 from gateway.dispatcher import Dispatcher
 from gateway.docs import DOCUMENTS
-from gateway.event_views import EVENT_SLOTS, EVENT_SLOTS_MAX
+from gateway.event_contents import CONTENTS, EventContents
+from gateway.exports import EXPORT_SLOTS, EXPORTS_MAX
 from gateway.guests import proofs
 from gateway.headers import finish, preflight
 from gateway.hub import HUB, Hub
+from gateway.image_views import IMAGE_SLOTS
 from gateway.limiter import LIMITER, SHARE_SECONDS, Limiter, limit_address
 from gateway.limits import (
     BOOKING_SLOTS,
@@ -111,6 +113,7 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
     queue = app[QUEUE_POSITIONS] = QueuePositions(hub)
     catalogue = app[CATALOGUE] = CatalogueReader(registry, calls, gate, app[CLOCK], settings)
     catalogue.show_in(app[METRICS].registry)
+    app[CONTENTS] = EventContents(calls, catalogue, shedder, settings)
     revocations = app[REVOCATIONS] = RevocationReader(
         app[REVOKED], registry, calls, gate, hub, app[CLOCK], settings
     )
@@ -159,7 +162,8 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     Gauge(
         "holdfast_booking_slots_waiting", "POST /bookings that wait for a slot", registry=app[METRICS].registry
     ).set_function(lambda: slots.waiting)
-    app[EVENT_SLOTS] = RequestSlots(EVENT_SLOTS_MAX, settings.answer_seconds)
+    app[IMAGE_SLOTS] = RequestSlots(1, settings.answer_seconds)
+    app[EXPORT_SLOTS] = RequestSlots(EXPORTS_MAX, settings.answer_seconds)
     app[SNAPSHOT_SLOTS] = SubjectSlots(settings.ws_snapshots_max, SNAPSHOTS_EACH, settings.answer_seconds)
     limiter = app[LIMITER] = Limiter(settings, app[METRICS].registry)
     app[ADMITS] = limiter.admits

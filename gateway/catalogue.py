@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from common.contracts.resources import Event
+from common.contracts.statuses import EventStatus
 from gateway.event_queries import (
     BY_NAME,
     EARLIEST_FIRST,
@@ -24,25 +25,42 @@ from gateway.shared import SharedAnswer, tagged
 PAGES_BYTES_MAX = 16 * 1024 * 1024
 # No time is later.
 NEVER = 2**63
+# The members that notifications do not have, with the version of the content that they belong to.
+CONTENT = ("content_version", "category", "venue", "image")
+NO_CONTENT: dict[str, Any] = {"content_version": 0, "category": None, "venue": None, "image": None}
+# What an event without content has behind its other members, where it is read by itself.
+NOT_DESCRIBED = b',"description":null,"description_html":null}'
 
 
 class CatalogueEvent:
     """One version of an event. Only what `resources.Event` has gets into it, whatever a message has."""
 
-    __slots__ = ("answer", "id", "name", "sales_end", "sales_start", "sold", "starts", "starts_at", "version")
+    __slots__ = (
+        "answer", "body", "category", "content", "content_version", "id", "image_hash", "listed", "name",
+        "outdated", "sales_end", "sales_start", "sold", "starts", "starts_at", "terms_version", "version",
+    )  # fmt: skip
 
-    def __init__(self, event: Event, max_age_s: int) -> None:
+    def __init__(self, event: Event, max_age_s: int, *, outdated: bool = False) -> None:
+        """`outdated`: its content is of an earlier version, because a notification brought this one."""
         self.id = str(event.id)
-        self.version = event.version
+        self.version, self.terms_version = event.version, event.terms_version
         self.name = folded(event.name)
+        self.listed = event.status is EventStatus.PUBLISHED
+        self.outdated = outdated
+        self.content_version = event.content_version
+        self.content = {name: getattr(event, name) for name in CONTENT} if event.content_version else NO_CONTENT
+        self.category = None if event.category is None else folded(event.category)
+        self.image_hash = None if event.image is None else event.image.hash
         # Times in microseconds since 1970.
         self.starts = microseconds(event.starts_at)
         self.sales_start = 0 if event.sales_start is None else microseconds(event.sales_start)
         self.sales_end = NEVER if event.sales_end is None else microseconds(event.sales_end)
         # Whether it is sold between the two.
         self.sold = event.on_sale and event.called_off_at is None
-        body = event.as_json()
-        self.answer = SharedAnswer(body, tagged(body, event.terms_version), max_age_s)
+        # As an item of a list; and the answer where it is read by itself and has no content.
+        self.body = event.as_json()
+        alone = self.body[:-1] + NOT_DESCRIBED
+        self.answer = SharedAnswer(alone, tagged(alone, event.terms_version), max_age_s)
         self.starts_at = event.starts_at.isoformat()
 
     def on_sale(self, now: int) -> bool:
@@ -56,11 +74,12 @@ class CatalogueEvent:
     @property
     def terms(self) -> tuple[Any, ...]:
         """What orders and times depend on."""
-        return self.starts, self.name, self.sales_start, self.sales_end, self.sold
+        return self.starts, self.name, self.sales_start, self.sales_end, self.sold, self.listed
 
 
 class Catalogue:
-    """Events by id. Pages are kept until an event changes or until time changes what is on them."""
+    """Events by id: those that are published and, on no page, archived ones that were read lately. Pages are kept
+    until an event changes or until time changes what is on them."""
 
     def __init__(self, max_age_s: int) -> None:
         """`max_age_s`: how long clients may cache an answer."""
@@ -85,11 +104,19 @@ class Catalogue:
         known = self._events.get(str(event.id))
         if known is not None and known.version > event.version and not older:
             return
-        new = CatalogueEvent(event, self._max_age_s)
+        new = self._with_content(event, known)
         if known is not None and known.answer.tag == new.answer.tag:
             return
         self._events[new.id] = new
         self._changed(terms=known is None or known.terms != new.terms)
+
+    def _with_content(self, event: Event, known: CatalogueEvent | None) -> CatalogueEvent:
+        """With the content that is known, if it came in a notification: it may be outdated then."""
+        if "venue" in event.model_fields_set or not event.content_version:
+            return CatalogueEvent(event, self._max_age_s)
+        content = NO_CONTENT if known is None else known.content
+        outdated = content["content_version"] != event.content_version
+        return CatalogueEvent(event.model_copy(update=content), self._max_age_s, outdated=outdated)
 
     def remove(self, ids: Iterable[str]) -> None:
         for id in ids:
@@ -164,12 +191,17 @@ class Catalogue:
                 if query.sort == EARLIEST_FIRST:
                     return  # it, and so all that follow, are too late
                 continue
-            if sought in event.name and query.on_sale in (None, event.on_sale(now)):
+            if (
+                sought in event.name
+                and query.on_sale in (None, event.on_sale(now))
+                and query.sought_category in (None, event.category)
+            ):
                 yield event
 
     def _order(self, sort: str) -> list[ListPosition]:
         if (known := self._orders.get(sort)) is None:
-            known = self._orders[sort] = sorted(event.position(sort) for event in self._events.values())
+            listed = (event for event in self._events.values() if event.listed)
+            known = self._orders[sort] = sorted(event.position(sort) for event in listed)
         return known
 
 
@@ -185,7 +217,7 @@ def _bounds(query: EventsQuery, now: int) -> tuple[int, int]:
 
 def page_of(events: Iterable[CatalogueEvent], next_cursor: str | None, max_age_s: int) -> SharedAnswer:
     """A page of a list: these events, and where the next one begins."""
-    items = b",".join([each.answer.body for each in events])
+    items = b",".join([each.body for each in events])
     following = b"null" if next_cursor is None else b'"%b"' % next_cursor.encode()
     body = b'{"items":[%b],"next_cursor":%b}' % (items, following)
     return SharedAnswer(body, tagged(body), max_age_s)

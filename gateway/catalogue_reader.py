@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from common.contracts.errors import EventNotFound, Unavailable
 from common.contracts.messages import EVENTS_TOPIC, GetEvent, ListEvents, Message
 from common.contracts.resources import Event
+from common.contracts.statuses import EventStatus
 from common.messaging.calls import Calls
 from common.messaging.registry import Registry
 from common.runtime.health import Gate
@@ -65,10 +66,13 @@ class CatalogueReader:
         self.catalogue = self._empty()
         # Events that notifications have changed since the read under way began.
         self._changed: set[str] = set()
+        # Of these, with their versions, those that have become drafts; and events whose content is to be read.
+        self._withdrawn: dict[str, int] = {}
+        self._outdated: set[str] = set()
         # Grows each time that notifications may have been missed.
         self._misses = 0
-        # Until when, by the monotonic clock, the last read confirms the catalogue.
-        self._confirmed_until = 0.0
+        # Until when, by the monotonic clock, the last read confirms the catalogue, and when the next one is due.
+        self._confirmed_until = self._read_at = 0.0
         # Whether the catalogue has all events, if perhaps not all changes; whether they are too many.
         self._loaded = self._too_many = False
         self._sooner = asyncio.Event()
@@ -100,14 +104,33 @@ class CatalogueReader:
         if not self._settings.event_catalogue_max:
             return
         changed = Event.model_validate(event)
-        self._changed.add(str(changed.id))
-        if (
-            len(self.catalogue) < self._settings.event_catalogue_max
-            or self.catalogue.find(str(changed.id)) is not None
-        ):
-            self.catalogue.put(changed)
-        else:
+        id = str(changed.id)
+        if changed.status is EventStatus.DRAFT:
+            self.withdraw(id, changed.terms_version or 0)
+            return
+        if self._is_withdrawn(changed):
+            return
+        self._changed.add(id)
+        if len(self.catalogue) >= self._settings.event_catalogue_max and self.catalogue.find(id) is None:
             self._distrust()
+            return
+        self.catalogue.put(changed)
+        if (known := self.catalogue.find(id)) is not None and known.outdated:
+            self._outdated.add(id)
+            self._sooner.set()
+
+    def withdraw(self, id: str, version: int) -> None:
+        """Nobody may see this event any more, unless it was published again since it had this version."""
+        known = self.catalogue.find(id)
+        if known is not None and (known.terms_version or 0) > version:
+            return
+        self._changed.add(id)
+        self._withdrawn[id] = version
+        self.catalogue.remove([id])
+
+    def _is_withdrawn(self, event: Event) -> bool:
+        """Whether this was sent, or read, before the event became a draft."""
+        return (event.terms_version or 0) <= self._withdrawn.get(str(event.id), -1)
 
     def note(self, event: Json) -> None:
         """Take in the reply to a request that has changed an event: its client then reads what it wrote."""
@@ -123,7 +146,7 @@ class CatalogueReader:
             self._distrust()
 
     def _distrust(self) -> None:
-        self._confirmed_until = 0.0
+        self._confirmed_until = self._read_at = 0.0
         self._sooner.set()
 
     # --- reading ------------------------------------------------------------------------------------------
@@ -136,10 +159,33 @@ class CatalogueReader:
         await read_again("events", self._read, self._sooner)
 
     async def _read(self) -> float:
-        """Make the catalogue as the database is; returns after how many seconds to read again."""
+        """Read contents that are outdated or, when it is due, all; returns after how many seconds to read again."""
         await self._listening.opened.wait()
+        if self._outdated and time.monotonic() < self._read_at:
+            await self._read_contents()
+        else:
+            due = self._read_at = time.monotonic()
+            pause = await self._read_all()
+            if self._read_at == due:  # else all is to be read again
+                self._read_at = time.monotonic() + pause
+        return 0.0 if self._outdated else max(self._read_at - time.monotonic(), 0.0)
+
+    async def _read_contents(self) -> None:
+        """Read events whose content is outdated."""
+        outdated, self._outdated = self._outdated, set()
+        try:
+            for event in await self._read_events([UUID(id) for id in outdated]):
+                if self.catalogue.find(event["id"]) is not None:
+                    self.catalogue.put(Event.model_validate(event))
+        except BaseException:
+            self._outdated |= outdated
+            raise
+
+    async def _read_all(self) -> float:
+        """Make the catalogue as the database is; returns after how many seconds to do it again."""
         misses, earliest, seconds = self._misses, self.earliest(), self._settings.event_catalogue_read_seconds
         self._changed.clear()
+        self._withdrawn.clear()
         known, found, published, count = self.catalogue.versions(), dict[str, Json](), True, 0
         async for answer in pages(self._list, self._page(earliest, versions_only=self._loaded)):
             found |= {each["id"]: each for each in answer["items"]}
@@ -166,7 +212,8 @@ class CatalogueReader:
         """What was read replaces what is known; where a notification came meanwhile, the newer of both stays."""
         for each in read:
             event = Event.model_validate(each)
-            self.catalogue.put(event, older=str(event.id) not in self._changed)
+            if not self._is_withdrawn(event):
+                self.catalogue.put(event, older=str(event.id) not in self._changed)
         self.catalogue.remove([id for id in gone if id not in self._changed])
         self.catalogue.remove(self.catalogue.starting_before(microseconds(earliest)))
 

@@ -7,7 +7,14 @@ from typing import Any
 import orjson
 import structlog
 
-from common.contracts.messages import BookingChanged, EventChanged, Message, QueueMoved, TokensRevoked
+from common.contracts.messages import (
+    BookingChanged,
+    EventChanged,
+    EventWithdrawn,
+    Message,
+    QueueMoved,
+    TokensRevoked,
+)
 from gateway.bookings import BookingView, Json, redacted
 from gateway.catalogue_reader import CatalogueReader
 from gateway.hub import Hub, booking_topic, event_topic, owner_topic
@@ -44,6 +51,9 @@ class Dispatcher:
                 self._booking_changed(**orjson.loads(data))
             elif kind is EventChanged:
                 self._event_changed(**orjson.loads(data))
+            elif kind is EventWithdrawn:
+                withdrawn = EventWithdrawn.of_json(data)
+                self._catalogue.withdraw(str(withdrawn.event_id), withdrawn.version)
             elif kind is QueueMoved:
                 self._queue.receive(QueueMoved.of_json(data))
             elif kind is TokensRevoked:

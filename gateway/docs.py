@@ -1,5 +1,5 @@
-"""`/openapi.json`; `/docs`, the same as a page, shown by the Swagger UI in `assets/`, without the internet; and
-`/asyncapi.json`, which describes the WebSocket."""
+"""`/openapi.json`; `/docs`, the same as a page, shown by the Swagger UI in `assets/`, without the internet;
+`/asyncapi.json`, which describes the WebSocket; and `/holdfast.js`, a client of both for pages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from common.contracts.errors import NotFound
+from gateway.shared import NOT_MODIFIED, knows, tagged
 
 ASSETS = Path(__file__).parent / "assets"
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -25,11 +27,19 @@ CACHE = "public, max-age=300"
 DOCUMENTS: web.AppKey[Mapping[str, Callable[[], bytes]]] = web.AppKey("documents")
 
 
+class Asset(NamedTuple):
+    """A file that is served."""
+
+    body: bytes
+    media_type: str
+    tag: str
+
+
 @cache
-def assets() -> dict[str, tuple[bytes, str]]:
-    """The content and the media type of each file, by its name."""
-    found = (path for path in ASSETS.iterdir() if path.suffix in MEDIA_TYPES)
-    return {path.name: (path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in found}
+def assets() -> dict[str, Asset]:
+    """The files by their names."""
+    found = {path: path.read_bytes() for path in ASSETS.iterdir() if path.suffix in MEDIA_TYPES}
+    return {path.name: Asset(body, MEDIA_TYPES[path.suffix], tagged(body)) for path, body in found.items()}
 
 
 async def openapi_json(request: web.Request) -> web.Response:
@@ -45,17 +55,23 @@ async def _document(request: web.Request, name: str) -> web.Response:
     return web.Response(body=body, content_type="application/json", headers={"Cache-Control": CACHE})
 
 
-async def docs_page(_: web.Request) -> web.Response:
-    return _asset("docs.html")
+async def docs_page(request: web.Request) -> web.Response:
+    return _asset(request, "docs.html")
+
+
+async def client_module(request: web.Request) -> web.Response:
+    return _asset(request, "holdfast.js")
 
 
 async def asset(request: web.Request) -> web.Response:
-    return _asset(request.match_info["name"])
+    return _asset(request, request.match_info["name"])
 
 
-def _asset(name: str) -> web.Response:
+def _asset(request: web.Request, name: str) -> web.Response:
     if name not in assets():
         raise NotFound
-    body, kind = assets()[name]
-    headers = {"Cache-Control": CACHE, "Content-Security-Policy": PAGE_POLICY}
-    return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
+    body, media_type, tag = assets()[name]
+    headers = {hdrs.ETAG: tag, hdrs.CACHE_CONTROL: CACHE, "Content-Security-Policy": PAGE_POLICY}
+    if knows(request, tag):
+        return web.Response(status=NOT_MODIFIED, headers=headers)
+    return web.Response(body=body, content_type=media_type, charset="utf-8", headers=headers)

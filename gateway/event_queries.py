@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from common.contracts.resources import NAME_MAX
+from common.contracts.values import CATEGORY_MAX
 from gateway.requests import decode_cursor, encode_cursor
 from gateway.values import Id, Time
 
@@ -110,6 +111,12 @@ class EventsQuery(BaseModel):
         max_length=NAME_MAX,
         description="Only events whose name contains this, without regard to case and accents",
     )
+    category: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=CATEGORY_MAX,
+        description="Only events of this category, without regard to case and accents",
+    )
     on_sale: Annotated[bool | None, BeforeValidator(_true_or_false)] = Field(
         default=None,
         description="`true`: only events that can be booked now, by their dates and `on_sale`, sold out or not; "
@@ -136,9 +143,14 @@ class EventsQuery(BaseModel):
         return "" if self.q is None else folded(self.q).strip()
 
     @property
+    def sought_category(self) -> str | None:
+        return None if self.category is None else folded(self.category)
+
+    @property
     def plain(self) -> bool:
         """Whether the booking actor can answer it as well."""
-        return (self.sort, self.starts_before, self.q, self.on_sale) == (EARLIEST_FIRST, None, None, None)
+        beyond = (self.starts_before, self.q, self.category, self.on_sale)
+        return self.sort == EARLIEST_FIRST and beyond == (None, None, None, None)
 
     @property
     def position(self) -> ListPosition | None:

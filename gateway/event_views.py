@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
-from common.contracts.messages import BOOKING_QUERIES, GetEvent, ListEvents, Message
+from common.contracts.messages import BOOKING_QUERIES, ListEvents
 from common.contracts.resources import Event
+from common.runtime.web import TRACEPARENT
 from common.wiring import CLOCK
 from gateway.catalogue import CatalogueEvent, page_of
 from gateway.catalogue_reader import CATALOGUE, PAST
+from gateway.event_contents import CONTENTS
 from gateway.event_queries import EventsQuery
-from gateway.limits import LOAD_SHEDDER, RequestSlots
+from gateway.limits import LOAD_SHEDDER
 from gateway.requests import encode_cursor, invalid_value, path_id, query
 from gateway.settings import SETTINGS
 from gateway.shared import SharedAnswer
-from gateway.waiters import call
-
-# Requests to the booking actor for events that are not in the catalogue, under way at once: made-up ids and old
-# events must not fill its mailbox. As many fit into one of its batches.
-EVENT_SLOTS_MAX = 50
-EVENT_SLOTS = web.AppKey("event_slots", RequestSlots)
 
 
 async def list_events(request: web.Request) -> web.StreamResponse:
@@ -45,36 +39,26 @@ async def list_events(request: web.Request) -> web.StreamResponse:
 
 
 async def get_event(request: web.Request) -> web.StreamResponse:
+    answer = _known(request, request.match_info["id"])
+    if answer is None:
+        event_id = path_id(request)
+        read = request.app[CONTENTS].read_event
+        answer = _known(request, str(event_id)) or await read(event_id, request[TRACEPARENT])
+    return await answer.to(request)
+
+
+def _known(request: web.Request, id: str) -> SharedAnswer | None:
+    """The answer with this event, if memory has it and is current."""
     reader = request.app[CATALOGUE]
-    if reader.current and (known := reader.catalogue.find(request.match_info["id"])) is not None:
-        return await known.answer.to(request)
-    event_id = path_id(request)
-    event = reader.catalogue.find(str(event_id)) if reader.current else None
-    if event is None:
-        found = await _asked(request, GetEvent(event_id=event_id), event_id)
-        reader.note(found)
-        event = _as_shown(request, found)
-    return await event.answer.to(request)
-
-
-# --- what the booking actor has ---------------------------------------------------------------------------
+    event = reader.catalogue.find(id) if reader.current else None
+    return None if event is None else request.app[CONTENTS].answer(event)
 
 
 async def _listed(request: web.Request, wanted: EventsQuery) -> SharedAnswer:
     """The page as the booking actor has it now."""
     message = ListEvents(after=wanted.cursor, limit=wanted.limit, starts_from=wanted.starts_from)
-    found = await _asked(request, message, "events")
-    events = [_as_shown(request, each) for each in found["items"]]
+    found = await request.app[CONTENTS].asked(message, "events", request[TRACEPARENT])
+    max_age_s = request.app[SETTINGS].events_max_age_seconds
+    events = [CatalogueEvent(Event.model_validate(each), max_age_s) for each in found["items"]]
     following = found.get("next")
-    return page_of(events, following and encode_cursor(following), request.app[SETTINGS].events_max_age_seconds)
-
-
-async def _asked(request: web.Request, message: Message, subject: object) -> Any:
-    """The booking actor's answer. Raises its error, Timeout, and Unavailable."""
-    request.app[LOAD_SHEDDER].check((BOOKING_QUERIES,))
-    async with request.app[EVENT_SLOTS]:
-        return await call(request, message, subject)
-
-
-def _as_shown(request: web.Request, found: Any) -> CatalogueEvent:
-    return CatalogueEvent(Event.model_validate(found), request.app[SETTINGS].events_max_age_seconds)
+    return page_of(events, following and encode_cursor(following), max_age_s)

@@ -14,6 +14,14 @@ JTI = "018f2b6e-3b00-7c3d-9e21-5b7c8d9e0f15"
 SECRET = "pi_3OaBcD_secret_eFgH"  # noqa: S105  # made up
 CODE = "4Q7T-9XKA-0M2C-VB8D-H3ZR-W5NE-J6FG"
 
+IMAGE_HASH = "9f86d081884c7d659a2feaa0c55ad015"
+VENUE = {
+    "name": "Stadttheater",
+    "address": "Am Markt 1",
+    "postal_code": "99423",
+    "city": "Weimar",
+    "country": "DE",
+}
 TICKET_TYPE = {"id": STALLS_ID, "name": "Stalls", "unit_amount": 4500, "capacity": 500, "available": 312}
 EVENT: dict[str, Any] = {
     "id": EVENT_ID,
@@ -33,8 +41,22 @@ EVENT: dict[str, Any] = {
     "called_off_at": None,
     "payment_methods": "instant",
     "slow_payments_until": None,
+    "status": "published",
+    "category": "Theatre",
+    "venue": VENUE,
+    "image": {
+        "url": f"/events/{EVENT_ID}/image?v={IMAGE_HASH}",
+        "hash": IMAGE_HASH,
+        "width": 1600,
+        "height": 900,
+    },
+    "content_version": 2,
     "version": 190,
     "terms_version": 2,
+}
+DESCRIPTION = {
+    "description": "A comedy in *three acts*, in German.",
+    "description_html": "<p>A comedy in <em>three acts</em>, in German.</p>\n",
 }
 OPERATORS_EVENT: dict[str, Any] = {
     **EVENT,
@@ -162,6 +184,13 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "expected_amount": 9000,
         "customer": CUSTOMER,
     },
+    "NewSale": {
+        "event_id": EVENT_ID,
+        "items": [{"ticket_type_id": STALLS_ID, "quantity": 2}],
+        "method": "cash",
+        "note": "Receipt 4711",
+        "customer": CUSTOMER,
+    },
     "NewCustomer": CUSTOMER,
     "NewMail": {"kind": "confirmation"},
     "Mail": MAIL,
@@ -175,6 +204,9 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "name": "Opening night",
         "starts_at": "2030-05-01T19:30:00Z",
         "currency": "eur",
+        "description": DESCRIPTION["description"],
+        "category": "Theatre",
+        "venue": VENUE,
         "ticket_types": [{"name": "Stalls", "unit_amount": 4500, "capacity": 500}],
     },
     "EventPatch": {"on_sale": False, "ticket_types": [{"id": STALLS_ID, "capacity": 520}]},
@@ -183,6 +215,8 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "Revocation": REVOCATION,
     "RevocationPage": {"items": [REVOCATION], "next_cursor": None},
     "Event": EVENT,
+    "EventDetails": {**EVENT, **DESCRIPTION},
+    "OperatorsEventDetails": {**OPERATORS_EVENT, **DESCRIPTION},
     "EventPage": {"items": [EVENT], "next_cursor": None},
     "OperatorsEvent": OPERATORS_EVENT,
     "OperatorsEventPage": {"items": [OPERATORS_EVENT], "next_cursor": None},

@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 from common.runtime.web import Handler
 from gateway.settings import SETTINGS
 
-ALLOWED_METHODS = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
+ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer, traceparent"
 EXPOSED_HEADERS = "ETag, Location, Preference-Applied, Retry-After"
 # Browsers repeat a preflight after this many seconds: https://fetch.spec.whatwg.org/#http-access-control-max-age.

@@ -24,6 +24,10 @@ from gateway.websocket import Close
 # The id, in an answer, of what the request has made.
 ID = "$response.body#/id"
 JSON = "application/json"
+# What generators of clients know of files: one has any bytes.
+FILE = "application/octet-stream"
+BINARY = ("image/", FILE)
+BYTES = {"type": "string", "format": "binary"}
 
 # The values that gateway/requests.py accepts, as clients write them.
 IF_MATCH = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
@@ -60,9 +64,9 @@ IDS = {
     "assets": ("The name of a file", {"type": "string"}),
 }
 ETAG = {
-    "description": "Of a booking; or of an event's terms (`terms_version`), without how many seats are left. "
+    "description": "Of a booking; of an image; or of an event (`terms_version`), without how many seats are left. "
     "`GET /events` and `GET /events/{id}` have one of their own that changes with each change of the answer; that "
-    "of `GET /events/{id}` is good for `If-Match` as well, and counts there for the terms alone",
+    "of `GET /events/{id}` is good for `If-Match` as well, where free seats do not count",
     "schema": {"type": "string"},
 }
 LOCATION = {"description": "Where to read it", "schema": {"type": "string"}}
@@ -204,6 +208,8 @@ def _operation(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
             "required": route.body_required,
             "content": {JSON: {"schema": refs[(route.body, "validation")], **_shown(route.body)}},
         }
+    elif route.file:
+        operation["requestBody"] = {"required": True, "content": {FILE: {"schema": BYTES}}}
     operation["security"] = _security(route)
     return operation
 
@@ -263,8 +269,10 @@ def _responses(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
     for status, answer in route.answers.items():
         response = found[str(status)] = {"description": STATUS_TEXTS[status], **common}
         if isinstance(answer, str):
-            text = {"schema": {"type": "object" if answer == JSON else "string"}}
-            response["content"] = dict.fromkeys(answer.split(", "), text)
+            text = {"type": "object" if answer == JSON else "string"}
+            response["content"] = {
+                kind: {"schema": BYTES if kind.startswith(BINARY) else text} for kind in answer.split(", ")
+            }
         elif answer is not None:
             response["content"] = {JSON: {"schema": refs[answer, "serialization"], **_shown(answer)}}
     schema = refs[(Problem, "serialization")]
@@ -292,7 +300,8 @@ def _shown(answer: Any) -> dict[str, Any]:
 
 def _problems(route: Route) -> dict[int, list[type[HoldfastError]]]:
     """By status, the route's own errors and those that follow from its other fields."""
-    live, has_body, keyed = route.tag == "live", route.body is not None, "Idempotency-Key" in route.headers
+    live, keyed = route.tag == "live", "Idempotency-Key" in route.headers
+    has_body = route.body is not None or route.file
     nature: tuple[tuple[bool, tuple[type[HoldfastError], ...]], ...] = (
         (True, (errors.UnsupportedMediaType,)),  # any request may come with a Content-Encoding
         (route.path not in FREE, (errors.TooManyRequests,)),

@@ -21,7 +21,7 @@ from common.contracts.errors import (
     UnsupportedMediaType,
 )
 from common.contracts.resources import NAME_MAX
-from common.contracts.statuses import BookingStatus, PaymentStatus
+from common.contracts.statuses import BookingStatus, EventStatus, PaymentStatus
 from common.contracts.webhooks import DeliveryStatus
 from common.runtime.web import read_body
 from gateway.values import UUID_TEXT, Email, Id, Reference, Time
@@ -133,6 +133,7 @@ class WebhookDeliveriesQuery(PageQuery):
 
 
 class AdminEventsQuery(PageQuery):
+    status: EventStatus | None = Field(default=None, description="Events with this status alone")
     starts_from: Time | None = Field(
         default=None,
         alias="from",
@@ -144,6 +145,16 @@ class AdminEventsQuery(PageQuery):
 class BookingsQuery(PageQuery):
     status: BookingStatus | None = Field(default=None, description="Bookings with this status alone")
     event_id: Id | None = Field(default=None, description="Bookings of this event alone")
+
+
+class ExportQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event_id: Id | None = Field(default=None, description="Bookings of this event alone")
+    status: BookingStatus | None = Field(default=None, description="Bookings with this status alone")
+    payment: PaymentStatus | None = Field(default=None, description="Bookings whose money stands so alone")
+    created_from: Time | None = Field(default=None, description="None that was made before")
+    created_before: Time | None = Field(default=None, description="None that was made then or later")
 
 
 class AdminBookingsQuery(BookingsQuery):

@@ -13,7 +13,16 @@ from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.contracts.history import EventChange, Transition
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_QUERIES, PAYMENT_INTENTS
-from common.contracts.resources import Erasure, Event, Mail, OperatorsEvent, RefundRetry, Revocation
+from common.contracts.resources import (
+    Erasure,
+    Event,
+    EventDetails,
+    Mail,
+    OperatorsEvent,
+    OperatorsEventDetails,
+    RefundRetry,
+    Revocation,
+)
 from common.contracts.scopes import Scope
 from common.contracts.webhooks import Repeated, SecretWebhookEndpoint, WebhookDelivery, WebhookEndpoint
 from common.runtime import health
@@ -23,7 +32,9 @@ from gateway import (
     docs,
     event_queries,
     event_views,
+    exports,
     guests,
+    image_views,
     requests,
     schemas,
     session,
@@ -54,11 +65,12 @@ class Access(StrEnum):
 class Route:
     """One method of one path.
 
-    `access`: what the request needs; a scope: a token that allows it. `answers`: the body of each status that is no
-    error: a model, one of several, media types, or nothing. `mailboxes`: those that a request adds to; when one is
-    over its limit, the request is refused. `key_required`: it costs money or seats, or uses up a code, and is
-    refused without an Idempotency-Key. `etag`: answers have an ETag. `about`: what OpenAPI says beside the summary.
-    `errors`: those that do not follow from the other fields (see `_problems` of openapi.py).
+    `access`: what the request needs; a scope: a token that allows it. `file`: the body of the request is a file.
+    `answers`: the body of each status that is no error: a model, one of several, media types, or nothing.
+    `mailboxes`: those that a request adds to; when one is over its limit, the request is refused. `key_required`:
+    it costs money or seats, or uses up a code, and is refused without an Idempotency-Key. `etag`: answers have an
+    ETag. `about`: what OpenAPI says beside the summary. `errors`: those that do not follow from the other fields
+    (see `_problems` of openapi.py).
     """
 
     method: str
@@ -71,6 +83,7 @@ class Route:
     mailboxes: tuple[str, ...] = ()
     body: type[BaseModel] | None = None
     body_required: bool = True
+    file: bool = False
     query: type[BaseModel] | None = None
     headers: tuple[str, ...] = ()
     key_required: bool = False
@@ -116,8 +129,14 @@ ROUTES = (
     ),
     Route(
         "GET", "/events/{id}", event_views.get_event, "Read an event and how many seats are left", "events",
-        etag=True, headers=("If-None-Match",), answers={200: Event, 304: None},
+        etag=True, headers=("If-None-Match",), answers={200: EventDetails, 304: None},
         errors=(*_EVENT, errors.Unavailable, errors.Timeout),
+    ),
+    Route(
+        "GET", "/events/{id}/image", image_views.get_event_image, "Get the image of an event", "events",
+        etag=True, query=image_views.ImageQuery, headers=("If-None-Match",),
+        answers={200: "image/webp, application/octet-stream", 304: None},
+        errors=(*_EVENT, errors.Unavailable, errors.Timeout), about=about.IMAGE,
     ),
     Route(
         "POST", "/bookings", waiters.create_booking, "Book seats", "bookings", Access.BEARER,
@@ -168,7 +187,7 @@ ROUTES = (
     Route(
         "GET", "/admin/events/{id}", views.admin_get_event,
         "Read an event with its held and sold seats, and the progress of its cancellation", "admin",
-        Scope.READ, mailboxes=READS, etag=True, answers={200: OperatorsEvent}, errors=_EVENT,
+        Scope.READ, mailboxes=READS, etag=True, answers={200: OperatorsEventDetails}, errors=_EVENT,
     ),
     Route(
         "GET", "/admin/events/{id}/history", views.get_event_history, "Read an event's history", "admin",
@@ -190,6 +209,16 @@ ROUTES = (
         ),
     ),
     Route(
+        "PUT", "/admin/events/{id}/image", image_views.put_event_image, "Give an event an image", "admin",
+        Scope.ADMIN, mailboxes=WRITES, file=True, headers=("Idempotency-Key", "If-Match"), etag=True,
+        answers={200: Event}, about=about.PUT_IMAGE, errors=(*_EVENT, errors.ImageInvalid),
+    ),
+    Route(
+        "DELETE", "/admin/events/{id}/image", image_views.delete_event_image, "Delete the image of an event",
+        "admin", Scope.ADMIN, mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True,
+        answers={200: Event}, errors=_EVENT,
+    ),
+    Route(
         "POST", "/admin/events/{id}/cancel", views.cancel_event, "Cancel an event", "admin", Scope.ADMIN,
         mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True, answers={202: Event}, errors=_EVENT,
         about=about.CANCEL_EVENT,
@@ -203,6 +232,15 @@ ROUTES = (
         "GET", "/admin/bookings", views.admin_list_bookings, "List the bookings of all owners", "admin",
         Scope.READ, mailboxes=READS, query=requests.AdminBookingsQuery,
         answers={200: schemas.page_of(Booking)},
+    ),
+    Route(
+        "POST", "/admin/bookings", views.sell_seats, "Sell seats without Stripe, or give them away", "admin",
+        Scope.BOX_OFFICE, mailboxes=WRITES, body=schemas.NewSale, headers=("Idempotency-Key",), key_required=True,
+        etag=True, answers={201: Booking}, about=about.SELL,
+        errors=(
+            *_EVENT, errors.TicketTypeNotFound, errors.TicketTypeRequired, errors.AmountOverLimit, errors.NotOnSale,
+            errors.SoldOut, errors.PriceChanged,
+        ),
     ),
     Route(
         "POST", "/admin/bookings/{id}/refund", views.refund_booking, "Refund a booking", "admin", Scope.FINANCE,
@@ -219,6 +257,21 @@ ROUTES = (
         "POST", "/admin/bookings/{id}/mails", views.resend_mail, "Send a mail about a booking again", "admin",
         Scope.BOX_OFFICE, mailboxes=WRITES, body=schemas.NewMail, headers=("Idempotency-Key",),
         answers={202: Mail}, about=about.RESEND, errors=(errors.MailNotPossible,),
+    ),
+    Route(
+        "GET", "/admin/exports/bookings.csv", exports.export_bookings, "Bookings as a table", "admin",
+        Scope.READ, mailboxes=READS, query=requests.ExportQuery, answers={200: "text/csv"}, about=about.EXPORT,
+        errors=(errors.Unavailable, errors.Timeout),
+    ),
+    Route(
+        "GET", "/admin/exports/seats.csv", exports.export_seats, "Seats as a table", "admin",
+        Scope.READ, mailboxes=READS, query=requests.ExportQuery, answers={200: "text/csv"}, about=about.EXPORT,
+        errors=(errors.Unavailable, errors.Timeout),
+    ),
+    Route(
+        "GET", "/admin/exports/money.csv", exports.export_money, "Money as a table", "admin",
+        Scope.READ, mailboxes=READS, query=requests.ExportQuery, answers={200: "text/csv"}, about=about.EXPORT,
+        errors=(errors.Unavailable, errors.Timeout),
     ),
     Route(
         "POST", "/admin/customers/erase", views.erase_customers, "Erase who has asked to be forgotten", "admin",
@@ -293,10 +346,17 @@ ROUTES = (
         "GET", "/asyncapi.json", docs.asyncapi_json, "The WebSocket's messages as AsyncAPI", "operations",
         answers={200: "application/json"},
     ),
-    Route("GET", "/docs", docs.docs_page, "This document as a page", "operations", answers={200: "text/html"}),
+    Route(
+        "GET", "/docs", docs.docs_page, "This document as a page", "operations",
+        answers={200: "text/html", 304: None},
+    ),
     Route(
         "GET", "/assets/{name}", docs.asset, "A file that the page loads", "operations",
-        answers={200: "text/html, text/css, text/javascript"},
+        answers={200: "text/html, text/css, text/javascript", 304: None},
+    ),
+    Route(
+        "GET", "/holdfast.js", docs.client_module, "A client for pages, as an ES module", "operations",
+        answers={200: "text/javascript", 304: None},
     ),
 )  # fmt: skip
 

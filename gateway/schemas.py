@@ -27,7 +27,10 @@ from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, Customer
 from common.contracts.webhooks import WebhookType
 from gateway.values import (
     Capacity,
+    Category,
     ClaimText,
+    Country,
+    DescriptionText,
     Email,
     Id,
     Label,
@@ -36,7 +39,9 @@ from gateway.values import (
     Phone,
     Quantity,
     SeatLimit,
+    SoldBy,
     SoldIn,
+    Status,
     Time,
     TimeZone,
     WebhookTypes,
@@ -64,6 +69,8 @@ CODE_MAX = 100
 # These descriptions of an event's fields also hold for what operators send.
 SHOWN = Event.model_fields
 WEBHOOK_TYPES_SENT = "What it gets; null: all, also types that later releases add"
+DESCRIPTION = "Markdown (CommonMark). HTML, images, and links to anything but http, https and mailto are refused"
+CATEGORY = "A label of your own, by which `GET /events` can be filtered"
 SALES_END = "From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end"
 SELL_AFTER_START = "Sales may go on after the start; without it `sales_end` is the start at the latest"
 CANCEL_AFTER_START = "Customers may cancel after the start; without it `cancel_until` is the start at the latest"
@@ -94,7 +101,7 @@ class NewBookingItem(ItemRequest):
     quantity: Quantity = Field(description="How many seats")
 
 
-class NewBooking(Body):
+class SeatsWanted(Body):
     """Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`."""
 
     event_id: Id = Field(description="The event")
@@ -113,11 +120,6 @@ class NewBooking(Body):
         "another price the request is refused with `price_changed`, and no seats are held. A precondition, and no "
         "content: the same Idempotency-Key with another `expected_amount` is the same booking",
     )
-    customer: NewCustomer | None = Field(
-        default=None,
-        description="Whom it is for. Stripe sends its receipt to `email` as it is here, also when the customer is "
-        "changed later",
-    )
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -129,6 +131,39 @@ class NewBooking(Body):
         if sum(item.quantity for item in items) > QUANTITY_MAX:
             raise ValueError(f"a booking has at most {QUANTITY_MAX} seats")
         return self
+
+    @property
+    def wanted(self) -> tuple[ItemRequest, ...]:
+        return (ItemRequest(quantity=self.quantity),) if self.quantity is not None else self.items or ()
+
+
+class NewBooking(SeatsWanted):
+    """Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`."""
+
+    customer: NewCustomer | None = Field(
+        default=None,
+        description="Whom it is for. Stripe sends its receipt to `email` as it is here, also when the customer is "
+        "changed later",
+    )
+
+
+class NewSale(SeatsWanted):
+    """What an operator sells or gives away, without Stripe."""
+
+    method: SoldBy = Field(
+        description="How it is paid: `cash`, or by `card_terminal`; `complimentary`: it costs nothing, whatever "
+        "its seats cost"
+    )
+    note: Label | None = Field(
+        default=None,
+        description="What operators are to read with it, such as a receipt's number. It stays when the customer is "
+        "erased: write no names into it",
+    )
+    owner: ClaimText | None = Field(
+        default=None,
+        description="The subject whose booking it is to be, and who sees it; left out: nobody",
+    )
+    customer: NewCustomer | None = Field(default=None, description="Whom it is for")
 
 
 class NewGuest(Body):
@@ -162,6 +197,16 @@ class NewPaymentIntent(Body):
     currency: Currency | None = Field(default=None, description="The booking's currency")
 
 
+class NewVenue(Body):
+    """Where the event takes place."""
+
+    name: Label
+    address: Label | None = Field(default=None, description="Street and number")
+    postal_code: Label | None = Field(default=None, description="As it is written there")
+    city: Label | None = Field(default=None, description="The city or place")
+    country: Country | None = Field(default=None, description="By ISO 3166-1, in two capital letters")
+
+
 class NewEventTicketType(Body):
     """A kind of seat of the new event."""
 
@@ -190,6 +235,12 @@ class NewEvent(Body):
     cancel_after_start: bool = Field(default=False, description=CANCEL_AFTER_START)
     payment_methods: Methods = Field(PaymentMethods.INSTANT, description=SHOWN["payment_methods"].description)
     slow_payments_until: Time | None = Field(None, description=SHOWN["slow_payments_until"].description)
+    status: Literal["draft", "published"] = Field(
+        default="published", description="`draft`: nobody but operators sees it until it is published"
+    )
+    description: DescriptionText | None = Field(default=None, description=DESCRIPTION)
+    category: Category | None = Field(default=None, description=CATEGORY)
+    venue: NewVenue | None = Field(default=None, description="Where it takes place")
     ticket_types: tuple[NewEventTicketType, ...] = Field(
         min_length=1, max_length=TICKET_TYPES_MAX, description=SHOWN["ticket_types"].description
     )
@@ -233,6 +284,13 @@ class EventPatch(Body):
     cancel_after_start: bool = left_out(description=CANCEL_AFTER_START)
     payment_methods: Methods = left_out(description="Of later bookings")
     slow_payments_until: Time | None = left_out(description="null: three weeks before the start")
+    status: Status = left_out(
+        description="A draft becomes `published`, and that `archived` and back. It becomes a `draft` again only "
+        "while it has no booking"
+    )
+    description: DescriptionText | None = left_out(description=f"{DESCRIPTION}; null: none")
+    category: Category | None = left_out(description=f"{CATEGORY}; null: none")
+    venue: NewVenue | None = left_out(description="Where it takes place, as a whole; null: nowhere")
     ticket_types: tuple[TicketTypePatch, ...] = left_out(
         tuple, max_length=TICKET_TYPES_MAX, description="Changes of ticket types, and new ones"
     )

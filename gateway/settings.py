@@ -54,8 +54,8 @@ class GatewaySettings(ActorSettings):
 
     stripe_publishable_key: str | None = Field(default=None, pattern="^pk_(test|live)_")
 
-    # A booking of a hundred ticket types has at most 9 KB, an event of a hundred 40 KB.
-    body_max_bytes: int = Field(default=65_536, ge=1024, le=10_485_760)
+    # A booking of a hundred ticket types has at most 9 KB, an event of a hundred 40 KB, and a description 80 KB.
+    body_max_bytes: int = Field(default=131_072, ge=1024, le=10_485_760)
     mailbox_limit: int = Field(default=20_000, ge=1)
     # Booking slots: POST /bookings under way at once, each until there is a booking. As many as one gateway and one
     # booking actor finish within republish_ms. Others wait this many seconds, then get 503 with Retry-After.
@@ -87,6 +87,8 @@ class GatewaySettings(ActorSettings):
     event_catalogue_max: int = Field(default=10_000, ge=0, le=1_000_000)
     event_catalogue_read_seconds: float = Field(default=5, gt=0, le=300)
     events_max_age_seconds: int = Field(default=1, ge=0, le=300)
+    # Memory for the images of events, of which each takes twice its size: some 300 of the usual 100 KB.
+    event_images_max_bytes: int = Field(default=67_108_864, ge=1_048_576, le=4_294_967_296)
 
     # How often all revocations of tokens are read, to see whether a notification was lost. 0: never, and this
     # gateway accepts tokens that are revoked.

@@ -26,22 +26,38 @@ def tagged(body: bytes, terms_version: int | None = None) -> str:
     return f'"{"e" if terms_version is None else terms_version}-{digest}"'
 
 
+JSON = "application/json"
+FOR_EVER = "public, max-age=31536000, immutable"  # a year, which is what caches understand by it
+
+
+def knows(request: web.Request, tag: str) -> bool:
+    """Whether the client has what `tag` stands for: by If-None-Match, `*` or tags, compared weakly (RFC 9110,
+    section 13.1.2). What is no tag matches nothing."""
+    if hdrs.IF_NONE_MATCH not in request.headers:
+        return False
+    sent = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH)).strip(" \t")
+    return sent in ("*", tag) or tag in [each.removeprefix("W/") for each in TAG.findall(sent)]
+
+
 class SharedAnswer:
-    """A body of JSON with its tag; it may be cached by anybody for some seconds."""
+    """A body with its tag; it may be cached by anybody for some seconds or, where its address changes with it, for
+    ever."""
 
-    __slots__ = ("_max_age_s", "_sent", "body", "tag")
+    __slots__ = ("_caching", "_media_type", "_sent", "body", "tag")
 
-    def __init__(self, body: bytes, tag: str, max_age_s: int) -> None:
+    def __init__(self, body: bytes, tag: str, max_age_s: int | None, media_type: str = JSON) -> None:
+        """`max_age_s`: None for ever."""
         self.body = body
         self.tag = tag
-        self._max_age_s = max_age_s
+        self._caching = FOR_EVER if max_age_s is None else f"public, max-age={max_age_s}"
+        self._media_type = media_type
         # What is sent, by status and the origin that may read it (CORS).
         self._sent: dict[tuple[int, str | None], _Sent] = {}
 
     async def to(self, request: web.Request) -> web.StreamResponse:
         """The answer to this request: 200, or 304 if the client has it already (If-None-Match)."""
         headers = request.headers
-        status = NOT_MODIFIED if hdrs.IF_NONE_MATCH in headers and self._known(request) else 200
+        status = NOT_MODIFIED if knows(request, self.tag) else 200
         ordinary = (
             request.version != HttpVersion11
             or request.method != hdrs.METH_GET
@@ -58,16 +74,11 @@ class SharedAnswer:
             sent = self._sent[status, origin] = _Sent(response)
         return sent
 
-    def _known(self, request: web.Request) -> bool:
-        """RFC 9110, section 13.1.2: `*` or a tag, compared weakly. What is no tag matches nothing."""
-        sent = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH)).strip(" \t")
-        return sent in ("*", self.tag) or self.tag in [each.removeprefix("W/") for each in TAG.findall(sent)]
-
     def _response(self, status: int) -> web.Response:
-        headers = {hdrs.ETAG: self.tag, hdrs.CACHE_CONTROL: f"public, max-age={self._max_age_s}"}
+        headers = {hdrs.ETAG: self.tag, hdrs.CACHE_CONTROL: self._caching}
         if status == NOT_MODIFIED:
             return web.Response(status=status, headers=headers)
-        return web.Response(body=self.body, status=status, content_type="application/json", headers=headers)
+        return web.Response(body=self.body, status=status, content_type=self._media_type, headers=headers)
 
 
 class _Sent(QuietResponse):

@@ -11,15 +11,15 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from yarl import URL
 
 from common.contracts.codes import ids_of
 from common.contracts.currencies import CURRENCIES, SOURCE
 from common.contracts.resources import CAPACITY_MAX, NAME_MAX, Currency, Name
-from common.contracts.statuses import PaymentMethods
-from common.contracts.values import EMAIL_MAX, QUANTITY_MAX
+from common.contracts.statuses import BoxOfficeMethod, EventStatus, PaymentMethods
+from common.contracts.values import CATEGORY_MAX, DESCRIPTION_MAX, EMAIL_MAX, QUANTITY_MAX
 from common.contracts.webhooks import URL_MAX, WEBHOOK_TYPES
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -39,6 +39,8 @@ PHONE = r"^\+[1-9][0-9]{1,14}$"
 # Format characters that some names need: joiners (Persian, emoji), direction marks, and tags that make flags. Other
 # format characters are refused, as they change how the text around them is shown.
 FORMAT_CHARACTERS = frozenset("\u200c\u200d\u200e\u200f\u061c") | frozenset(map(chr, range(0xE0020, 0xE0080)))
+# What a text of several lines has beside its lines.
+LINES = frozenset("\n\r\t")
 # Characters of a visible category that are drawn as nothing: Hangul fillers, and Braille without a dot.
 BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 # https://www.unicode.org/reports/tr44/#General_Category_Values: letters, numbers, punctuation and symbols are
@@ -68,17 +70,29 @@ def _sold_in(value: str) -> str:
     return value
 
 
-def _one_visible_line(value: str) -> str:
-    for character in value:
-        category = unicodedata.category(character)
-        # Zl and Zp: the separators of lines and paragraphs. C: control characters, surrogates, private use.
-        if category in ("Zl", "Zp") or (category[0] == "C" and character not in FORMAT_CHARACTERS):
-            raise PydanticCustomError(
-                "not_one_line", "must be one line, without control or bidirectional characters"
-            )
+def _is_plain(character: str) -> bool:
+    """Whether it may be in a line of text. Zl and Zp: the separators of lines and paragraphs. C: control
+    characters, surrogates, private use."""
+    category = unicodedata.category(character)
+    return category not in ("Zl", "Zp") and (category[0] != "C" or character in FORMAT_CHARACTERS)
+
+
+def _visible(value: str) -> str:
     if not any(unicodedata.category(each)[0] in VISIBLE and each not in BLANKS for each in value):
         raise PydanticCustomError("not_visible", "must have at least one visible character")
     return value
+
+
+def _one_visible_line(value: str) -> str:
+    if not all(map(_is_plain, value)):
+        raise PydanticCustomError("not_one_line", "must be one line, without control or bidirectional characters")
+    return _visible(value)
+
+
+def _visible_text(value: str) -> str:
+    if not all(_is_plain(each) or each in LINES for each in value):
+        raise PydanticCustomError("not_text", "must be text, without control or bidirectional characters")
+    return _visible(value)
 
 
 def _printable(value: str) -> str:
@@ -143,21 +157,32 @@ def _in_range(value: datetime) -> datetime:
 
 # Not strict, so that a string is read; `_text` refuses everything else.
 Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_text), AfterValidator(_in_range)]
-Label = Annotated[
-    Name,
-    AfterValidator(_one_visible_line),
-    # The pattern is the part of the rule that JSON Schema can express.
-    WithJsonSchema(
+
+
+def _line(most: int) -> WithJsonSchema:
+    """The pattern is the part of the rule that JSON Schema can express."""
+    return WithJsonSchema(
         {
             "type": "string",
             "minLength": 1,
-            "maxLength": NAME_MAX,
+            "maxLength": most,
             "pattern": r"^[^\u0000-\u001f\u007f]+$",
             "description": "One line with at least one visible character, and no control or bidirectional marks",
         },
         mode="validation",
-    ),
+    )
+
+
+Label = Annotated[Name, AfterValidator(_one_visible_line), _line(NAME_MAX)]
+Category = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=CATEGORY_MAX),
+    AfterValidator(_one_visible_line),
+    _line(CATEGORY_MAX),
 ]
+# The views look at what its Markdown says.
+DescriptionText = Annotated[str, Field(min_length=1, max_length=DESCRIPTION_MAX), AfterValidator(_visible_text)]
+Country = Annotated[str, Field(pattern="^[A-Z]{2}$", description="By ISO 3166-1, in two capital letters")]
 # What a token may be known by. The pattern is the part of the rule that JSON Schema can express.
 ClaimText = Annotated[
     str,
@@ -211,6 +236,8 @@ WebhookTypes = Annotated[
 ]
 # Not strict, so that a string is read.
 Methods = Annotated[PaymentMethods, Field(strict=False)]
+Status = Annotated[EventStatus, Field(strict=False)]
+SoldBy = Annotated[BoxOfficeMethod, Field(strict=False)]
 Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
 Capacity = Annotated[int, Field(ge=0, le=CAPACITY_MAX)]
 SeatLimit = Annotated[int, Field(ge=1, le=CAPACITY_MAX)]

@@ -32,6 +32,7 @@ from common.contracts.messages import (
     ResendMail,
     RetryRefunds,
     RevokeTokens,
+    SellSeats,
     SetCustomer,
     TicketTypeChange,
     UpdateEvent,
@@ -39,8 +40,10 @@ from common.contracts.messages import (
 from common.contracts.resources import Revocation, entity_tag
 from common.contracts.scopes import Scope
 from common.contracts.statuses import CancelReason
+from common.contracts.values import BoxOfficeSale
 from common.runtime.web import json_response, read_body
 from common.wiring import CLOCK
+from gateway import descriptions
 from gateway.addresses import NETWORK
 from gateway.auth import IDENTITY, Identity
 from gateway.bookings import BookingView, Json, completed, redacted
@@ -70,7 +73,9 @@ from gateway.schemas import (
     NewMail,
     NewRefund,
     NewRevocation,
+    NewSale,
 )
+from gateway.shared import JSON
 from gateway.waiters import call
 
 # The namespace of ids made from an operator's Idempotency-Key; if it changed, a repeated request would act again.
@@ -86,12 +91,15 @@ def page(answer: Json) -> web.Response:
 
 
 def operator_request(request: web.Request, id: UUID | None = None, content: bytes = b"") -> OperatorRequest:
-    """What identifies `request`, so that the booking actor recognises a repetition. `id` is the path's, `content` a
-    valid JSON body: its spaces and the order of its members do not count. Raises InvalidRequest for a wrong key."""
+    """What identifies `request`, so that the booking actor recognises a repetition. `id` is the path's, `content`
+    the body: spaces in valid JSON, and the order of its members, do not count. Raises InvalidRequest for a wrong
+    key."""
     resource = request.match_info.route.resource
     assert resource is not None
     path = resource.canonical.replace("{id}", str(id))
-    same = orjson.dumps(orjson.loads(content), option=orjson.OPT_SORT_KEYS) if content else b""
+    same = content
+    if request.content_type == JSON and content:
+        same = orjson.dumps(orjson.loads(content), option=orjson.OPT_SORT_KEYS)
     return OperatorRequest(
         subject=request[IDENTITY].subject,
         operation=f"{request.method} {path}",
@@ -140,13 +148,15 @@ async def erase_customers(request: web.Request) -> web.Response:
 
 async def admin_list_events(request: web.Request) -> web.Response:
     wanted = query(request, AdminEventsQuery)
-    message = ListEvents(after=wanted.cursor, limit=wanted.limit, operator=True, starts_from=wanted.starts_from)
+    message = ListEvents(after=wanted.cursor, operator=True, **wanted.model_dump(exclude={"cursor"}))
     return page(await call(request, message, "events"))
 
 
 async def admin_get_event(request: web.Request) -> web.Response:
     event_id = path_id(request)
-    return _event(await call(request, GetEvent(event_id=event_id, operator=True), event_id))
+    found = await call(request, GetEvent(event_id=event_id, operator=True, details=True), event_id)
+    markdown = found.get("description")
+    return _event({**found, "description": markdown, "description_html": await descriptions.html(markdown)})
 
 
 async def get_event_history(request: web.Request) -> web.Response:
@@ -155,7 +165,7 @@ async def get_event_history(request: web.Request) -> web.Response:
     return page(await call(request, GetEventHistory(event_id=event_id, after=after, limit=wanted.limit), event_id))
 
 
-def _changed_event(request: web.Request, answer: Json, status: int = 200, **headers: str) -> web.Response:
+def changed_event(request: web.Request, answer: Json, status: int = 200, **headers: str) -> web.Response:
     request.app[CATALOGUE].note(answer)
     return _event(answer, status, **headers)
 
@@ -170,6 +180,7 @@ def _event(answer: Json, status: int = 200, **headers: str) -> web.Response:
 
 async def create_event(request: web.Request) -> web.Response:
     body = await read(request, NewEvent)
+    await descriptions.check(body.description)
     by = operator_request(request, content=await read_body(request))
     event_id = keyed_id(by, "event")
     ticket_types = tuple(
@@ -181,12 +192,13 @@ async def create_event(request: web.Request) -> web.Response:
         event_id=event_id, ticket_types=ticket_types, request=by, **body.model_dump(exclude={"ticket_types"})
     )
     answer = await call(request, message, event_id)
-    return _changed_event(request, answer, 201, Location=f"/events/{answer['id']}")
+    return changed_event(request, answer, 201, Location=f"/events/{answer['id']}")
 
 
 async def update_event(request: web.Request) -> web.Response:
     event_id = path_id(request)
     body = await read(request, EventPatch)
+    await descriptions.check(body.description)
     by = operator_request(request, event_id, await read_body(request))
     message = UpdateEvent(
         event_id=event_id,
@@ -202,7 +214,7 @@ async def update_event(request: web.Request) -> web.Response:
         request=by,
         if_match=if_match(request),
     )
-    return _changed_event(request, await call(request, message, event_id))
+    return changed_event(request, await call(request, message, event_id))
 
 
 async def cancel_event(request: web.Request) -> web.Response:
@@ -210,7 +222,7 @@ async def cancel_event(request: web.Request) -> web.Response:
     message = CancelEvent(
         event_id=event_id, request=operator_request(request, event_id), if_match=if_match(request)
     )
-    return _changed_event(request, await call(request, message, event_id), 202)
+    return changed_event(request, await call(request, message, event_id), 202)
 
 
 async def retry_refunds(request: web.Request) -> web.Response:
@@ -285,6 +297,27 @@ async def _call_for_owner(request: web.Request, message: OwnersCommand) -> Json:
             identity.require(Scope.BOX_OFFICE)
         raise
     return answer
+
+
+async def sell_seats(request: web.Request) -> web.Response:
+    required_key(request)
+    body = await read(request, NewSale)
+    by = operator_request(request, content=await read_body(request))
+    booking_id = keyed_id(by, "sale")
+    message = SellSeats(
+        booking_id=booking_id,
+        # No token has this subject: the booking is none of those that the operator has themselves.
+        owner=body.owner or f"box-office:{booking_id}",
+        event_id=body.event_id,
+        items=body.wanted,
+        sale=BoxOfficeSale(body.method, body.note),
+        expected_amount=body.expected_amount,
+        customer=None if body.customer is None else body.customer.value,
+        request=by,
+    )
+    answer = await call(request, message, booking_id)
+    headers = {hdrs.ETAG: entity_tag(answer["version"]), hdrs.LOCATION: f"/bookings/{booking_id}"}
+    return json_response(redacted(answer), status=201, headers=headers)
 
 
 async def refund_booking(request: web.Request) -> web.Response:

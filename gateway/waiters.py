@@ -15,7 +15,7 @@ from common.contracts.codes import reference_of
 from common.contracts.currencies import exponent_of
 from common.contracts.errors import IdempotencyKeyReused, NothingToPay, Timeout
 from common.contracts.ids import booking_id
-from common.contracts.messages import CreateBooking, GetBooking, ItemRequest, Message, RequestPayment
+from common.contracts.messages import CreateBooking, GetBooking, Message, RequestPayment
 from common.messaging.calls import Calls
 from common.messaging.registry import Registry
 from common.runtime.web import TRACEPARENT, json_response
@@ -197,12 +197,11 @@ async def create_booking(request: web.Request) -> web.Response:
     prefer = preference(request, settings.wait_seconds, settings.wait_max_seconds)
     body = await read(request, NewBooking)
     id = booking_id(owner, key)
-    items = (ItemRequest(quantity=body.quantity),) if body.quantity is not None else body.items or ()
     command = CreateBooking(
         booking_id=id,
         owner=owner,
         event_id=body.event_id,
-        items=items,
+        items=body.wanted,
         expected_amount=body.expected_amount,
         customer=None if body.customer is None else body.customer.value,
         # Anybody becomes any number of guests, so that guests are told apart by their networks, too.

@@ -9,7 +9,7 @@ from tortoise.migrations.constraints import CheckConstraint
 from tortoise.models import Model
 
 from common.contracts.statuses import IntentStatus, PaymentMethods
-from common.contracts.values import DESCRIPTION_MAX, EMAIL_MAX
+from common.contracts.values import EMAIL_MAX, INTENT_DESCRIPTION_MAX
 
 STATUSES = ", ".join(repr(each.value) for each in IntentStatus)
 PAYMENT_METHODS = ", ".join(repr(each.value) for each in PaymentMethods)
@@ -38,7 +38,7 @@ class Payment(Model):
     currency = fields.CharField(max_length=3)
     # Part of the request for the intent: a retry must send the same. Rows from before this column: all.
     payment_methods = fields.CharField(max_length=16, db_default=PaymentMethods.ALL.value)
-    description = fields.CharField(max_length=DESCRIPTION_MAX, null=True)
+    description = fields.CharField(max_length=INTENT_DESCRIPTION_MAX, null=True)
     receipt_email = fields.CharField(max_length=EMAIL_MAX, null=True)
     status = fields.CharField(max_length=32)
     intent_id = fields.CharField(max_length=255, null=True, unique=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from itertools import product
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -38,7 +39,16 @@ NEW_COLUMNS = {name: COLUMNS[name] for name in NEW}
 # Columns that never change. Event and amount change only if a row without an intent was wrong.
 FIXED = ("booking_id", "created_at", "payment_methods", "description")
 CHANGED = tuple(column for column in PAYMENT_COLUMNS if column not in FIXED)
-CHANGED_COLUMNS = {name: COLUMNS[name] for name in ("booking_id", "revision", *CHANGED)}
+# The columns that a sale writes, from the intent to the payment. All others change seldom, and cost as much.
+SALE = (
+    "status", "updated_at", "intent_id", "client_secret", "charge_id", "amount_captured", "seen_at", "drive_after",
+    "drive_attempts", "version", "report_after", "report_attempts",
+)  # fmt: skip
+# By whether all changes are of a sale's columns.
+CHANGED_COLUMNS = {
+    sale: {name: COLUMNS[name] for name in ("booking_id", "revision", *written)}
+    for sale, written in ((True, SALE), (False, CHANGED))
+}
 REFUND_COLUMNS, DISPUTE_COLUMNS = columns(Refund), columns(Dispute)
 EVENT_COLUMNS = {
     "id": "varchar", "type": "varchar", "created": "timestamptz", "received_at": "timestamptz",
@@ -63,7 +73,7 @@ ON CONFLICT (booking_id) DO NOTHING RETURNING booking_id, {revision("payments")}
 """
 
 
-def _save(one: bool, events: bool) -> str:
+def _save(one: bool, events: bool, sale: bool) -> str:
     """Update the payments that no process has written since they were read. They are locked first, in the order in
     which every process locks them.
 
@@ -71,8 +81,9 @@ def _save(one: bool, events: bool) -> str:
     stored only if it is written. So each is applied once: if another process stores the same one at this moment,
     either it changes the row, so that this statement cannot, or it applies nothing. A row that no event changes is
     written as it is."""
-    new = values("new", CHANGED_COLUMNS) if one else recordset("new", CHANGED_COLUMNS, sought="booking_id")
-    sent = values("sent", SENT_COLUMNS, len(CHANGED_COLUMNS) + 1) if one else recordset("sent", SENT_COLUMNS, 2)
+    columns = CHANGED_COLUMNS[sale]
+    new = values("new", columns) if one else recordset("new", columns, sought="booking_id")
+    sent = values("sent", SENT_COLUMNS, len(columns) + 1) if one else recordset("sent", SENT_COLUMNS, 2)
     # MATERIALIZED, so that this is read once and not for each payment.
     sent = f"""sent AS (SELECT * FROM {sent}), known AS MATERIALIZED (
     SELECT sent.payment FROM sent JOIN stripe_events s ON s.id = sent.id WHERE {few("sent.id")}
@@ -88,7 +99,7 @@ WITH {sent if events else ""}unchanged AS (
     {"WHERE NOT EXISTS (SELECT FROM known WHERE known.payment = new.booking_id)" if events else ""}
     ORDER BY p.booking_id FOR NO KEY UPDATE OF p
 ){stored if events else ""}
-UPDATE payments p SET {assignments(CHANGED, "new")}
+UPDATE payments p SET {assignments(SALE if sale else CHANGED, "new")}
 FROM unchanged new WHERE p.booking_id = new.booking_id RETURNING p.booking_id, {revision("p")} AS revision
 """
 
@@ -106,7 +117,8 @@ WHERE {table}.booking_id = excluded.booking_id
 REJECTION = TypeAdapter(Rejection)
 # By whether there is only one row.
 INSERT = {one: _insert(one) for one in (False, True)}
-SAVE = {(one, events): _save(one, events) for one in (False, True) for events in (False, True)}
+# By that, whether there are Stripe events, and whether all changes are of a sale's columns.
+SAVE = {kind: _save(*kind) for kind in product((False, True), repeat=3)}
 LOAD = f"SELECT {READ} FROM payments WHERE booking_id = ANY($1::uuid[])"
 LOCK = f"{LOAD} OR intent_id = ANY($2::varchar[]) ORDER BY booking_id FOR NO KEY UPDATE"
 REFUNDS = (
@@ -192,7 +204,9 @@ def _refund(row: Any) -> Refund:
     return replace(Refund(*row), status=RefundStatus(row["status"]))
 
 
-_new, _changed = attrgetter(*fields(NEW)), attrgetter(*fields(CHANGED_COLUMNS))
+_new = attrgetter(*fields(NEW))
+_changed = {sale: attrgetter(*fields(columns)) for sale, columns in CHANGED_COLUMNS.items()}
+_beside_sale = attrgetter(*fields(column for column in CHANGED if column not in SALE))
 _refund_values, _dispute_values = attrgetter(*fields(REFUND_COLUMNS)), attrgetter(*DISPUTE_COLUMNS)
 
 
@@ -262,12 +276,13 @@ class PaymentRows:
         refunds of more than was captured."""
         if not changes:
             return {}
-        tables = [([_changed(new) for _, new in changes], CHANGED_COLUMNS)]
+        sale = all(_beside_sale(old) == _beside_sale(new) for old, new in changes)
+        tables = [([_changed[sale](new) for _, new in changes], CHANGED_COLUMNS[sale])]
         if events:
             assert now is not None
             tables.append(([_event_row(event, now, id) for id, event in events], SENT_COLUMNS))
         one = all(len(rows) == 1 for rows, _ in tables)
-        written = await self._connection.fetch(SAVE[one, bool(events)], *_parameters(one, *tables))
+        written = await self._connection.fetch(SAVE[one, bool(events), sale], *_parameters(one, *tables))
         refunds = [each for old, new in changes for each in new.refunds if each not in old.refunds]
         disputes = [each for old, new in changes for each in new.disputes if each not in old.disputes]
         await self._save_all(SAVE_REFUNDS, REFUND_COLUMNS, map(_refund_values, refunds))

@@ -9,11 +9,10 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import asyncpg
 import pytest
@@ -21,39 +20,52 @@ import structlog
 import uvloop
 from xdist.scheduler import LoadScopeScheduling
 
-from ops.postgres import Postgres, embedded_postgres
+from common.runtime.process import GC_NEW_OBJECTS
+from ops.postgres import Postgres
 from ops.redis import RedisServer, embedded_redis
 from tests.forked import forked_actors
-from tests.servers import copied_clusters, make_migrated, make_templates, without_fsync
+from tests.servers import copied_clusters, make_migrated, make_templates, server_with_tables, without_fsync
 
 # Which of Redis' sixteen databases each package of tests uses.
 REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "acceptance": 5}
 
 
-# The files that take longest, longest first: a long file that started last would run on alone, on one core.
+# The files that wait longest for real processes, longest first; every other process begins with them.
 LONGEST = (
-    "chaos/test_chaos.py", "acceptance/test_up.py", "races/test_races.py", "fuzz/test_fuzz.py",
-    "acceptance/", "simulation/test_simulation.py", "races/", "common/test_mailbox_model.py", "bench/",
+    "chaos/test_chaos.py", "acceptance/test_up.py", "acceptance/test_catalogue.py", "chaos/test_upgrade.py",
+    "races/", "fuzz/test_fuzz.py", "acceptance/", "bench/", "gateway/test_socket.py", "common/test_outages.py",
+    "common/test_exchange.py", "payment/test_intents.py", "ops/test_embedded_servers.py",
 )  # fmt: skip
 # Files whose tests share a stack, by the name of its fixture: one process runs them all, so that it starts once.
 STACKS = {
-    "battered": ("catalogue", "healing", "killed", "poison", "refunds", "restored", "revoked", "stopped_servers"),
+    "battered": (
+        "catalogue", "clients_restart", "healing", "killed", "poison", "refunds", "restored", "revoked",
+        "stopped_servers",
+    ),
     "holdfast": (
-        "audit", "bad_input", "customers", "events", "generated_clients", "guests", "mail", "main_job",
+        "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "mail", "main_job",
         "outgoing_webhooks", "privacy", "rush", "webhooks", "who_did_it",
     ),
 }  # fmt: skip
 STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS.items() for name in names}
-# Each test of this file is long and shares nothing with the others: they are spread over the processes.
-SPREAD = "tests/simulation/test_simulation.py"
 
 
 class Schedule(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives all tests of a file to one process, so that what they share is made once."""
+    """Gives all tests of a file to one process, so that what they share is made once.
+
+    Every other process takes its files from the end of the queue: while some wait for what they have started, the
+    others compute. The short files, between both ends, come last, so that all processes end at nearly
+    the same time.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return nodeid if file == SPREAD else STACK_OF.get(file, file)
+        return STACK_OF.get(file, file)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        if self.nodes.index(node) % 2:
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
@@ -67,12 +79,14 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
-    """What is imported here lives as long as the process: Python's garbage collector need not scan it again."""
+    """What is imported here lives as long as the process: Python's garbage collector need not scan it again. As in
+    an actor, it searches seldom."""
     gc.disable()
     read_tests(session.config)
     yield
     gc.enable()
     gc.freeze()
+    gc.set_threshold(GC_NEW_OBJECTS, *gc.get_threshold()[1:])
 
 
 def read_tests(config: pytest.Config) -> None:
@@ -93,7 +107,7 @@ def read_tests(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Start the longest first; within a file keep the order from before pytest grouped tests by their fixtures.
+    """Put the longest first; within a file keep the order from before pytest grouped tests by their fixtures.
 
     Raises:
         pytest.UsageError: a test uses a shared stack and its file is not in `STACKS`: each process would start one.
@@ -148,9 +162,7 @@ def redis_database(redis_server: RedisServer) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 async def postgres_server(quick_processes: type[Postgres]) -> AsyncIterator[Postgres]:
-    async with AsyncExitStack() as stack:
-        with patch("ops.postgres.Postgres", quick_processes):
-            server = await stack.enter_async_context(embedded_postgres())
+    async with server_with_tables(quick_processes) as server:
         await make_templates(server)
         yield server
 

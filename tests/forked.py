@@ -3,8 +3,8 @@
 The imports take more CPU than all that most tests do with a process.
 
 For each pytest process, one further process imports everything and forks. Each child runs `python -m gateway`,
-`python -m ops audit` and the like, with its own environment, output and session, like a real process. What
-tests/acceptance/test_up.py starts, and what `holdfast up` starts in it, is started without this.
+`python -m ops audit` and the like, with its own environment, output and session, like a real process. A
+`holdfast up` that tests/acceptance/test_up.py keeps running, and what it starts, is started without this.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from types import MappingProxyType
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from unittest.mock import patch
 
 from ops.actor import CHECKOUT, ActorProcess
@@ -41,6 +41,12 @@ MODULES = (
 )
 REQUEST_MAX = 1024 * 1024
 FDS_MAX = 4096
+
+
+class Open(Protocol):
+    """An open file or socket."""
+
+    def fileno(self) -> int: ...
 
 
 class Forked:
@@ -79,7 +85,7 @@ class ForkServer:
         return _Run(forked, log_start)  # type: ignore[arg-type]
 
     def fork(
-        self, command: list[str], environment: Mapping[str, str], out: IO[bytes], err: IO[bytes], leave_by: int
+        self, command: list[str], environment: Mapping[str, str], out: Open, err: Open, leave_by: int
     ) -> Forked:
         """Fork a process that runs `python -m` with this module and its arguments."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -131,9 +137,14 @@ class CommandResult:
 
 async def holdfast(*arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> CommandResult:
     """Run the `holdfast` command with these arguments, with `environment`, PATH and HOME as its environment."""
+    return await run("ops", *arguments, environment=environment)
+
+
+async def run(*command: str, environment: Mapping[str, str] = MappingProxyType({})) -> CommandResult:
+    """Run `python -m` with this module and its arguments, with `environment`, PATH and HOME as its environment."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     with TemporaryFile() as out, TemporaryFile() as err:
-        forked = _server().fork(["ops", *arguments], {**kept, **environment}, out, err, signal.SIGTERM)
+        forked = _server().fork([*command], {**kept, **environment}, out, err, signal.SIGTERM)
         try:
             code = await asyncio.to_thread(forked.wait)
         except asyncio.CancelledError:
@@ -142,6 +153,32 @@ async def holdfast(*arguments: str, environment: Mapping[str, str] = MappingProx
         for file in (out, err):
             file.seek(0)
         return CommandResult(code, out.read().decode(), err.read().decode())
+
+
+@dataclass(frozen=True)
+class Program:
+    """A process that runs. `output`: what it prints. `ended`: its exit code, once it has ended."""
+
+    forked: Forked
+    output: asyncio.StreamReader
+    ended: asyncio.Task[int]
+
+
+@asynccontextmanager
+async def running(module: str, environment: Mapping[str, str]) -> AsyncIterator[Program]:
+    """Start `python -m` with this module and `environment`. It is killed at the end, unless it has ended."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        forked = _server().fork([module], environment, theirs, theirs, signal.SIGKILL)
+    ended = asyncio.create_task(asyncio.to_thread(forked.wait))
+    output, unused = await asyncio.open_connection(sock=ours)
+    try:
+        yield Program(forked, output, ended)
+    finally:
+        if not ended.done():
+            forked.send_signal(signal.SIGKILL)
+        await ended
+        unused.close()
 
 
 # --- in the process that forks ------------------------------------------------------------------------------

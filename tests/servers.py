@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,7 +14,7 @@ from unittest.mock import patch
 import asyncpg
 
 from ops.migrate import migrate
-from ops.postgres import DATABASES, OPTIONS, Postgres
+from ops.postgres import DATABASES, OPTIONS, Postgres, embedded_postgres
 
 # The options with which `holdfast up` starts Postgres.
 SHIPPED = dict(OPTIONS)
@@ -95,6 +95,15 @@ async def _make_migrated(place: Path, cluster: Path) -> None:
 def _copy(cluster: Path, new: Path) -> None:
     """Copy with the owner: Postgres refuses a cluster that belongs to another user."""
     subprocess.run(["cp", "-a", f"{cluster}/.", str(new)], check=True)
+
+
+@asynccontextmanager
+async def server_with_tables(migrated: type[Postgres]) -> AsyncIterator[Postgres]:
+    """A server whose databases have the tables. `migrated`: what `copied_clusters` yields."""
+    async with AsyncExitStack() as stack:
+        with patch("ops.postgres.Postgres", migrated):
+            server = await stack.enter_async_context(embedded_postgres())
+        yield server
 
 
 async def make_templates(server: Postgres) -> None:

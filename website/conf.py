@@ -29,8 +29,8 @@ def names(*patterns: str, first: Iterable[str] = ()) -> list[str]:
 GUIDES = names(
     "docs/*.md",
     first=(
-        "docs/promises", "docs/architecture", "docs/states", "docs/schema", "docs/messages", "docs/websocket",
-        "docs/webhooks", "docs/api-stability", "docs/sandbox", "docs/operations", "docs/glossary",
+        "docs/promises", "docs/front-end", "docs/architecture", "docs/states", "docs/schema", "docs/messages",
+        "docs/websocket", "docs/webhooks", "docs/api-stability", "docs/sandbox", "docs/operations", "docs/glossary",
     ),
 )  # fmt: skip
 RECORDS = [name for name in names("docs/decisions/*.md") if name != DECISIONS]

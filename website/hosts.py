@@ -23,6 +23,8 @@ LOADED_LINKS = frozenset({
 })  # fmt: skip
 # url(…) and @import "…" of CSS.
 CSS_LOADS = re.compile(r"""url\(\s*['"]?([^'")]+)['"]?\s*\)|@import\s+['"]([^'"]+)['"]""")
+# Where Sphinx puts files that a page links for download, as the clients' examples: they are no pages of the site.
+DOWNLOADS = "_downloads"
 CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
@@ -87,6 +89,7 @@ def complaints(folder: Path) -> list[str]:
     return [
         f"{path.relative_to(folder)}: {address} {wrong}"
         for path in files
+        if DOWNLOADS not in path.relative_to(folder).parts
         for address in loads(path)
         if (wrong := complaint(path, address))
     ]

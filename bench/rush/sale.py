@@ -38,6 +38,7 @@ SETTINGS = {
     "HOLDS_PER_ADDRESS": "",
     "SEATS_PER_ADDRESS": "",
     "HOLD_PAUSE_SECONDS": "",
+    "OWNER_STRIPE_CALLS": "",
     "STRIPE_REQUESTS_PER_SECOND": "100",
     **dict.fromkeys(CLIENT_LIMITS, ""),
 }

@@ -51,7 +51,7 @@ NotFound = _error("not_found", 404, "Not found")
 MethodNotAllowed = _error("method_not_allowed", 405, "The method is not allowed here")
 RequestTimeout = _error("request_timeout", 408, "The body did not arrive in time")
 PayloadTooLarge = _error("payload_too_large", 413, "The body is too large")
-UnsupportedMediaType = _error("unsupported_media_type", 415, "The body must be application/json")
+UnsupportedMediaType = _error("unsupported_media_type", 415, "The body is of another media type than is needed")
 
 # New bookings.
 EventNotFound = _error("event_not_found", 404, "No such event")
@@ -85,6 +85,7 @@ IdempotencyKeyRequired = _error("idempotency_key_required", 400, "The request ne
 IdempotencyKeyReused = _error("idempotency_key_reused", 422, "The Idempotency-Key belongs to another request")
 # `etag` in `extra` is the current entity tag: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1.
 PreconditionFailed = _error("precondition_failed", 412, "It has changed since the version that If-Match names")
+ImageInvalid = _error("image_invalid", 422, "The image cannot be used")
 TicketTypesOverLimit = _error("ticket_types_over_limit", 422, "More ticket types than one event may have")
 NothingToPay = _error("nothing_to_pay", 409, "There is nothing to pay")
 AmountMismatch = _error("amount_mismatch", 422, "The amount or currency is not the booking's")

@@ -21,6 +21,7 @@ CAUSES = (
     "booking.create",
     "booking.cancel",
     "booking.refund",
+    "booking.sell",
     "booking.set_customer",
     "payment.action_required",
     "payment.canceled",

@@ -14,8 +14,25 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from common.contracts.currencies import LARGEST_AMOUNT
 from common.contracts.open_enums import BookingReason, KindOfMail
-from common.contracts.statuses import BookingStatus, MailStatus, PaymentMethods, PaymentStatus
-from common.contracts.values import QUANTITY_MAX, Customer, Dispute, PaymentError, Refund, Rejection
+from common.contracts.statuses import (
+    BookingStatus,
+    BoxOfficeMethod,
+    EventStatus,
+    MailStatus,
+    PaymentMethods,
+    PaymentStatus,
+)
+from common.contracts.values import (
+    DESCRIPTION_MAX,
+    QUANTITY_MAX,
+    Customer,
+    Dispute,
+    EventImage,
+    PaymentError,
+    Refund,
+    Rejection,
+    Venue,
+)
 
 CAPACITY_MAX = 10_000_000
 
@@ -30,6 +47,17 @@ Exponent = Annotated[
 ]
 NAME_MAX = 200
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX)]
+Description = Annotated[
+    str | None,
+    Field(description=f"Markdown (CommonMark without HTML and images), at most {DESCRIPTION_MAX} characters"),
+]
+DescriptionHtml = Annotated[
+    str | None,
+    Field(
+        description="The description as HTML that is safe to insert into a page: paragraphs, headings, lists, "
+        "emphasis, quotes, code, and links to http, https and mailto. The gateway makes it"
+    ),
+]
 
 
 class Resource(BaseModel):
@@ -125,6 +153,10 @@ class PaymentSummary(Resource):
     rejection: Rejection | None = Field(
         default=None, description="Only for operators: why Stripe refused to make the intent (`payment_rejected`)"
     )
+    method: BoxOfficeMethod | None = Field(
+        default=None, description="How it was paid where an operator sold it; null: not at the box office"
+    )
+    note: str | None = Field(default=None, description="Only for operators: what they noted when they sold it")
 
 
 class Booking(Resource):
@@ -219,11 +251,38 @@ class Event(Resource):
         description="With `all`: new bookings from then on are offered instant methods alone; null: from three "
         "weeks before the start",
     )
+    status: EventStatus = Field(
+        default=EventStatus.PUBLISHED,
+        description="`draft`: only operators see it; `published`: everybody does; `archived`: it is in no list and "
+        "is not sold, and everybody may read it by its id",
+    )
+    category: str | None = Field(
+        default=None,
+        description="The operator's own label. Missing in changes on the WebSocket: see `content_version`",
+    )
+    venue: Venue | None = Field(
+        default=None, description="Where it takes place. Missing in changes on the WebSocket: see `content_version`"
+    )
+    image: EventImage | None = Field(
+        default=None, description="Its image. Missing in changes on the WebSocket: see `content_version`"
+    )
+    content_version: int = Field(
+        default=0,
+        description="The `terms_version` with which its description, category, venue or image changed last: read "
+        "it again when this is another. 0: it never had any of them",
+    )
     version: int = Field(default=1, description="Grows with each change, also of how many seats are left")
     terms_version: int | None = Field(
         default=None,
         description="Grows with each change of the event and its ticket types, not with its seats: the `ETag`",
     )
+
+
+class EventDetails(Event):
+    """An event with its description."""
+
+    description: Description = None
+    description_html: DescriptionHtml = None
 
 
 class OperatorsTicketType(TicketType):
@@ -332,6 +391,13 @@ class OperatorsEvent(Event):
     refund_retry: RefundRetry | None = Field(
         default=None, description="The last time that all failed refunds were tried again; null in lists"
     )
+
+
+class OperatorsEventDetails(OperatorsEvent):
+    """An event as operators see it, with its description."""
+
+    description: Description = None
+    description_html: DescriptionHtml = None
 
 
 T = TypeVar("T")

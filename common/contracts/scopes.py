@@ -19,7 +19,10 @@ class Scope(StrEnum):
         return scope
 
     READ = "holdfast:read", "read all that operators see"
-    BOX_OFFICE = "holdfast:box-office", "read, cancel customers' bookings, and set whom they are for"
+    BOX_OFFICE = (
+        "holdfast:box-office",
+        "read, sell without Stripe, cancel bookings, and set whom they are for",
+    )
     FINANCE = "holdfast:finance", "read, refund, and retry refunds"
     ADMIN = "holdfast:admin", "do everything, also with events and tokens"
 

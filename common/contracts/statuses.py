@@ -52,6 +52,23 @@ class PaymentMethods(StrEnum):
     ALL = "all"
 
 
+class EventStatus(StrEnum):
+    """Who may see an event. A draft is for operators alone, and a published event for everybody. An archived one is
+    in no list and is not sold, but can still be read by its id."""
+
+    DRAFT = "draft"
+    PUBLISHED = "published"
+    ARCHIVED = "archived"
+
+
+class BoxOfficeMethod(StrEnum):
+    """How seats were paid that operators sold without Stripe; complimentary ones cost nothing."""
+
+    COMPLIMENTARY = "complimentary"
+    CASH = "cash"
+    CARD_TERMINAL = "card_terminal"
+
+
 class CancelReason(StrEnum):
     BY_CUSTOMER = "by_customer"
     BY_OPERATOR = "by_operator"

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import ClassVar
 from uuid import UUID
 
-from common.contracts.statuses import IntentStatus
+from common.contracts.statuses import BoxOfficeMethod, IntentStatus
 
 # The most ticket types of one event, also when they are added one by one: they are read and locked together.
 TICKET_TYPES_MAX = 100
@@ -18,7 +18,12 @@ QUANTITY_MAX = 1000
 EMAIL_MAX = 254
 # The most characters of what an intent is described with. Stripe takes 1,000, and these are no more, whether it
 # counts characters or their bytes: https://docs.stripe.com/api/payment_intents/create
-DESCRIPTION_MAX = 250
+INTENT_DESCRIPTION_MAX = 250
+# Characters of an event's description (some ten pages), and of its category.
+DESCRIPTION_MAX = 20_000
+CATEGORY_MAX = 64
+# The most bytes of an event's image as it is kept: it travels in one message, which delays those behind it.
+IMAGE_BYTES_MAX = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,52 @@ class Customer:
     """The language to write in, by BCP 47"""
     phone: str | None = None
     """By E.164"""
+
+
+@dataclass(frozen=True, slots=True)
+class BoxOfficeSale:
+    """How an operator sold seats, without Stripe."""
+
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
+    method: BoxOfficeMethod
+    """How they were paid"""
+    note: str | None = None
+    """What the operator has noted, such as a receipt's number"""
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """Where an event takes place."""
+
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
+    name: str
+    """What it is called"""
+    address: str | None = None
+    """Street and number"""
+    postal_code: str | None = None
+    """As it is written there"""
+    city: str | None = None
+    """The city or place"""
+    country: str | None = None
+    """By ISO 3166-1, in two capital letters"""
+
+
+@dataclass(frozen=True, slots=True)
+class EventImage:
+    """The image of an event, a WebP."""
+
+    __pydantic_config__: ClassVar = {"use_attribute_docstrings": True}
+
+    url: str
+    """Where to get it, as a path at the gateway. It changes with the image, which may be cached for ever"""
+    hash: str
+    """Of its bytes: another one is another image"""
+    width: int
+    """In pixels"""
+    height: int
+    """In pixels"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +136,7 @@ class Refund:
     """In the currency's minor unit"""
     status: str
     """`owed`: not taken up by the payment actor yet; `requested`: not made by Stripe yet; then as Stripe has it:
-    `pending`, `succeeded` or `failed`"""
+    `pending`, `succeeded` or `failed`. Of a booking that was sold at the box office always `succeeded`"""
     reason: str | None = None
     """Why it failed: Stripe's reason or error code, `amount_too_large` or `nothing_left`"""
     pending_reason: str | None = None
@@ -97,7 +148,7 @@ class Refund:
     stripe_refund_id: str | None = None
     """Stripe's id; null until Stripe has made it"""
     created_at: datetime | None = None
-    """When the payment actor took it up; null while it is owed"""
+    """When the payment actor took it up, or an operator noted it; null while it is owed"""
     updated_at: datetime | None = None
     """When it changed last"""
 

@@ -27,9 +27,10 @@ PAGE = 500
 # How many milliseconds gateways of the previous release have to read `notifications`.
 NOTIFICATIONS_KEPT_MS = 60_000
 
-# Renews a gateway, and forgets what it has read: messages may have customers in them. (A user of an earlier release
-# may not trim, which is no error.) Returns whether it was known, the end of its inbox, the end of `notifications`,
-# and whether a process of the previous release has published there, which reaches no inbox.
+# Renews a gateway, and deletes what it has read of its inbox: messages may have customers in them, and images, and
+# would stay until many thousands of others have come. (A user of an earlier release may not trim, which is no
+# error.) Returns whether it was known, the end of its inbox, the end of `notifications`, and whether a process of
+# the previous release has published there, which reaches no inbox.
 _RENEW = Script[tuple[int, bytes, bytes, int]](
     """
 local function ends(stream)

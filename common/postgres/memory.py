@@ -34,6 +34,9 @@ class Memory(Generic[K, V]):
         self._missing = metrics.memory_reads.labels(kind, "missing")
         metrics.memory_entries.labels(kind).set_function(self._entries.__len__)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
     def find(self, keys: Iterable[K]) -> dict[K, V]:
         """Those of `keys` that are in memory; the others are left out."""
         found: dict[K, V] = {}

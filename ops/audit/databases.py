@@ -30,7 +30,8 @@ OUTAGES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Inter
 
 BOOKING_COLUMNS = """
 id::text, status, payment, amount, items, currency, created_at, intent_id, payment_version, amount_captured,
-amount_refunded, refund_id::text, refund_amount, closing, intent_to_cancel, version, settle_after AS retry_at
+amount_refunded, refund_id::text, refund_amount, closing, intent_to_cancel, version, settle_after AS retry_at,
+box_office IS NOT NULL AS box_office
 """
 HISTORIES = """
 SELECT booking_id::text, version, from_status, to_status FROM booking_transitions

@@ -85,6 +85,7 @@ class Booking:
     intent_to_cancel: bool = False
     version: int = 1
     retry_at: datetime | None = None
+    box_office: bool = False
     history: tuple[Change, ...] = ()
 
     @property

@@ -88,6 +88,8 @@ def under_way(case: Case) -> Iterator[str]:
         yield "intent to be canceled"
     if booking is not None and booking.refund_amount is not None:
         yield "refund owed"
+    if booking is not None and booking.box_office and booking.payment == "refund_pending":
+        yield "refund owed at the box office"
     if any(refund.status == "requested" for refund in case.refunds):
         yield "refund asked for"
     if any(refund.status == "pending" for refund in case.refunds):
@@ -165,9 +167,25 @@ def _ended_orphan(case: Case, payment: Payment, now: datetime) -> bool:
     return payment.status in money.ENDED and back >= payment.amount_captured
 
 
+def box_office(case: Case, _: datetime) -> Iterator[str]:
+    """What operators sold has its money in the booking alone: Stripe and payment have nothing of it."""
+    booking = case.booking
+    if booking is None or not booking.box_office:
+        return
+    if case.payment is not None:
+        yield "sold at the box office, and payment has it, too"
+    left = booking.amount_captured - booking.amount_refunded
+    owed = booking.status == "cancelled" and left > 0
+    if booking.amount_captured != booking.amount or owed != (booking.payment == "refund_pending"):
+        money_now = f"{left} left of {booking.amount_captured}, {booking.payment}"
+        yield f"{booking.status}, costs {booking.amount}, {money_now}"
+
+
 def payment_row(case: Case, now: datetime) -> Iterator[str]:
     """The booking and payment agree on the payment."""
     booking, payment = case.booking, case.payment
+    if booking is not None and booking.box_office:
+        return  # `box_office` checks it
     if booking is None:
         if payment is not None and not _ended_orphan(case, payment, now):
             yield "payment has it, and there is no such booking"
@@ -220,6 +238,7 @@ RULES: dict[str, Callable[[Case, datetime], Iterator[str]]] = {
     "history": history,
     "stuck": retried,
     "summary": payment_row,
+    "box office": box_office,
     "intent": money.intent,
     "captured": money.captured,
     "one intent": money.one_intent,

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.acceptance.holdfast import Holdfast, complaints, running
+from tests.clients.buyers import BUYERS, Start
+from tests.clients.node import needs_node
 
 # Entries of a killed process are claimed soon. The settings refuse less: a handler needs these 6 s for payment's
 # calls to Stripe, and the idle time of a claim must be longer than two handlers.
@@ -42,3 +44,11 @@ def chance() -> random.Random:
     seed = os.environ.get("HOLDFAST_SEED") or str(random.randrange(2**32))
     print(f"HOLDFAST_SEED={seed}")  # noqa: T201
     return random.Random(seed)
+
+
+@pytest.fixture(params=BUYERS)
+async def start_client(request: pytest.FixtureRequest) -> Start:
+    """Starts one of the clients, in JavaScript and in Python."""
+    if request.param == "javascript":
+        await needs_node()
+    return BUYERS[request.param]

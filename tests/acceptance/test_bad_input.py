@@ -119,7 +119,7 @@ RAW: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "half an object": (b'{"event_id": ', JSON_TYPE, 400, "malformed_request"),
     "not UTF-8": (b'{"event_id": "\xff"}', JSON_TYPE, 400, "malformed_request"),
     "deeply nested": (b"[" * 60_000, JSON_TYPE, 400, "malformed_request"),
-    "more than a body may have": (b" " * 70_000, JSON_TYPE, 413, "payload_too_large"),
+    "more than a body may have": (b" " * 140_000, JSON_TYPE, 413, "payload_too_large"),
     "a form": (
         b"quantity=1",
         {"Content-Type": "application/x-www-form-urlencoded"},

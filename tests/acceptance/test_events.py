@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
+from PIL import Image
 
 from tests.acceptance.client import Answer, Client, Json
 from tests.acceptance.database_rows import assert_clean
@@ -177,3 +179,84 @@ async def test_of_two_changes_from_one_version_the_second_is_refused(holdfast: H
     (
         await operator.request("PATCH", path, json={"name": "Late show"}, headers={"If-Match": now.headers["ETag"]})
     ).ok()
+
+
+async def test_what_an_event_shows_is_changed_seen_and_cached_while_it_sells(holdfast: Holdfast) -> None:
+    """From the operator to everybody, at every gateway, without a new message on the socket having any of it."""
+    operator, anybody, customer = holdfast.client(operator=True), holdfast.anybody, await holdfast.guest()
+    event = await holdfast.event((4500, 10))
+    path, admin = f"/events/{event['id']}", f"/admin/events/{event['id']}"
+    content = {"description": "*Three* acts", "category": "Théâtre", "venue": {"name": "Hall", "city": "Graz"}}
+    async with customer.live() as live:
+        await live.snapshot(event_id=event["id"])
+        before = (await anybody.request("GET", path)).headers["ETag"]
+        changed = (await operator.request("PATCH", admin, json=content)).ok()
+        image = (
+            await operator.request("PUT", admin + "/image", data=png(), headers={"Content-Type": "image/png"})
+        ).ok()["image"]
+
+        async def shown() -> bool:
+            found = await anybody.request("GET", path)
+            return found.ok()["image"] == image and found.headers["ETag"] != before
+
+        await eventually(shown, bool)
+        found = (await anybody.request("GET", path)).ok()
+        assert found["description_html"] == "<p><em>Three</em> acts</p>\n"
+        assert (found["category"], found["venue"]["city"]) == ("Théâtre", "Graz")
+        assert found["content_version"] == found["terms_version"] == changed["terms_version"] + 1
+        query = {"category": "theatre", "q": event["name"], "limit": 200}
+        listed = (await anybody.request("GET", "/events", params=query)).ok()["items"]
+        (item,) = (each for each in listed if each["id"] == event["id"])
+        assert item["image"] == image
+        assert "description" not in item
+        served = await anybody.request("GET", image["url"])
+        assert (served.status, served.headers["Content-Type"]) == (200, "image/webp")
+        assert served.headers["Cache-Control"].endswith("immutable")
+        booking = (await customer.book(event, 2)).ok(201)
+        await holdfast.stripe.pay(booking)
+        await live.until(booking["id"], "confirmed")
+    assert (await operator.request("DELETE", admin + "/image")).ok()["image"] is None
+    await eventually(lambda: gone(anybody, image["url"]), bool)
+    history = (await operator.request("GET", admin + "/history")).ok()["items"]
+    fields = [[each["field"] for each in change["changes"]] for change in history[1:]]
+    assert fields == [["description", "category", "venue.name", "venue.city"], ["image"], ["image"]]
+
+
+async def test_an_event_is_prepared_published_and_archived(holdfast: Holdfast) -> None:
+    operator, anybody, customer = holdfast.client(operator=True), holdfast.anybody, await holdfast.guest()
+    new = a_new_event(name="Prepared in secret", status="draft")
+    event = (await operator.request("POST", "/admin/events", json=new)).ok(201)
+    path, admin = f"/events/{event['id']}", f"/admin/events/{event['id']}"
+
+    async def listed() -> bool:
+        found = (await anybody.request("GET", "/events", params={"q": new["name"]})).ok()
+        return [each["id"] for each in found["items"]] == [event["id"]]
+
+    async def hidden() -> bool:
+        return not await listed()
+
+    assert (await anybody.request("GET", path)).code == "event_not_found"
+    assert (await customer.book(event, 1)).code == "event_not_found"
+    assert await hidden()
+    drafts = (await operator.request("GET", "/admin/events", params={"status": "draft", "from": STARTS_AT})).ok()
+    assert event["id"] in [each["id"] for each in drafts["items"]]
+    for status in ("published", "draft", "published"):
+        (await operator.request("PATCH", admin, json={"status": status})).ok()
+        await eventually(listed if status == "published" else hidden, bool)
+        assert (await anybody.request("GET", path)).status == (200 if status == "published" else 404)
+    (await customer.book(event, 1)).ok(201)
+    assert (await operator.request("PATCH", admin, json={"status": "draft"})).code == "conflict"
+    (await operator.request("PATCH", admin, json={"status": "archived"})).ok()
+    await eventually(hidden, bool)
+    assert (await anybody.request("GET", path)).ok()["status"] == "archived"
+    assert (await customer.book(event, 1)).code == "not_on_sale"
+
+
+async def gone(client: Client, path: str) -> bool:
+    return (await client.request("GET", path)).status == 404
+
+
+def png() -> bytes:
+    output = BytesIO()
+    Image.new("RGB", (64, 36), "teal").save(output, "PNG")
+    return output.getvalue()

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.acceptance.client import Answer, Client
 from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.polling import eventually
 from tests.acceptance.test_killed import restart
@@ -31,10 +32,10 @@ async def test_a_revoked_token_is_refused_also_after_all_has_restarted(battered:
         await restart(battered, name)
     await battered.ready()
 
-    async def answered() -> int:
-        return (await stolen.request("GET", "/bookings")).status
+    async def answer(client: Client, path: str) -> Answer:
+        """What the client gets once what has restarted answers in time again."""
+        return await eventually(lambda: client.request("GET", path), lambda answer: answer.status != 503)
 
-    await eventually(answered, lambda status: status != 503)
-    assert await answered() == 401
-    (await other.request("GET", "/bookings")).ok()
-    assert revoked in (await operator.request("GET", "/admin/tokens/revoked")).ok()["items"]
+    assert (await answer(stolen, "/bookings")).status == 401
+    (await answer(other, "/bookings")).ok()
+    assert revoked in (await answer(operator, "/admin/tokens/revoked")).ok()["items"]

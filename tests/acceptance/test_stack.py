@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +17,7 @@ from redis.exceptions import AuthenticationError
 from ops.actor import ActorProcess
 from ops.errors import StartError
 from ops.layout import HOST, Ports, Scale
-from ops.postgres import Postgres, embedded_postgres, has_passage
+from ops.postgres import Postgres, has_passage
 from ops.redis import embedded_redis
 from ops.stack import Stack
 from tests.release.test_compose import SERVICES
@@ -26,13 +26,13 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-async def servers() -> AsyncIterator[dict[str, str]]:
+async def servers(migrated_database: Callable[..., Awaitable[str]]) -> AsyncIterator[dict[str, str]]:
     """Settings with the addresses of a PostgreSQL and a Redis that the stack does not start."""
-    async with embedded_postgres() as postgres, embedded_redis() as redis:
+    async with embedded_redis() as redis:
         yield {
             "REDIS_URL": redis.url,
-            "BOOKING_DATABASE_URL": postgres.url("booking"),
-            "PAYMENT_DATABASE_URL": postgres.url("payment"),
+            "BOOKING_DATABASE_URL": await migrated_database("booking", "stack_booking"),
+            "PAYMENT_DATABASE_URL": await migrated_database("payment", "stack_payment"),
         }
 
 

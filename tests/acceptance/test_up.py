@@ -22,6 +22,7 @@ import psutil
 import pytest
 
 from ops.child import free_port
+from tests.forked import holdfast
 
 ROOT = Path(__file__).parent.parent.parent
 CODE = ("common", "booking", "payment", "gateway", "sandbox", "ops")
@@ -60,13 +61,14 @@ class Checkout:
             start_new_session=True,
         )
 
-    def fails(self, *arguments: str, **environment: str) -> str:
-        """Run a command that must fail. Returns the one line that it prints."""
-        command = self.command(*arguments, **environment)
-        _, printed = command.communicate(timeout=STARTED_S)
-        assert command.returncode == 1
-        assert len(printed.splitlines()) == 1, printed
-        return printed.strip()
+    async def up_fails(self, data: str = ".holdfast", **environment: str) -> str:
+        """`holdfast up` must fail. Returns the one line that it prints. It is forked, as it ends before it starts
+        anything."""
+        folder = {"HOLDFAST_DATA": str(self.folder / data)}
+        up = await holdfast("up", environment=self.ports | folder | environment)
+        assert up.code == 1
+        assert len(up.error.splitlines()) == 1, up.error
+        return up.error.strip()
 
     def get(self, path: str) -> dict[str, Any]:
         with urlopen(self.gateway + path, timeout=10) as answer:
@@ -147,10 +149,10 @@ def listens(port: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ["GATEWAY_PORT", "PAYMENT_PORT", "POSTGRES_PORT", "REDIS_PORT"])
-def test_busy_port_is_reported_in_one_line(checkout: Checkout, name: str) -> None:
+async def test_busy_port_is_reported_in_one_line(checkout: Checkout, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        printed = checkout.fails("up", **{name: port})
+        printed = await checkout.up_fails(**{name: port})
     assert f"port {port}" in printed
     assert name in printed
 
@@ -168,15 +170,15 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(checkout: Checkout) -> Non
     assert [child for child in children if child.is_running()] == []
 
 
-def test_real_stripe_needs_its_other_keys(checkout: Checkout) -> None:
-    printed = checkout.fails("up", STRIPE_SECRET_KEY="sk_test_1")
+async def test_real_stripe_needs_its_other_keys(checkout: Checkout) -> None:
+    printed = await checkout.up_fails(STRIPE_SECRET_KEY="sk_test_1")
     assert "STRIPE_WEBHOOK_SECRETS" in printed
     assert "STRIPE_PUBLISHABLE_KEY" in printed
 
 
-def test_data_folder_that_cannot_be_made_is_reported_in_one_line(checkout: Checkout) -> None:
+async def test_data_folder_that_cannot_be_made_is_reported_in_one_line(checkout: Checkout) -> None:
     checkout.folder.joinpath("a file").touch()
-    assert "a file" in checkout.fails("up", "--data", "a file/data")
+    assert "a file" in await checkout.up_fails("a file/data")
 
 
 def assert_gone(checkout: Checkout, running: Running) -> None:
@@ -213,8 +215,9 @@ def test_the_next_up_after_a_killed_one_finds_its_data_again(
     assert {name: modules.count(name) for name in wanted} == wanted
 
 
-def test_second_up_at_the_same_time_is_refused(checkout: Checkout, running: Running) -> None:
-    assert f"already up in {checkout.folder / '.holdfast'} (process {running.process.pid})" in checkout.fails("up")
+async def test_second_up_at_the_same_time_is_refused(checkout: Checkout, running: Running) -> None:
+    said = f"already up in {checkout.folder / '.holdfast'} (process {running.process.pid})"
+    assert said in await checkout.up_fails()
 
 
 def test_operator_token_opens_the_admin_interface(checkout: Checkout, running: Running) -> None:

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from booking.announcer import Announce, Announcer
 from booking.availability import Availability
+from booking.box_office import BoxOffice
 from booking.buyers import NO_LIMITS, BuyerPolicy
 from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
@@ -55,7 +56,8 @@ from ops.audit.databases import BUYERS
 
 TABLES = (
     "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, "
-    "buyers, revoked_tokens, recovery_codes, erasures, mails, webhook_endpoints, webhook_deliveries"
+    "buyers, revoked_tokens, recovery_codes, erasures, event_contents, event_images, mails, webhook_endpoints, "
+    "webhook_deliveries"
 )
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
@@ -157,6 +159,7 @@ class Stage:
     queue: Queue
     handlers: BookingHandlers
     event_handlers: EventHandlers
+    box_office: BoxOffice
     erasure_handlers: ErasureHandlers
     guest_handlers: GuestHandlers
     mail_handlers: MailHandlers
@@ -197,6 +200,7 @@ class Stage:
             queue=queue,
             handlers=BookingHandlers(store, unit, metrics, clock, TERMS),
             event_handlers=EventHandlers(store, availability, clock),
+            box_office=BoxOffice(store, unit, clock),
             erasure_handlers=ErasureHandlers(store, clock),
             guest_handlers=GuestHandlers(store, clock, CODES_LAST),
             mail_handlers=MailHandlers(store, clock, on=bool(announce)),
@@ -217,6 +221,7 @@ class Stage:
             **self.handlers.commands,
             **self.handlers.payments,
             **self.event_handlers.commands,
+            **self.box_office.commands,
             **self.erasure_handlers.commands,
             **self.guest_handlers.commands,
             **self.mail_handlers.commands,

@@ -28,7 +28,7 @@ from common.contracts.messages import (
 )
 from common.contracts.resources import Booking
 from common.contracts.statuses import BookingStatus, CancelReason
-from common.contracts.values import DESCRIPTION_MAX, Customer
+from common.contracts.values import INTENT_DESCRIPTION_MAX, Customer
 from tests.booking.samples import CUSTOMER, NOW, STATES, TERMS
 from tests.booking.stage import Show, Stage, asked, of
 
@@ -101,7 +101,7 @@ async def test_a_description_is_never_longer_than_stripe_takes(stage: Stage) -> 
     request = show.order(1).model_copy(update={"items": many})
     (intent,) = of(await stage.give(request), CreatePaymentIntent)
     assert intent.description is not None
-    assert len(intent.description) == DESCRIPTION_MAX
+    assert len(intent.description) == INTENT_DESCRIPTION_MAX
     assert intent.description.startswith(reference_of(request.booking_id))
     assert intent.description.endswith("…")
 

@@ -66,6 +66,7 @@ OTHERS = {
     "settle_attempts": "settle_attempts = 1",
     "disputes": "disputes = '[]'",
     "address": "address = 'other'",
+    "box_office": "box_office = '{}', status = 'confirmed', expires_at = NULL, amount_captured = amount",
     "counted": "counted = 0",
     "deferred": "deferred = true",
     "customer": """customer = '{"name": "Ada", "email": "ada@example.com", "locale": "en"}'""",
@@ -81,7 +82,7 @@ EVENT_OTHERS = {
     "max_per_booking": "max_per_booking = 2",
     "cancel_until": "cancel_until = now()",
     "called_off_at": "on_sale = false, called_off_at = now()",
-    "version": "version = version + 1",
+    "status": "status = 'archived'",
     "time_zone": "time_zone = 'Europe/Vienna'",
     "sales_start": "sales_start = now()",
     "sales_end": "sales_end = now() + interval '1 h'",
@@ -104,9 +105,10 @@ TYPE_OTHERS = {
 
 
 def test_the_changes_have_every_column() -> None:
-    """`version` of a ticket type is no bound: it only counts the published changes of its seats."""
+    """The `version` of a ticket type is no bound: it only counts the published changes of its seats. Nor is that of
+    an event, which content changes, too."""
     assert OTHERS.keys() == BOOKING_COLUMNS.keys() - {"id"}
-    assert EVENT_OTHERS.keys() == set(EVENT_COLUMNS) - {"id"}
+    assert EVENT_OTHERS.keys() == set(EVENT_COLUMNS) - {"id", "version", "content_version"}
     assert TYPE_OTHERS.keys() == TICKET_TYPE_COLUMNS.keys() - {"id", "version"} | {"terms_token", "held", "sold"}
 
 
@@ -138,7 +140,7 @@ def ways() -> Iterator[list[str]]:
     save, lock = BookingRows.save, EventRows.lock_sales
 
     async def saved(self: BookingRows, changed: Any, *args: Any) -> Any:
-        if any(booking.revision is None for booking, _ in changed):
+        if any(before is None for before, *_ in changed):
             found.append("statement")
         return await save(self, changed, *args)
 
@@ -334,14 +336,46 @@ async def test_a_repeated_key_takes_the_locked_path_and_the_others_one_statement
     assert await stage.seats(show) == [(255, 0)]
 
 
+async def test_a_key_of_another_process_sends_its_batch_alone_to_the_locked_path(stage: Stage) -> None:
+    """This process does not know that the booking exists: the statement makes none of the others."""
+    show = await stage.show(1000)
+    await stage.book(show.order())
+    there = show.order()
+    await Stage.build(stage.database, stage.redis).book(there)
+    with ways() as found:
+        replies = await stage.call(show.order(), there, show.order())
+        assert found == ["statement", "locks", "statement"]
+        assert [reply.result["created"] for reply in replies] == [True, False, True]
+        await stage.book(show.order())
+        assert found[3:] == ["statement"]
+    assert await stage.seats(show) == [(5, 0)]
+
+
+async def test_processes_that_get_the_same_requests_at_once_make_each_booking_once(stage: Stage) -> None:
+    show = await stage.show(1000)
+    stages = [stage, Stage.build(stage.database, stage.redis)]
+    orders = [show.order() for _ in range(20)]
+    for number in range(0, 20, 2):
+        batch = orders[number : number + 2]
+        one, two = await asyncio.gather(*(each.call(*batch) for each in stages))
+        assert [reply.error for reply in (*one, *two)] == [None] * 4
+        created = [reply.result["created"] for reply in one], [reply.result["created"] for reply in two]
+        assert sorted(created) == [[False, False], [True, True]]
+    assert await stage.seats(show) == [(20, 0)]
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["of this process", "of another one"])
 @pytest.mark.parametrize("again", [2, 1])
-async def test_seats_that_a_repeated_key_does_not_take_are_there_for_the_next(stage: Stage, again: int) -> None:
+async def test_seats_that_a_repeated_key_does_not_take_are_there_for_the_next(
+    stage: Stage, again: int, own: bool
+) -> None:
     """The request comes again, or its key with another content: it is counted before the next one is refused."""
     show = await stage.show(4)
-    key = uuid4()
-    await stage.book(show.order(2, id=key))
-    replies = await stage.call(show.order(again, id=key), show.order(2 - again + 1))
-    assert replies[1].result["booking"]["status"] == "pending"
+    first, following = show.order(2), show.order(2 - again + 1)
+    await (stage if own else Stage.build(stage.database, stage.redis)).book(first)
+    await stage.call(show.order(again, id=first.booking_id), following)
+    (row,) = await stage.rows("SELECT status FROM bookings WHERE id = $1", following.booking_id)
+    assert row["status"] == "pending"
     assert await stage.seats(show) == [(2 + 2 - again + 1, 0)]
 
 

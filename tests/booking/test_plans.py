@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 from uuid import UUID
 
 import orjson
 import pytest
+from redis.asyncio import Redis
 
 from booking.announcement_rows import OLDEST, TAKE, TRANSITIONS
-from booking.booking_rows import INSERT, SAVE, SAVE_UNMOVED, TAKE_DUE, page_query
+from booking.booking_rows import INSERT, SAVE, TAKE_DUE, page_query
 from booking.cancellation_rows import LEFT
 from booking.erasure_rows import COUNT
 from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
@@ -22,8 +24,10 @@ from booking.repository import TAKE_DUE as TAKE_DUE_ROWS
 from common.contracts.messages import ListBookings
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
+from common.postgres.database import Database, open_database
 from common.runtime.reconciler import POLL_SECONDS
 from tests.booking.stage import TERMS, Stage
+from tests.plans import parts, planned
 
 # Confirmed and cancelled bookings; the events are not theirs.
 MANY_BOOKINGS = """
@@ -36,13 +40,18 @@ MANY_EVENTS = """
 INSERT INTO events (id, name, starts_at, currency, on_sale, max_per_booking, content_hash, created_at)
 SELECT gen_random_uuid(), 'Concert', now(), 'eur', true, 10, '', now() FROM generate_series(1, 5000)
 """
+FILL = (MANY_BOOKINGS, MANY_EVENTS, "ANALYZE bookings, events")
 QUERIES = {
     "next": (NEXT_DUE, "", ""),
     "bookings": (TAKE_DUE, "(timestamptz, int)", "(now(), 200)"),
     "events": (TAKE_DUE_ROWS["events"], "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
     "oldest": (OLDEST, "(uuid[])", "('{}')"),
     "announce": (TAKE, "(uuid[], int)", "('{}', 100)"),
-    "page": (EVENT_PAGE, "(timestamptz, uuid, int)", "(now(), '00000000-0000-0000-0000-000000000000', 51)"),
+    "page": (
+        EVENT_PAGE,
+        "(timestamptz, uuid, int, varchar)",
+        "(now(), '00000000-0000-0000-0000-000000000000', 51, 'published')",
+    ),
 }
 DUE = {
     "next": {"bookings_due", "events_due", "refund_retries_due", "erasures_due"},
@@ -53,11 +62,6 @@ DUE = {
 }
 # Later than all rows of a test.
 LATER = datetime.now(UTC) + timedelta(days=1)
-
-
-def parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """The steps of the plan: this one and all below it."""
-    return [plan, *(part for below in plan.get("Plans", []) for part in parts(below))]
 
 
 async def steps(stage: Stage, name: str) -> list[dict[str, Any]]:
@@ -78,18 +82,31 @@ async def many(stage: Stage) -> Stage:
         "TRUNCATE events CASCADE",
         "TRUNCATE refund_retries",
         "TRUNCATE erasures",
-        MANY_BOOKINGS,
-        MANY_EVENTS,
-        "ANALYZE bookings, events",
+        *FILL,
     ):
         await stage.rows(query)
     return stage
 
 
-async def test_with_nothing_due_no_row_is_visited(many: Stage) -> None:
+@pytest.fixture(scope="module")
+async def finished_database(migrated_database: Callable[..., Awaitable[str]]) -> AsyncIterator[Database]:
+    async with open_database(await migrated_database("booking", "booking_finished"), 2) as database:
+        async with database.connection() as connection:
+            for query in FILL:
+                await connection.execute(query)
+        yield database
+
+
+@pytest.fixture
+def finished(finished_database: Database, redis: Redis) -> Stage:
+    """Very many finished bookings, which no test changes."""
+    return Stage.build(finished_database, redis)
+
+
+async def test_with_nothing_due_no_row_is_visited(finished: Stage) -> None:
     """The indexes of due rows are empty: one or two blocks of each are read."""
     for name, indexes in DUE.items():
-        done = await steps(many, name)
+        done = await steps(finished, name)
         tables = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
         assert {step["Index Name"] for step in tables if step["Actual Loops"]} == indexes
         assert all(step["Node Type"] in ("Index Scan", "Index Only Scan") for step in tables)
@@ -122,22 +139,26 @@ async def test_a_page_of_events_is_read_from_its_index(many: Stage) -> None:
     assert all(step["Node Type"] != "Seq Scan" for step in done if step.get("Relation Name") == "events")
 
 
-@pytest.mark.parametrize("before", [None, (LATER, UUID(int=0))], ids=["first page", "a page behind it"])
-async def test_an_owners_bookings_are_read_from_their_index(many: Stage, before: Any) -> None:
-    """However many bookings others have: no row of theirs is visited, and nothing is sorted."""
+async def test_an_owners_bookings_are_read_from_their_index(many: Stage) -> None:
+    """However many bookings others have: no row of theirs is visited, and nothing is sorted. Also on a page behind
+    the first one."""
     await many.rows("UPDATE bookings SET owner = gen_random_uuid()::text")
     await many.rows("UPDATE bookings SET owner = 'alice' WHERE id IN (SELECT id FROM bookings LIMIT 100)")
     await many.rows("VACUUM ANALYZE bookings")
-    query, values = page_query(ListBookings(owner="alice", operator=True, before=before, limit=20))
-    async with many.database.connection() as connection:
-        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *values)
-    done = parts(orjson.loads(plan)[0]["Plan"])
+    for before in (None, (LATER, UUID(int=0))):
+        query, values = page_query(ListBookings(owner="alice", operator=True, before=before, limit=20))
+        async with many.database.connection() as connection:
+            plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *values)
+        done = parts(orjson.loads(plan)[0]["Plan"])
+        (scan,) = [step for step in done if "Relation Name" in step]
+        assert (scan["Index Name"], scan["Actual Rows"]) == ("bookings_by_owner", 21)
+        assert not any(step["Node Type"].endswith("Sort") for step in done)
 
-    (scan,) = [step for step in done if "Relation Name" in step]
-    assert (scan["Index Name"], scan["Actual Rows"]) == ("bookings_by_owner", 21)
-    assert not any(step["Node Type"].endswith("Sort") for step in done)
 
-
+OF_CUSTOMERS = """
+    UPDATE bookings SET owner = id::text, intent_id = 'pi_' || id, customer = jsonb_build_object(
+        'name', 'Ada ' || id, 'email', id || '@example.com', 'locale', 'en')
+"""
 # What an operator looks for, and the index by which it is found.
 SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
     "reference": ({"reference": "HF-7K3M-9Q2T"}, "bookings_pkey"),
@@ -149,15 +170,14 @@ SEARCHES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.fixture
-async def customers(many: Stage) -> Stage:
-    """Very many bookings, each of its own customer."""
-    await many.rows("""
-        UPDATE bookings SET owner = id::text, intent_id = 'pi_' || id, customer = jsonb_build_object(
-            'name', 'Ada ' || id, 'email', id || '@example.com', 'locale', 'en')
-    """)
-    await many.rows("VACUUM ANALYZE bookings")
-    return many
+@pytest.fixture(scope="module")
+async def customers(migrated_database: Callable[..., Awaitable[str]]) -> AsyncIterator[Database]:
+    """Very many bookings, each of its own customer, which no test changes."""
+    async with open_database(await migrated_database("booking", "booking_customers"), 1) as database:
+        async with database.connection() as connection:
+            for query in (*FILL, OF_CUSTOMERS, "VACUUM ANALYZE bookings"):
+                await connection.execute(query)
+        yield database
 
 
 def indexes(done: list[dict[str, Any]]) -> set[str]:
@@ -169,7 +189,7 @@ def indexes(done: list[dict[str, Any]]) -> set[str]:
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-async def test_what_operators_look_for_is_found_by_its_index(customers: Stage, search: str) -> None:
+async def test_what_operators_look_for_is_found_by_its_index(customers: Database, search: str) -> None:
     """However many bookings there are: Postgres reads no other rows, whatever the parameters are."""
     wanted, index = SEARCHES[search]
     query, _ = page_query(ListBookings(owner=None, operator=True, limit=50, **wanted))
@@ -177,28 +197,16 @@ async def test_what_operators_look_for_is_found_by_its_index(customers: Stage, s
 
 
 @pytest.mark.parametrize("query", [LEFT["erasures"], COUNT], ids=["left", "count"])
-async def test_who_is_erased_is_found_by_indexes(customers: Stage, query: str) -> None:
+async def test_who_is_erased_is_found_by_indexes(customers: Database, query: str) -> None:
     """By that of addresses and that of owners, and then by their ids."""
     found = indexes(await planned(customers, query))
     assert found == {"erasures_pkey", "bookings_by_owner", "bookings_by_email", "bookings_pkey"}
 
 
-async def planned(stage: Stage, query: str) -> list[dict[str, Any]]:
-    """How Postgres would execute this statement, whatever its parameters are."""
-    # Postgres plans a statement with parameters generically only where no value can be bound.
-    explained = f"""
-    CREATE OR REPLACE FUNCTION pg_temp.plan() RETURNS json LANGUAGE plpgsql AS $f$ DECLARE found json; BEGIN
-        EXECUTE $q$EXPLAIN (GENERIC_PLAN, FORMAT JSON) {query}$q$ INTO found; RETURN found;
-    END $f$"""
-    async with stage.database.connection() as connection, connection.transaction():
-        await connection.execute(explained)
-        return parts(orjson.loads(await connection.fetchval("SELECT pg_temp.plan()"))[0]["Plan"])
-
-
-@pytest.mark.parametrize("statement", [INSERT, SAVE, SAVE_UNMOVED])
-async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -> None:
+@pytest.mark.parametrize("statement", [INSERT, *SAVE.values()])
+async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: str) -> None:
     """However many bookings there are; and no step goes through the batch once for each of its rows."""
-    done = await planned(many, statement)
+    done = await planned(finished.database, statement)
     scans = [step for step in done if step.get("Relation Name") == "bookings" and "Scan" in step["Node Type"]]
     assert {step["Index Name"] for step in scans} <= {"bookings_pkey"}
     assert all("id = " in step["Index Cond"] for step in scans)
@@ -209,8 +217,9 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
     ("statement", "tables"),
     [
         (INSERT, {"ticket_types", "buyers"}),
-        (SAVE, {"ticket_types"}),
-        (SAVE_UNMOVED, set()),
+        (SAVE[False, True], {"ticket_types"}),
+        (SAVE[True, True], {"ticket_types"}),
+        (SAVE[True, False], set()),
         (CHANGE_TICKET_TYPES, {"ticket_types"}),
         (FIND, {"operator_requests"}),
         (KEEP, {"bookings"}),
@@ -220,7 +229,8 @@ async def test_saved_rows_are_found_by_their_keys(many: Stage, statement: str) -
     ids=[
         "insert",
         "save",
-        "save without seats",
+        "save a sale",
+        "save a sale without seats",
         "change ticket types",
         "find requests",
         "keep recovery codes",
@@ -234,7 +244,7 @@ async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
     """Postgres keeps that plan while a sale fills the tables."""
     for table in ("bookings", "events", "booking_transitions", "operator_requests", "buyers", "recovery_codes"):
         await stage.rows(f"TRUNCATE {table} CASCADE")
-    done = await planned(stage, statement)
+    done = await planned(stage.database, statement)
     scans = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
     assert {step["Relation Name"] for step in scans} >= tables
     keys = ("id = ", "(key)::text = ", "(owner = ", "(code_hash)::text = ", "booking_id = ")
@@ -258,11 +268,11 @@ class OnlyNextDue(Store):
         raise AssertionError("nothing is due")
 
 
-async def test_an_idle_reconciler_makes_one_query(many: Stage) -> None:
+async def test_an_idle_reconciler_makes_one_query(finished: Stage) -> None:
     """It reads no rows and asks Redis nothing, which is not even running; then it sleeps."""
-    store, nowhere = OnlyNextDue(many.database, 0, many.metrics), connect("redis://127.0.0.1:1/0")
+    store, nowhere = OnlyNextDue(finished.database, 0, finished.metrics), connect("redis://127.0.0.1:1/0")
     bus = Publisher(nowhere, source="/booking/test")
-    reconciler = BookingReconciler(store, many.unit, many.availability, bus, nowhere, many.clock, TERMS)
+    reconciler = BookingReconciler(store, finished.unit, finished.availability, bus, nowhere, finished.clock, TERMS)
     pauses = [await reconciler.run_once() for _ in range(3)]
     await nowhere.aclose()
 

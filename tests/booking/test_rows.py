@@ -43,8 +43,8 @@ RETRIED = {
 }
 # No message leads here: a pending booking may always be cancelled.
 NEVER_ASKED = {(BookingStatus.PENDING, Trigger.CANCEL, "closed")}
-# Tested in test_refund_retries.py, test_domain_reports.py and test_customers.py.
-BY_THEMSELVES = ("retry_refund", "not_for_this", "set_customer")
+# Tested in test_refund_retries.py, test_domain_reports.py, test_customers.py and test_box_office.py.
+BY_THEMSELVES = ("retry_refund", "not_for_this", "set_customer", "note_refund")
 SEATS = {"pending": (2, 0), "confirmed": (0, 2), "cancelled": (0, 0), "failed": (0, 0)}
 # What may change where a cell says "unchanged": clients do not see it.
 UNSEEN = (

@@ -37,8 +37,8 @@ from common.postgres.database import Database
 from common.runtime.health import Gate
 from tests.booking.receiver import Receiver, open_receiver
 from tests.booking.stage import LOCAL, Stage, report
-from tests.booking.test_plans import parts
 from tests.booking.test_webhook_endpoints import Json, by, changed, creating, done, listed, refused, rotated
+from tests.plans import parts
 
 TERMS = SenderTerms(concurrency=2)
 DAY = timedelta(days=1)

@@ -17,7 +17,8 @@ CHUNK_BYTES = 65_536
 class Wire:
     """A proxy on a port of its own. Without a fault it passes everything on as it comes.
 
-    `struck` counts the faults that traffic had: connections `cut` and `refused`, chunks `held` and `delayed`.
+    `struck` counts the faults that traffic had: connections `cut` and `refused`, chunks `held` and `delayed`,
+    answers `lost`.
     """
 
     def __init__(self, name: str) -> None:
@@ -31,6 +32,7 @@ class Wire:
         self._passing.set()
         self._is_cut = False
         self._delay_s = 0.0
+        self._loses_answer = False
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._accept, HOST, 0)
@@ -60,6 +62,10 @@ class Wire:
         self.struck["cut"] += len(self._open) // 2
         for transport in tuple(self._open):
             _reset(transport)
+
+    def lose_answer(self) -> None:
+        """Break the connection over which the next answer comes, instead of passing that on."""
+        self._loses_answer = True
 
     def hold(self) -> None:
         """Pass nothing on until `mend`; then pass all of it on."""
@@ -101,16 +107,23 @@ class Wire:
         ends = (writer.transport, back.transport)
         self._open.update(ends)
         try:
-            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer, answers=True))
         finally:
             self._open.difference_update(ends)
             for transport in ends:
                 transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False
+    ) -> None:
         """Pass data on until one side ends its direction, which is passed on too, or is gone, which ends both."""
         try:
             while chunk := await reader.read(CHUNK_BYTES):
+                if answers and self._loses_answer:
+                    self._loses_answer = False
+                    self.struck["lost"] += 1
+                    _reset(writer.transport)
+                    return
                 if not self._passing.is_set():
                     self.struck["held"] += 1
                     await self._passing.wait()

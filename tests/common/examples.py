@@ -21,13 +21,25 @@ from common.contracts.resources import (
 )
 from common.contracts.statuses import (
     BookingStatus,
+    BoxOfficeMethod,
     CancelReason,
+    EventStatus,
     IntentStatus,
     MailKind,
     PaymentMethods,
     PaymentStatus,
 )
-from common.contracts.values import Customer, Dispute, PaymentError, PaymentState, Refund, Rejection
+from common.contracts.values import (
+    BoxOfficeSale,
+    Customer,
+    Dispute,
+    EventImage,
+    PaymentError,
+    PaymentState,
+    Refund,
+    Rejection,
+    Venue,
+)
 from common.contracts.webhooks import DeliveryStatus
 
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
@@ -79,6 +91,8 @@ BOOKING = Booking(
     updated_at=AT,
     customer=CUSTOMER,
 )
+VENUE = Venue(name="Stadttheater", address="Am Markt 1", postal_code="99423", city="Weimar", country="DE")
+CONTENT: dict[str, Any] = {"description": "Ein *Stück*", "category": "Theater", "venue": VENUE}
 EVENT = Event(
     id=OTHER,
     name="Ein Fest",
@@ -97,6 +111,11 @@ EVENT = Event(
     sales_end=AT,
     sell_after_start=True,
     cancel_after_start=True,
+    status=EventStatus.ARCHIVED,
+    category="Theater",
+    venue=VENUE,
+    image=EventImage(url=f"/events/{OTHER}/image?v=00", hash="00", width=4, height=3),
+    content_version=2,
     version=2,
 )
 SEATS = {"id": OTHER, "name": "Stehplatz", "unit_amount": 1000, "capacity": 10, "available": 7}
@@ -164,6 +183,16 @@ _ALL: list[m.Message] = [
     ),
     m.SetCustomer(booking_id=ID, owner="guest:1", customer=CUSTOMER, **REQUEST),
     m.ResendMail(booking_id=ID, mail_id=OTHER, kind=MailKind.REFUND, **REQUEST),
+    m.SellSeats(
+        booking_id=ID,
+        owner="box-office:1",
+        event_id=OTHER,
+        items=(m.ItemRequest(ticket_type_id=ID, quantity=2),),
+        sale=BoxOfficeSale(BoxOfficeMethod.CASH, "Receipt 4711"),
+        expected_amount=5000,
+        customer=CUSTOMER,
+        **REQUEST,
+    ),
     m.EraseCustomers(erasure_id=ID, email="zoe@example.com", subject="guest:1", **REQUEST),
     m.CancelBooking(booking_id=ID, owner="guest:1", reason=CancelReason.BY_CUSTOMER, **REQUEST),
     m.RequestPayment(booking_id=ID, owner="guest:1", amount=2000, currency="eur"),
@@ -183,7 +212,9 @@ _ALL: list[m.Message] = [
         sales_end=AT,
         sell_after_start=True,
         cancel_after_start=True,
+        status=EventStatus.DRAFT,
         ticket_types=(TICKET_TYPE,),
+        **CONTENT,
         **REQUEST,
     ),
     m.UpdateEvent(
@@ -202,10 +233,13 @@ _ALL: list[m.Message] = [
             sales_end=AT,
             sell_after_start=True,
             cancel_after_start=True,
+            status=EventStatus.ARCHIVED,
+            **CONTENT,
         ),
         ticket_types=(CHANGE,),
         **REQUEST,
     ),
+    m.SetEventImage(event_id=OTHER, data="UklGRg==", width=4, height=3, **REQUEST),
     m.CancelEvent(event_id=OTHER, **REQUEST),
     m.RetryRefunds(event_id=OTHER, retry_id=ID, **REQUEST),
     m.RefundBooking(booking_id=ID, refund_id=OTHER, amount=500, **REQUEST),
@@ -232,8 +266,11 @@ _ALL: list[m.Message] = [
     ),
     m.ListMails(booking_id=ID, owner="guest:1"),
     m.GetHistory(booking_id=ID, owner="guest:1"),
-    m.ListEvents(after=(AT, OTHER), limit=20, operator=True, starts_from=AT, versions_only=True),
-    m.GetEvent(event_id=OTHER, operator=True),
+    m.ListEvents(
+        after=(AT, OTHER), limit=20, operator=True, starts_from=AT, versions_only=True, status=EventStatus.DRAFT
+    ),
+    m.GetEvent(event_id=OTHER, operator=True, details=True),
+    m.GetEventImage(event_id=OTHER, known="00"),
     m.GetEventHistory(event_id=OTHER, after=3, limit=20),
     m.CreateWebhookEndpoint(endpoint_id=ID, endpoint=ENDPOINT, **REQUEST),
     m.UpdateWebhookEndpoint(endpoint_id=ID, changes=ENDPOINT, **REQUEST),
@@ -265,6 +302,7 @@ _ALL: list[m.Message] = [
     m.StripeEventReceived(payload='{"id": "evt_1", "object": "event"}'),
     m.BookingChanged(owner="guest:1", booking=BOOKING),
     m.EventChanged(event=EVENT, operators=OPERATORS_EVENT),
+    m.EventWithdrawn(event_id=OTHER, version=3),
     m.QueueMoved(places=((0, AT, ID), (40, AT, OTHER)), deferred=((41, AT, ID),), total=42, interval_ms=1000),
 ]
 EXAMPLES: dict[type[m.Message], m.Message] = {type(each): each for each in _ALL}

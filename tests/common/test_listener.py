@@ -248,6 +248,25 @@ async def test_a_removal_that_did_not_arrive_is_sent_again(own_stage: Stage, own
     assert not await own_stage.redis.exists(LISTENERS + OWNER)
 
 
+async def test_what_was_read_is_deleted_from_the_inbox(stage: Stage, looking: None) -> None:
+    """An image in a reply would else stay there until thousands of others have come. What is unread stays."""
+    async with Listener(stage).listening() as gateway:
+        calling = call(stage)
+        await stage.bus.publish(answer(await question(stage), "x" * 400_000))
+        await calling
+        await stage.bus.publish([changed(1), changed(2)])
+        await until(lambda: len(gateway.received) == 2)
+
+        async def short() -> bool:
+            return (await stage.redis.memory_usage(inbox_stream("one")) or 0) < 50_000
+
+        await until(short)
+    await stage.bus.publish([late := changed(3)])
+    await gateway.registry.renew(b"0-0")
+    assert (await inbox(stage))[-1].id == late.id
+    assert gateway.missed == []
+
+
 @pytest.mark.parametrize("published", [True, False], ids=["notified", "not notified"])
 async def test_a_gateway_paused_past_its_registration_knows_what_it_missed(stage: Stage, published: bool) -> None:
     """It missed the notification for which a publisher found its registration expired, and no other."""

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,15 +13,14 @@ import orjson
 import pytest
 
 from ops.child import free_port
-
-ROOT = Path(__file__).parent.parent.parent
+from tests import forked
 
 
 class Program:
     """The process, its log so far, and its address."""
 
-    def __init__(self, process: Process, port: int) -> None:
-        self.process = process
+    def __init__(self, process: forked.Program, port: int) -> None:
+        self._process = process
         self.url = f"http://127.0.0.1:{port}"
         self.lines: list[dict[str, Any]] = []
         # Known once it listens.
@@ -33,9 +28,8 @@ class Program:
 
     async def until(self, event: str) -> dict[str, Any]:
         """Read its log up to this event."""
-        assert self.process.stderr is not None
         while True:
-            line = await self.process.stderr.readline()
+            line = await self._process.output.readline()
             assert line, f"no {event}: {self.lines}"
             self.lines.append(orjson.loads(line))
             if self.lines[-1]["event"] == "listening":
@@ -43,26 +37,23 @@ class Program:
             if self.lines[-1]["event"] == event:
                 return self.lines[-1]
 
+    def send_signal(self, number: int) -> None:
+        self._process.forked.send_signal(number)
+
+    async def output(self) -> str:
+        """All that it writes until its end."""
+        return (await self._process.output.read()).decode()
+
     async def end(self) -> int:
         async with asyncio.timeout(15):
-            return await self.process.wait()
+            return await self._process.ended
 
 
 @asynccontextmanager
 async def running(**environment: str) -> AsyncIterator[Program]:
     port = int(environment.pop("PORT", free_port()))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.common.program"),
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PORT": str(port), **environment},
-        stderr=PIPE,
-    )
-    try:
+    async with forked.running("tests.common.program", {"PORT": str(port), **environment}) as process:
         yield Program(process, port)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 @pytest.mark.parametrize(("number", "drain"), [(signal.SIGTERM, "0"), (signal.SIGINT, "60")])
@@ -73,7 +64,7 @@ async def test_a_process_serves_until_it_is_asked_to_stop(number: signal.Signals
         assert (line["process"], line["instance"], line["level"]) == ("program", "here", "info")
         async with client.get(f"{program.url}/health/ready") as response:
             assert response.status == 200
-        program.process.send_signal(number)
+        program.send_signal(number)
         await program.until("stopped")
         assert await program.end() == 0
 
@@ -84,12 +75,12 @@ async def test_a_draining_process_is_not_ready_and_finishes_its_requests() -> No
         await program.until("listening")
         async with client.get(f"{program.url}/slow") as slow:
             assert await slow.content.readline() == b"begun\n"
-            program.process.send_signal(signal.SIGTERM)
+            program.send_signal(signal.SIGTERM)
             await program.until("stopping")
             async with client.get(f"{program.admin_url}/health/ready") as response:
                 assert (response.status, (await response.json())["problems"]) == (503, {"process": "draining"})
             assert await slow.content.readline() == b"finished\n"
-        program.process.send_signal(signal.SIGTERM)
+        program.send_signal(signal.SIGTERM)
         await program.until("stopped")
         assert await program.end() == 0
 
@@ -105,9 +96,9 @@ async def test_a_background_task_that_fails_ends_the_process_with_code_1(ends: s
 
 async def test_a_wrong_setting_is_reported_in_one_line() -> None:
     async with running(A_SECRET="hunter2") as program:
-        _, output = await program.process.communicate()
+        output = await program.output()
         assert await program.end() == 2
-    assert output.decode().splitlines() == [
+    assert output.splitlines() == [
         "program: A_SECRET: Input should be a valid integer, unable to parse string as an integer"
     ]
 
@@ -146,9 +137,9 @@ async def test_a_busy_port_is_reported_in_one_line(name: str) -> None:
     port = listener.sockets[0].getsockname()[1]
     try:
         async with running(**{name: str(port)}) as program:
-            _, output = await program.process.communicate()
+            output = await program.output()
             assert await program.end() == 1
     finally:
         listener.close()
         await listener.wait_closed()
-    assert f"cannot listen on 127.0.0.1:{port}" in output.decode().splitlines()[0]
+    assert f"cannot listen on 127.0.0.1:{port}" in output.splitlines()[0]

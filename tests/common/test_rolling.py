@@ -27,7 +27,7 @@ async def test_no_request_is_lost_while_one_process_replaces_another() -> None:
                 load.create_task(clients.kept(pause))
                 load.create_task(clients.new())
             await clients.answered(REQUESTS_MIN)
-            leaves.process.send_signal(signal.SIGTERM)
+            leaves.send_signal(signal.SIGTERM)
             assert await leaves.end() == 0
             await clients.answered(REQUESTS_MIN)
             clients.over.set()

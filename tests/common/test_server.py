@@ -28,7 +28,7 @@ async def program() -> AsyncIterator[Program]:
     async with running(IDLE_SECONDS="0.3", BODY_SECONDS="0.2", DRAIN_SECONDS="0") as program:
         await program.until("listening")
         yield program
-        program.process.send_signal(signal.SIGTERM)
+        program.send_signal(signal.SIGTERM)
         await program.until("stopped")
         assert [line for line in program.lines if line["level"] in ("warning", "error", "critical")] == []
         assert SECRET not in str(program.lines)

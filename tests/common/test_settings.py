@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import orjson
 import pytest
 from pydantic import Field, SecretStr
@@ -16,8 +11,8 @@ from common.contracts.errors import ConfigurationError
 from common.runtime.settings import ActorSettings, CommaSeparated, ProcessSettings, former_names, load
 from gateway.settings import GatewaySettings
 from payment.settings import PaymentSettings
+from tests.forked import run
 
-ROOT = Path(__file__).parent.parent.parent
 # What each process cannot start without.
 REQUIRED = {
     "booking": {"BOOKING_DATABASE_URL": "postgresql://127.0.0.1/booking"},
@@ -191,20 +186,13 @@ def test_an_error_has_the_name_that_was_set(
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_process_warns_once_of_each_former_name_without_its_value(name: str) -> None:
+async def test_a_process_warns_once_of_each_former_name_without_its_value(name: str) -> None:
     """The real process: it warns before it listens, which it cannot at an address of nobody."""
     renamed = KINDS[name].RENAMED
-    environment = {"PATH": os.environ["PATH"], "LOG_FORMAT": "json", "HOST": "203.0.113.1", **REQUIRED[name]}
+    environment = {"LOG_FORMAT": "json", "HOST": "203.0.113.1", **REQUIRED[name]}
     former = dict.fromkeys(map(str.upper, renamed), "7")
-    done = subprocess.run(
-        [sys.executable, "-m", name],
-        cwd=ROOT,
-        env=environment | former,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = [orjson.loads(line) for line in done.stderr.splitlines() if "setting renamed" in line]
+    done = await run(name, environment=environment | former)
+    lines = [orjson.loads(line) for line in done.error.splitlines() if "setting renamed" in line]
     assert [(line["level"], line["old"], line["new"]) for line in lines] == [
         ("warning", old.upper(), new.upper()) for old, new in renamed.items()
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from tortoise import fields
 
 from booking import models as booking_models
+from booking.box_office import BoxOffice
 from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.guest_handlers import GuestHandlers
@@ -41,7 +43,7 @@ from tests.common.stage import fields_of
 TABLES = [(app, table) for app in ("booking", "payment") for table in tables(app)]
 KINDS = contracts.messages()
 USED = uses({kind.__name__ for kind in KINDS})
-SCHEMA, MESSAGES_PAGE, _ = ((ROOT / path).read_text(encoding="utf-8") for path in PAGES)
+SCHEMA, MESSAGES_PAGE, *_ = ((ROOT / path).read_text(encoding="utf-8") for path in PAGES)
 
 
 def section(page: str, title: str) -> str:
@@ -52,11 +54,18 @@ def section(page: str, title: str) -> str:
 # --- stale or not
 
 
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "docs").mkdir()
+    assert main([], folder) == 0
+    return folder
+
+
 @pytest.fixture
-def written(tmp_path: Path) -> Path:
-    (tmp_path / "docs").mkdir()
-    assert main([], tmp_path) == 0
-    return tmp_path
+def written(tmp_path: Path, pages: Path) -> Path:
+    """A copy of the pages, which a test may change."""
+    return shutil.copytree(pages, tmp_path, dirs_exist_ok=True)
 
 
 def test_the_pages_are_as_the_code_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,6 +234,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
             **tokens.commands,
             **guests.commands,
             **erasures.commands,
+            **BoxOffice(mock, mock, mock).commands,
             **mails.commands,
             **webhooks.commands,
         },

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from common.contracts.errors import HoldfastError
 from common.contracts.messages import GetBooking, GetEvent, ListEvents
-from gateway import event_views, views
+from gateway import views
 from gateway.catalogue_reader import CatalogueReader
+from gateway.event_contents import EventContents
 from ops.redis import RedisServer
 from tests.acceptance.client import Client
 from tests.fuzz.answers import PROBLEM_JSON, check
@@ -35,18 +36,21 @@ async def test_faults_of_the_gateway_are_found(redis_server: RedisServer, monkey
 
     foreign = booking()
 
-    async def faulty(request: web.Request, message: Any, subject: object) -> Any:
-        if isinstance(message, ListEvents) and message.limit > 100:
+    async def faulty(request: web.Request | None, message: Any, subject: object) -> Any:
+        if isinstance(message, ListEvents) and message.limit != ListEvents.model_fields["limit"].default:
             raise RuntimeError("planted")
         if isinstance(message, GetEvent):
             raise Teapot
         return as_json(foreign) if isinstance(message, GetBooking) else {"items": [], "next": None}
 
+    async def faulty_events(_: EventContents, message: Any, subject: object, __: str) -> Any:
+        return await faulty(None, message, subject)
+
     async def no_events(*_: object) -> Any:
         return {"items": [], "next": None}
 
-    for module in (views, event_views):
-        monkeypatch.setattr(module, "call", faulty)
+    monkeypatch.setattr(views, "call", faulty)
+    monkeypatch.setattr(EventContents, "asked", faulty_events)
     monkeypatch.setattr(CatalogueReader, "_call", no_events)  # for searches
     async with serving(redis_server.url) as gateway:
         url = str(gateway.make_url("")).rstrip("/")

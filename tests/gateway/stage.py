@@ -238,6 +238,11 @@ def as_json(state: Booking | Event) -> dict[str, Any]:
     return state.model_dump(mode="json")
 
 
+def as_details(state: Event, markdown: str | None = None, html: str | None = None) -> dict[str, Any]:
+    """The event as it is answered by itself."""
+    return as_json(state) | {"description": markdown, "description_html": html}
+
+
 def as_seen(state: Booking) -> dict[str, Any]:
     """The booking as clients get it: with the members that the gateway adds."""
     return as_json(state) | {"kind": "booking", "reference": reference_of(state.id)}

@@ -22,6 +22,7 @@ from tests.gateway.stage import (
     EVENT_ID,
     Client,
     ScriptedBooking,
+    as_details,
     as_json,
     bearer,
     event,
@@ -89,7 +90,7 @@ async def test_no_request_reaches_the_actor(start: Gateway, actor: ScriptedBooki
         assert await names(gateway) == ["Other", "Concert"]
         assert await names(gateway, "?q=conc&on_sale=true&sort=name") == ["Concert"]
         response = await gateway.get(f"/events/{EVENT_ID}")
-        assert (response.status, await response.json()) == (200, as_json(event()))
+        assert (response.status, await response.json()) == (200, as_details(event()))
     assert asked(actor) == 0
     shown = gateway.app[METRICS].registry.get_sample_value
     assert (shown("holdfast_event_catalogue_events"), shown("holdfast_event_catalogue_current")) == (2, 1)

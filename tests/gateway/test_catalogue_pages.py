@@ -10,7 +10,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from common.contracts.resources import Event
+from common.contracts.resources import Event, EventDetails
 from gateway.catalogue import PAGES_BYTES_MAX, Catalogue
 from gateway.event_queries import EventsQuery, folded, microseconds
 from gateway.shared import SharedAnswer
@@ -168,8 +168,9 @@ def test_what_is_not_public_never_gets_in() -> None:
     catalogue = holding(Event.model_validate(shown | {"progress": {"cancelled": 1}, "note": "secret"}))
     (answer,) = [catalogue.find(shown["id"])]
     assert answer is not None
-    body = orjson.loads(answer.answer.body)
+    body = orjson.loads(answer.body)
     assert set(body) == set(Event.model_fields)
+    assert set(orjson.loads(answer.answer.body)) == set(EventDetails.model_fields)
     assert set(body["ticket_types"][0]) == {"id", "name", "unit_amount", "capacity", "available"}
 
 

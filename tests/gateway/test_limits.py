@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 from aiohttp import ClientWebSocketResponse
 
@@ -99,8 +100,8 @@ async def test_a_snapshot_that_gets_no_slot_in_time_is_refused(start: Gateway, r
 
 async def test_requests_are_limited_between_two_samples_of_the_mailbox(start: Gateway, redis_url: str) -> None:
     gateway = await start(mailbox_limit=3, mailbox_sample_ms=10_000, answer_seconds=0.3)
-    path = f"/events/{EVENT_ID}"
-    requests = [gateway.request(method, path) for method in ("GET", "HEAD") * 5]
+    # Of different events: requests for the same one share one answer.
+    requests = [gateway.request(method, f"/events/{uuid4()}") for method in ("GET", "HEAD") * 5]
     statuses = [response.status for response in await asyncio.gather(*requests)]
     assert sorted(statuses) == [503] * 10  # four get no reply in time, six are refused at once
     assert await queued(redis_url) == 4

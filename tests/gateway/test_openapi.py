@@ -14,7 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import ValidationError
 
 from common.contracts.currencies import LARGEST_AMOUNT
-from common.contracts.resources import Event
+from common.contracts.resources import Event, EventDetails
 from common.runtime.health import HEALTH
 from gateway import schemas as models
 from gateway.docs import ASSETS
@@ -85,7 +85,7 @@ async def test_every_operation_describes_its_errors(gateway: Client) -> None:
 
 async def test_the_schemas_are_those_of_the_models(gateway: Client) -> None:
     schemas = (await fetched(gateway))["components"]["schemas"]
-    for model in (Booking, Event):
+    for model in (Booking, Event, EventDetails):
         assert set(schemas[model.__name__]["properties"]) == set(model.model_fields)
     assert schemas["NewBooking"]["additionalProperties"] is False
     assert schemas["Booking"]["properties"]["amount"]["maximum"] == LARGEST_AMOUNT
@@ -104,6 +104,8 @@ async def test_links_lead_from_a_created_resource_to_operations_on_it(gateway: C
     booking = {"get_booking", "get_history", "cancel_booking", "create_payment_intent", "refund_booking"}
     assert found["/bookings"] == booking | {"set_customer", "list_mails", "resend_mail"}
     event = {"get_event", "admin_get_event", "update_event", "cancel_event", "retry_refunds", "create_booking"}
+    event |= {"get_event_image", "put_event_image", "delete_event_image", "sell_seats"}
+    event |= {"export_bookings", "export_seats", "export_money"}
     assert found["/admin/events"] == event | {"get_event_history", "list_bookings", "admin_list_bookings"}
 
 
@@ -116,7 +118,7 @@ async def test_what_costs_seats_or_money_or_uses_up_a_code_requires_a_key(gatewa
         for parameter in one.get("parameters", ())
         if parameter["name"] == "Idempotency-Key" and parameter.get("required")
     }
-    assert required == {"create_booking", "refund_booking", "recover_guest"}
+    assert required == {"create_booking", "sell_seats", "refund_booking", "recover_guest"}
     for path in ("/bookings", "/admin/bookings/{id}/refund", "/auth/guest/recover"):
         assert "`idempotency_key_required`" in document["paths"][path]["post"]["responses"]["400"]["description"]
 
@@ -124,11 +126,16 @@ async def test_what_costs_seats_or_money_or_uses_up_a_code_requires_a_key(gatewa
 @pytest.mark.parametrize(
     ("model", "sent", "wanted"),
     [
-        ("EventPatch", {}, {"cancel_until", "max_per_owner", "sales_start", "sales_end", "slow_payments_until"}),
+        (
+            "EventPatch",
+            {},
+            {"cancel_until", "max_per_owner", "sales_start", "sales_end", "slow_payments_until"}
+            | {"description", "category", "venue"},
+        ),
         ("TicketTypePatch", {"id": str(EVENT_ID)}, set()),
     ],
 )
-async def test_only_dates_for_which_null_has_a_meaning_may_be_null(
+async def test_only_values_for_which_null_has_a_meaning_may_be_null(
     gateway: Client, model: str, sent: dict[str, Any], wanted: set[str]
 ) -> None:
     """In the document, and in the models that read requests."""
@@ -208,7 +215,7 @@ def test_what_the_page_is_made_of_is_what_its_makers_have_published() -> None:
     (version,) = re.findall(r"swagger-ui-dist ([0-9.]+);", about)
     assert f'PACKAGE_VERSION:"{version}"' in (ASSETS / "swagger-ui-bundle.js").read_text()
     listed = {name: digest for digest, name in (line.split() for line in lines)}
-    ours = {"docs.html", "docs.js", "SHA256SUMS"}
+    ours = {"docs.html", "docs.js", "holdfast.js", "SHA256SUMS"}
     found = {path.name: sha256(path.read_bytes()).hexdigest() for path in ASSETS.iterdir()}
     assert {name: digest for name, digest in found.items() if name not in ours} == listed
 
@@ -221,6 +228,36 @@ async def test_the_page_can_be_tried_as_a_guest(gateway: Client) -> None:
     assert document["components"]["securitySchemes"][scheme]["scheme"] == "bearer"
     answer = document["paths"]["/auth/guest"]["post"]["responses"]["201"]["content"]["application/json"]["schema"]
     assert "token" in document["components"]["schemas"][answer["$ref"].rpartition("/")[2]]["required"]
+
+
+async def test_pages_load_the_client_as_a_module(start: Gateway) -> None:
+    """Also pages of another origin that is allowed. The answer is kept for a while, then asked for by its tag."""
+    gateway = await start(cors_origins="https://tickets.example")
+    headers = {"Origin": "https://tickets.example"}
+    response = await gateway.get("/holdfast.js", headers=headers)
+    assert (response.status, response.content_type, response.charset) == (200, "text/javascript", "utf-8")
+    assert response.headers["Cache-Control"] == "public, max-age=300"
+    assert response.headers["Access-Control-Allow-Origin"] == "https://tickets.example"
+    assert "export class Holdfast " in await response.text()
+    tag = response.headers["ETag"]
+    for sent, status in (
+        (tag, 304),
+        (f'"other", W/{tag}', 304),
+        ("*", 304),
+        ('"other"', 200),
+        (tag.strip('"'), 200),
+    ):
+        again = await gateway.get("/holdfast.js", headers=headers | {"If-None-Match": sent})
+        assert (again.status, again.headers["ETag"]) == (status, tag)
+        assert (await again.read() == b"") is (status == 304)
+
+
+def test_the_client_is_the_one_that_is_packed() -> None:
+    """The image has the file that the link leads to."""
+    root = ASSETS.parents[1]
+    assert (ASSETS / "holdfast.js").resolve() == root / "clients" / "js" / "holdfast.js"
+    assert "COPY clients/js/holdfast.js clients/js/holdfast.js\n" in (root / "Dockerfile").read_text()
+    assert "!clients/js/holdfast.js" in (root / ".dockerignore").read_text().splitlines()
 
 
 @pytest.mark.parametrize("name", ["swagger-ui.LICENSE", "SHA256SUMS", "..%2Fapp.py", "docs.css"])

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from common.runtime.settings import ProcessSettings
+from gateway.images import SENT_BYTES_MAX
 from gateway.settings import GatewaySettings
 from ops.child import free_port
 from payment.settings import PaymentSettings
@@ -214,6 +215,7 @@ def test_its_limits_are_those_of_the_processes() -> None:
     fields = GatewaySettings.model_fields
     assert sizes == [
         fields["body_max_bytes"].default,
+        SENT_BYTES_MAX,
         PaymentSettings.model_fields["webhook_body_max_bytes"].default,
     ]
     (read,) = directives("proxy_read_timeout")

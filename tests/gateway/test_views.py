@@ -41,6 +41,7 @@ from tests.gateway.stage import (
     TICKET_TYPE_ID,
     Client,
     ScriptedBooking,
+    as_details,
     as_json,
     as_seen,
     bearer,
@@ -78,7 +79,7 @@ async def test_past_events_can_be_listed(gateway: Client, actor: ScriptedBooking
 async def test_an_event_is_open_to_anyone(gateway: Client, actor: ScriptedBooking) -> None:
     actor.on(GetEvent, as_json(event()))
     response = await gateway.get(f"/events/{EVENT_ID}")
-    assert (response.status, await response.json()) == (200, as_json(event()))
+    assert (response.status, await response.json()) == (200, as_details(event()))
     actor.on(GetEvent, EventNotFound())
     response = await gateway.get(f"/events/{EVENT_ID}")
     assert (response.status, (await response.json())["code"]) == (404, "event_not_found")
@@ -383,7 +384,7 @@ async def test_operators_see_held_seats_and_the_progress_of_a_cancellation(
     assert page["items"] == [as_json(operators_event(held=3))]
     await gateway.get(f"/admin/events?cursor={page['next_cursor']}", headers=OPERATOR)
     response = await gateway.get(f"/admin/events/{EVENT_ID}", headers=OPERATOR)
-    assert (response.status, await response.json()) == (200, as_json(off))
+    assert (response.status, await response.json()) == (200, as_details(off))
     first, second = actor.messages(ListEvents)
     assert (first.operator, first.limit, second.after[1]) == (True, 1, EVENT_ID)
     assert [message.operator for message in actor.messages(GetEvent)] == [True]

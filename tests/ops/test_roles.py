@@ -10,15 +10,16 @@ import asyncpg
 import pytest
 
 from ops.migrate import migrate
-from ops.postgres import DATABASES, Postgres, embedded_postgres
+from ops.postgres import DATABASES, Postgres
+from tests.servers import server_with_tables
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "postgres-init.sql"
 OTHER = {"booking": "payment", "payment": "booking"}
 
 
 @pytest.fixture
-async def postgres() -> AsyncIterator[Postgres]:
-    async with embedded_postgres() as server:
+async def postgres(quick_processes: type[Postgres]) -> AsyncIterator[Postgres]:
+    async with server_with_tables(quick_processes) as server:
         yield server
 
 
@@ -73,7 +74,6 @@ async def test_roles_own_their_databases_and_cannot_open_anothers(postgres: Post
 
 async def test_what_an_earlier_release_has_made_goes_to_the_roles(postgres: Postgres) -> None:
     """There, one superuser owned everything. Run again, the script changes the passwords and nothing else."""
-    await migrate(postgres.url("booking"), postgres.url("payment"))
     run(postgres)
     run(postgres, booking="a-new-one")
     with pytest.raises(asyncpg.InvalidPasswordError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -10,13 +11,15 @@ import pytest
 
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
+from common.postgres.database import Database, open_database
 from common.runtime.reconciler import POLL_SECONDS
+from common.runtime.telemetry import Metrics
 from payment import payment_rows, stray_rows
 from payment.payment_rows import DUE
 from payment.reconciler import PaymentReconciler
 from payment.repository import NEXT_DUE, Store
 from payment.stray_rows import TAKE_DUE
-from tests.payment.stage import TABLES, Stage
+from tests.payment.stage import TABLES, Clock, Stage
 from tests.plans import parts, planned, read_tables, read_whole
 
 MANY_PAYMENTS = """
@@ -48,10 +51,10 @@ QUERIES = {
 }
 
 
-async def scans(stage: Stage, query_name: str) -> list[dict[str, Any]]:
+async def scans(database: Database, query_name: str) -> list[dict[str, Any]]:
     """The scans of tables that Postgres did for this query; the transaction is rolled back."""
     query, types, values, _ = QUERIES[query_name]
-    async with stage.database.connection() as connection:
+    async with database.connection() as connection:
         transaction = connection.transaction()
         await transaction.start()
         await connection.execute(f"PREPARE due {types} AS {query}")
@@ -62,27 +65,34 @@ async def scans(stage: Stage, query_name: str) -> list[dict[str, Any]]:
     return [step for step in steps if "Relation Name" in step and "Scan" in step["Node Type"]]
 
 
-@pytest.fixture
-async def many(stage: Stage) -> Stage:
-    """Very many finished payments, with their refunds and Stripe events, and stray intents. TRUNCATE also removes
-    from the indexes what earlier tests have deleted."""
-    for query in (
-        "TRUNCATE payments, stripe_events CASCADE",
-        "TRUNCATE stray_intents",
-        MANY_PAYMENTS,
-        MANY_REFUNDS,
-        MANY_STRAYS,
-        MANY_EVENTS,
-        "ANALYZE payments, refunds, stray_intents, stripe_events",
-    ):
-        await stage.rows(query)
-    return stage
+@pytest.fixture(scope="module")
+async def finished(migrated_database: Callable[..., Awaitable[str]]) -> AsyncIterator[Database]:
+    """A database with very many finished payments and nothing else, which no test changes."""
+    async with open_database(await migrated_database("payment", "payment_finished"), 2) as database:
+        await fill(database)
+        yield database
 
 
-async def test_with_nothing_due_no_row_is_read(many: Stage) -> None:
+async def fill(database: Database) -> None:
+    """Make very many finished payments, with their refunds and Stripe events, and stray intents. TRUNCATE also
+    removes from the indexes what earlier tests have deleted."""
+    async with database.connection() as connection:
+        for query in (
+            "TRUNCATE payments, stripe_events CASCADE",
+            "TRUNCATE stray_intents",
+            MANY_PAYMENTS,
+            MANY_REFUNDS,
+            MANY_STRAYS,
+            MANY_EVENTS,
+            "ANALYZE payments, refunds, stray_intents, stripe_events",
+        ):
+            await connection.execute(query)
+
+
+async def test_with_nothing_due_no_row_is_read(finished: Database) -> None:
     """The indexes of due rows are empty: one or two blocks of each are read."""
     for query_name, (_, _, _, indexes) in QUERIES.items():
-        read = await scans(many, query_name)
+        read = await scans(finished, query_name)
         done = [step for step in read if step["Actual Loops"]]
         assert {step["Index Name"] for step in done} == indexes
         assert all(step["Node Type"] in ("Index Scan", "Index Only Scan") for step in read)
@@ -90,8 +100,9 @@ async def test_with_nothing_due_no_row_is_read(many: Stage) -> None:
         assert all(step["Shared Hit Blocks"] + step["Shared Read Blocks"] <= 2 for step in done)
 
 
-async def test_only_due_rows_are_read(many: Stage) -> None:
+async def test_only_due_rows_are_read(stage: Stage) -> None:
     """For due refunds, their payments are read by their keys."""
+    await fill(stage.database)
     expected = 0
     for table, column, rows in (
         ("payments", "report_after", 10),
@@ -100,9 +111,9 @@ async def test_only_due_rows_are_read(many: Stage) -> None:
         ("refunds", "drive_after", 20),
     ):
         some = f"SELECT ctid FROM {table} LIMIT 10"
-        await many.rows(f"UPDATE {table} SET {column} = now() - interval '1 s' WHERE ctid = ANY(ARRAY({some}))")
-        await many.rows(f"ANALYZE {table}")
-        read = await scans(many, "payments")
+        await stage.rows(f"UPDATE {table} SET {column} = now() - interval '1 s' WHERE ctid = ANY(ARRAY({some}))")
+        await stage.rows(f"ANALYZE {table}")
+        read = await scans(stage.database, "payments")
         assert all(step["Node Type"] == "Index Scan" for step in read)
         expected += rows
         assert sum(step["Actual Rows"] * step["Actual Loops"] for step in read) == expected
@@ -110,10 +121,12 @@ async def test_only_due_rows_are_read(many: Stage) -> None:
 
 # What is saved, and the tables whose rows that statement finds by their keys.
 SAVED = {
-    "batch": (payment_rows.SAVE[False, False], {"payments"}, "booking_id"),
-    "lone": (payment_rows.SAVE[True, False], {"payments"}, "booking_id"),
-    "batch with events": (payment_rows.SAVE[False, True], {"payments", "stripe_events"}, "id"),
-    "lone with events": (payment_rows.SAVE[True, True], {"payments", "stripe_events"}, "id"),
+    "batch": (payment_rows.SAVE[False, False, False], {"payments"}, "booking_id"),
+    "lone": (payment_rows.SAVE[True, False, False], {"payments"}, "booking_id"),
+    "lone sale": (payment_rows.SAVE[True, False, True], {"payments"}, "booking_id"),
+    "batch with events": (payment_rows.SAVE[False, True, False], {"payments", "stripe_events"}, "id"),
+    "sales with events": (payment_rows.SAVE[False, True, True], {"payments", "stripe_events"}, "id"),
+    "lone with events": (payment_rows.SAVE[True, True, False], {"payments", "stripe_events"}, "id"),
     "reports applied": (payment_rows.APPLIED, {"payments"}, "booking_id"),
     "strays": (stray_rows.SAVE, {"stray_intents"}, "(intent_id)::text"),
 }
@@ -130,10 +143,10 @@ async def test_a_plan_made_for_empty_tables_scans_none_of_them(stage: Stage, sav
 
 
 @pytest.mark.parametrize("saved", SAVED)
-async def test_saved_rows_are_found_by_their_keys(many: Stage, saved: str) -> None:
+async def test_saved_rows_are_found_by_their_keys(finished: Database, saved: str) -> None:
     """However many payments there are; and no step goes through the batch once for each of its rows."""
     query, tables, key = SAVED[saved]
-    done = await planned(many.database, query)
+    done = await planned(finished, query)
     assert read_tables(done) == tables
     assert read_whole(done, key) == []
     assert not any(f"{key} = " in step.get("Join Filter", "") for step in done)
@@ -152,10 +165,10 @@ class PollsOnly(Store):
         raise AssertionError("nothing is due")
 
 
-async def test_an_idle_reconciler_makes_one_query(many: Stage) -> None:
+async def test_an_idle_reconciler_makes_one_query(finished: Database) -> None:
     """It reads no rows and asks Redis nothing, which is not even running; then it sleeps."""
-    repository, nowhere = PollsOnly(many.database, 0, many.metrics), connect("redis://127.0.0.1:1/0")
-    reconciler = PaymentReconciler(repository, Publisher(nowhere, source="/payment/test"), many.clock)
+    repository, nowhere = PollsOnly(finished, 0, Metrics()), connect("redis://127.0.0.1:1/0")
+    reconciler = PaymentReconciler(repository, Publisher(nowhere, source="/payment/test"), Clock())
     pauses = [await reconciler.run_once() for _ in range(3)]
     await nowhere.aclose()
 

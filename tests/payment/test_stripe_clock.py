@@ -87,7 +87,7 @@ async def test_every_answer_measures_the_skew(stage: Stage, ahead_s: int) -> Non
         for _ in range(3):
             await stage.do(booking().create)
     assert [line["event"] for line in logs].count(LARGE) == 1
-    assert abs((stage.clock() - stage.stripe.clock.now()).total_seconds() - ahead_s) < 1.5
+    assert abs((stage.clock() - stage.stripe.clock.now()).total_seconds() - ahead_s) < 5
 
 
 @pytest.mark.parametrize(("took_s", "since_s"), [(0.0, 0), (0.01, -1), (0.99, -1), (1.0, -1), (1.2, -2), (4.9, -5)])

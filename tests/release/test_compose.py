@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ COMPOSE_ONLY = {
 }
 
 
+@cache
 def example() -> dict[str, tuple[str, bool]]:
     """The value of each variable in .env.example, and whether its line is commented out (a default)."""
     lines = (ROOT / ".env.example").read_text().splitlines()

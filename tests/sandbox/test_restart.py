@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sqlite3
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -20,6 +17,7 @@ from sandbox.account import Account
 from sandbox.faults import Faults
 from sandbox.ledger import Ledger
 from sandbox.webhooks import Webhooks
+from tests.forked import running
 from tests.sandbox.receiver import Receiver
 from tests.sandbox.stand import CONTROL_KEY, RETURN_URL, Stand, client, standing
 
@@ -133,7 +131,6 @@ async def test_moves_continue_after_a_restart(session: ClientSession, receiver: 
 async def process(session: ClientSession, receiver: Receiver, port: int, ledger: str) -> AsyncIterator[Stand]:
     """The real process; it is killed at the end."""
     environment = {
-        **os.environ,
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "LOG_LEVEL": "ERROR",
@@ -143,18 +140,14 @@ async def process(session: ClientSession, receiver: Receiver, port: int, ledger:
         "SANDBOX_CONTROL_KEY": CONTROL_KEY,
         "SANDBOX_WEBHOOK_RETRY_SECONDS": "0.05",
     }
-    child = await asyncio.create_subprocess_exec(sys.executable, "-m", "sandbox", env=environment)
     url = f"http://127.0.0.1:{port}"
     stand = Stand(url, client(url, session), session, receiver)
-    try:
+    async with running("sandbox", environment) as child:
         async with asyncio.timeout(START_SECONDS):
             while not await _ready(stand):
-                assert child.returncode is None
+                assert not child.ended.done()
                 await asyncio.sleep(0.02)  # until it listens
         yield stand
-    finally:
-        child.send_signal(signal.SIGKILL)
-        await child.wait()
 
 
 async def _ready(stand: Stand) -> bool:

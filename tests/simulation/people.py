@@ -25,13 +25,14 @@ from common.contracts.messages import (
     Reply,
     RequestPayment,
     RetryRefunds,
+    SellSeats,
     SetCustomer,
     TicketTypeChange,
     UpdateEvent,
 )
 from common.contracts.resources import Booking
-from common.contracts.statuses import CancelReason, PaymentMethods
-from common.contracts.values import Customer
+from common.contracts.statuses import BoxOfficeMethod, CancelReason, PaymentMethods
+from common.contracts.values import BoxOfficeSale, Customer
 from common.messaging.envelope import Envelope, envelope_for
 from tests.simulation.clockwork import EPOCH
 from tests.simulation.faults import Fault
@@ -47,6 +48,8 @@ CUSTOMERS = {name: Customer(name.title(), f"{name}@example.com", "en") for name 
 OTHERS = [Customer(f"Other {number}", f"other{number}@example.com", "fr", "+331") for number in range(2)]
 # An owner that books and cancels in a loop: how often, how often at once, and how many bookings it keeps.
 LOOPING, LOOPS, ROUNDS, KEPT = "eve", 4, 4, 2
+# Of so many schedules one has a box office.
+BOX_OFFICES = 8
 # The subject of the operators. None of their requests has an Idempotency-Key: each is a new one.
 OPERATOR = "operator"
 BY_OPERATOR = OperatorRequest(subject=OPERATOR, operation="any", content_hash="")
@@ -116,6 +119,9 @@ class People:
         self._arena = Show(
             UUID(int=apart.getrandbits(128), version=4), [UUID(int=apart.getrandbits(128), version=4)]
         )
+        # In few schedules operators sell at the box office, too: which, follows from what was drawn apart.
+        self.sells = self._arena.id.int % BOX_OFFICES == 0
+        self.sales: list[UUID] = []
         self._kept: list[Wish] = []
         self._looped = 0
         self._begins_soon = begins_soon
@@ -281,6 +287,32 @@ class People:
         message = EraseCustomers(erasure_id=self._id(), email=email, request=BY_OPERATOR)
         self._send(message, message.erasure_id, OPERATOR)
 
+    def operator_sells(self) -> None:
+        show = self._chance.choice(self.shows)
+        free = self._chance.random() < 0.3
+        method = BoxOfficeMethod.COMPLIMENTARY if free else BoxOfficeMethod.CASH
+        message = SellSeats(
+            booking_id=self._id(),
+            owner="box-office",
+            event_id=show.id,
+            items=(ItemRequest(ticket_type_id=self._chance.choice(show.types), quantity=1),),
+            sale=BoxOfficeSale(method),
+            request=BY_OPERATOR,
+        )
+        self.sales.append(message.booking_id)
+        self._story.name(message.booking_id, "S")
+        self._send(message, message.booking_id, OPERATOR)
+
+    def operator_ends_sale(self) -> None:
+        id = self._chance.choice(self.sales)
+        message: Message = CancelBooking(
+            booking_id=id, owner=None, reason=CancelReason.BY_OPERATOR, request=BY_OPERATOR
+        )
+        if self._chance.random() < 0.6:
+            amount = self._chance.choice((None, 500))
+            message = RefundBooking(booking_id=id, refund_id=self._id(), amount=amount, request=BY_OPERATOR)
+        self._send(message, id, OPERATOR)
+
     def operator_cancels_booking(self) -> None:
         wish = self._wish("confirmed")
         reason = CancelReason.BY_OPERATOR
@@ -341,6 +373,8 @@ class People:
             f"payment {booking.payment.status} {booking.closing or ''}"
         )
         self._note_payable(booking)
+        if booking.id in self.sales:
+            return
         wish = self.wishes[booking.id]
         if self.shown_is_lost:
             wish.seen = booking

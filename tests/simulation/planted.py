@@ -309,8 +309,8 @@ def orphan_money_dropped() -> None:
 def revision_not_checked() -> None:
     """A change decided from memory overwrites what another process has written since."""
     rows: Any = booking.booking_rows
-    for name in ("SAVE", "SAVE_UNMOVED"):
-        setattr(rows, name, getattr(rows, name).replace(f" AND new.revision = {revision('b')}", ""))
+    compared = f" AND new.revision = {revision('b')}"
+    rows.SAVE = {kind: statement.replace(compared, "") for kind, statement in rows.SAVE.items()}
 
 
 def events_move_what_was_remembered() -> None:
@@ -329,7 +329,8 @@ def terms_token_not_checked() -> None:
 def holds_are_never_given_back() -> None:
     """A booking that is paid or has ended still counts as an open hold of its buyers."""
     rows: Any = booking.booking_rows
-    rows.SAVE = rows.SAVE.replace("WHERE counted <> counted_before", "WHERE false")
+    counted = "WHERE counted <> counted_before"
+    rows.SAVE = {kind: statement.replace(counted, "WHERE false") for kind, statement in rows.SAVE.items()}
 
 
 def shares_without_end() -> None:

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from booking.announcer import Announcer
 from booking.availability import Availability
+from booking.box_office import BoxOffice
 from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
@@ -236,6 +237,7 @@ class BookingProcess(ActorProcess):
         self._bookings = BookingHandlers(self.repository, unit, metrics, self.now, policy)
         self._event_handlers = EventHandlers(self.repository, self.availability, self.now)
         self._erasure_handlers = ErasureHandlers(self.repository, self.now)
+        self._box_office = BoxOffice(self.repository, unit, self.now)
         self._query_handlers = QueryHandlers(self.repository, self.now)
         self._reconciler = BookingReconciler(
             self.repository, unit, self.availability, self.bus, self.redis, self.now, policy
@@ -261,7 +263,11 @@ class BookingProcess(ActorProcess):
         return await super().next_due()
 
     def reads(self) -> Mapping[str, tuple[Handlers, int | None]]:
-        others = {**self._event_handlers.commands, **self._erasure_handlers.commands}
+        others = {
+            **self._event_handlers.commands,
+            **self._erasure_handlers.commands,
+            **self._box_office.commands,
+        }
         return {
             BOOKING_PAYMENTS: (self._bookings.payments, None),
             BOOKING_COMMANDS: ({**self._bookings.commands, **others}, None),

@@ -47,14 +47,15 @@ ADDRESSES = "SELECT booking_id::text FROM payments WHERE receipt_email IS NOT NU
 AFTER_THE_START = """
 SELECT t.booking_id, t.version FROM booking_transitions t
 JOIN bookings b ON b.id = t.booking_id JOIN events e ON e.id = b.event_id
-WHERE (
+WHERE b.box_office IS NULL AND (
     t.at >= e.starts_at AND NOT e.sell_after_start AND t.to_status <> 'failed'
     AND (t.from_status IS NULL OR (t.from_status = 'cancelled' AND t.to_status = 'confirmed'))
-) OR (
-    t.at > e.starts_at AND NOT e.cancel_after_start
+    OR t.at > e.starts_at AND NOT e.cancel_after_start
     AND t.from_status = 'confirmed' AND t.to_status = 'cancelled' AND t.reason = 'by_customer'
 )
 """
+# Work that waits for a person: who gives the money back.
+FOR_PEOPLE = "refund owed at the box office"
 # Terms of events that are not on sale, with the bookings of these events that hold or have seats.
 NOT_ON_SALE = """
 SELECT e.id || ' v' || e.version AS terms, b.id::text FROM events e
@@ -281,6 +282,8 @@ class Promises:
             if not self._known(finding.rule, finding.id, finding.text):
                 story.violate("3 rows are clean", f"{finding.rule}: {finding.id}: {finding.text}")
         for kind, under_way in result.under_way.items():
+            if kind == FOR_PEOPLE:
+                continue
             story.violate("2 every booking ends", f"{kind}: {' '.join(under_way.examples)}")
         for mailbox, fields, error in self._world.redis.dead:
             if error.startswith("undecodable"):

@@ -9,7 +9,7 @@ PROMISE = "who asked is named"
 # Changes that a client has asked for, and those by which time has cancelled the paid bookings of an event.
 NAMELESS = """
 SELECT booking_id, version, cause_type FROM booking_transitions WHERE by IS NULL AND (
-    cause_type IN ('booking.create', 'booking.cancel', 'booking.refund', 'booking.set_customer')
+    cause_type IN ('booking.create', 'booking.cancel', 'booking.refund', 'booking.sell', 'booking.set_customer')
     OR (cause_type = 'time' AND from_status = 'confirmed' AND reason = 'event_cancelled')
 )
 """

@@ -124,6 +124,8 @@ class Schedule:
             (0.05 * has_wishes, people.operator_erases),
             (0.25 * has_wishes, people.operator_cancels_booking),
             (self.world.profile.refunds * confirmed + 0.1 * has_wishes, people.operator_refunds),
+            (0.4 * people.sells, people.operator_sells),
+            (0.3 * bool(people.sales), people.operator_ends_sale),
             (0.05, people.operator_cancels_event),
             (0.05 + 0.5 * people.sees_failed_refunds, people.operator_retries_refunds),
             (0.15 * self.world.profile.edits, people.operator_changes_event),

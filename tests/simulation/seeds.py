@@ -1,20 +1,20 @@
 """The seeds that the tests play, as `python -m tests.simulation.choose` has found them."""
 
 # Together they reach every fault, point and end.
-COVERING = [3, 21, 22, 33, 35, 38, 48, 50]
+COVERING = [9, 10, 24, 29, 31, 35, 49, 50, 52, 56]
 # By planted mistake the seed that shows it soonest. When schedules have changed since, another may show it instead.
 SHOWN_BY = {
-    "acknowledge_before_commit": 44,
-    "the_readers_lease_never_expires": 20,
-    "notifications_published_once": 6,
-    "release_twice": 31,
-    "refund_key_changes": 29,
-    "amount_not_compared": 13,
-    "nobody_has_asked": 20,
-    "currency_not_compared": 22,
-    "refunds_not_retried": 54,
-    "webhooks_in_a_cache": 10,
-    "cursor_in_our_own_time": 14,
+    "acknowledge_before_commit": 19,
+    "the_readers_lease_never_expires": 14,
+    "notifications_published_once": 46,
+    "release_twice": 12,
+    "refund_key_changes": 21,
+    "amount_not_compared": 21,
+    "nobody_has_asked": 7,
+    "currency_not_compared": 14,
+    "refunds_not_retried": 21,
+    "webhooks_in_a_cache": 21,
+    "cursor_in_our_own_time": 6,
     "cursor_passes_over_what_is_not_listed_yet": 51,
     "disputes_in_one_field": 3,
     "unknown_types_are_dead_lettered": 16,

@@ -76,6 +76,12 @@ def test_paths_that_a_page_opened_as_a_file_lacks_are_found(site: Path, address:
     assert wrong in found
 
 
+def test_a_file_to_download_is_no_page(site: Path) -> None:
+    (site / "_downloads" / "1").mkdir(parents=True)
+    (site / "_downloads" / "1" / "page.html").write_text('<script src="https://js.example/v3/"></script>')
+    assert complaints(site) == []
+
+
 @pytest.mark.parametrize("name", ["theme.css", "picture.svg"])
 def test_style_sheets_and_pictures_are_checked_too(site: Path, name: str) -> None:
     css = 'p { src: url("https://cdn.example/fira.woff") }'

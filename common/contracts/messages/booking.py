@@ -13,12 +13,13 @@ from common.contracts.resources import CAPACITY_MAX, Amount, Currency, Name, Res
 from common.contracts.statuses import (
     BookingStatus,
     CancelReason,
+    EventStatus,
     IntentStatus,
     MailKind,
     PaymentMethods,
     PaymentStatus,
 )
-from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, Customer, PaymentState
+from common.contracts.values import QUANTITY_MAX, TICKET_TYPES_MAX, BoxOfficeSale, Customer, PaymentState, Venue
 
 # --- booking.commands -------------------------------------------------------------------------------------
 
@@ -73,6 +74,20 @@ class CreateBooking(OfBooking, type="booking.create", stream=BOOKING_COMMANDS):
     @property
     def requester(self) -> str | None:
         return self.owner
+
+
+class SellSeats(OperatorCommand, type="booking.sell"):
+    """An operator has sold seats, or gives them away: the booking is confirmed at once, without Stripe. Whether the
+    event is on sale just now, and how many seats one owner may have, does not matter. `owner`: whose booking it is
+    to be."""
+
+    booking_id: UUID
+    owner: str
+    event_id: UUID
+    items: tuple[ItemRequest, ...]
+    sale: BoxOfficeSale
+    expected_amount: int | None = None
+    customer: Customer | None = None
 
 
 class OwnersCommand(OperatorCommand):
@@ -132,6 +147,10 @@ class CreateEvent(OperatorCommand, type="event.create"):
     payment_methods: PaymentMethods = PaymentMethods.INSTANT
     slow_payments_until: AwareDatetime | None = None
     max_per_owner: int | None = None
+    status: EventStatus = EventStatus.PUBLISHED
+    description: str | None = None
+    category: str | None = None
+    venue: Venue | None = None
     ticket_types: tuple[NewTicketType, ...] = Field(max_length=TICKET_TYPES_MAX)
 
 
@@ -147,8 +166,8 @@ class TicketTypeChange(Resource):
 
 
 class EventChanges(Resource):
-    """Only the fields that were sent (`model_fields_set`) change; only `cancel_until`, `sales_start`, `sales_end`
-    and `slow_payments_until` may be set to None."""
+    """Only the fields that were sent (`model_fields_set`) change; only `cancel_until`, `sales_start`, `sales_end`,
+    `slow_payments_until`, `max_per_owner`, `description`, `category` and `venue` may be set to None."""
 
     name: Name | None = None
     starts_at: AwareDatetime | None = None
@@ -163,6 +182,10 @@ class EventChanges(Resource):
     cancel_after_start: bool | None = None
     payment_methods: PaymentMethods | None = None
     slow_payments_until: AwareDatetime | None = None
+    status: EventStatus | None = None
+    description: str | None = None
+    category: str | None = None
+    venue: Venue | None = None
 
 
 class UpdateEvent(OperatorCommand, type="event.update"):
@@ -171,6 +194,16 @@ class UpdateEvent(OperatorCommand, type="event.update"):
     event_id: UUID
     changes: EventChanges
     ticket_types: tuple[TicketTypeChange, ...] = ()
+
+
+class SetEventImage(OperatorCommand, type="event.set_image"):
+    """The event has this image from now on. `data`: a WebP that the gateway has made of what the operator sent, in
+    base64; None: the event has no image any more."""
+
+    event_id: UUID
+    data: str | None
+    width: int = Field(default=0, ge=0)
+    height: int = Field(default=0, ge=0)
 
 
 class CancelEvent(OperatorCommand, type="event.cancel"):
@@ -275,22 +308,34 @@ class GetHistory(GetBooking, type="booking.history"):
 
 class ListEvents(Message, type="event.list", stream=BOOKING_QUERIES):
     """Ordered by start, then id. `after` is the last one of the page before. `starts_from`: none that starts
-    earlier; when both are None, events that have not started. `operator`: the reply has OperatorsEvents.
-    `versions_only`: of each event the reply has only `id`, `starts_at` and `version`; from a booking actor of the
-    release before, the events themselves."""
+    earlier; when both are None, events that have not started. `operator`: the reply has OperatorsEvents, of all
+    events or of those with this `status`; without it, published events alone. `versions_only`: of each event the
+    reply has only `id`, `starts_at` and `version`; from a booking actor of the release before, the events
+    themselves."""
 
     after: tuple[datetime, UUID] | None = None
     limit: int = Field(ge=1, le=200)
     operator: bool = False
     starts_from: AwareDatetime | None = None
     versions_only: bool = False
+    status: EventStatus | None = None
 
 
 class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
-    """`operator`: the reply is an OperatorsEvent, with the progress of a cancellation."""
+    """`operator`: the reply is an OperatorsEvent, with the progress of a cancellation; only operators see a draft.
+    `details`: the reply has the event's description, too."""
 
     event_id: UUID
     operator: bool = False
+    details: bool = False
+
+
+class GetEventImage(Message, type="event.get_image", stream=BOOKING_QUERIES):
+    """The reply has the image's `hash` and, unless the gateway has it already, its `data` in base64. `known`: the
+    hash of the image that the gateway has."""
+
+    event_id: UUID
+    known: str | None = None
 
 
 class ListRevocations(Message, type="token.list_revocations", stream=BOOKING_QUERIES):

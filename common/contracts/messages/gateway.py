@@ -37,13 +37,25 @@ class BookingChanged(Message, type="booking.changed", stream=NOTIFICATIONS):
 
 
 class EventChanged(Message, type="event.changed", stream=NOTIFICATIONS):
-    """The whole event, with how many seats are available; also as operators see it."""
+    """The event with how many seats are available; also as operators see it. It has the version of its content, and
+    not the content: gateways read that when the version is another. Never of a draft."""
 
     event: Event
     operators: OperatorsEvent | None = None
 
     def topics(self) -> tuple[str, ...]:
         return f"event:{self.event.id}", EVENTS_TOPIC
+
+
+class EventWithdrawn(Message, type="event.withdrawn", stream=NOTIFICATIONS):
+    """The event is a draft again, which nobody but operators may see. `version`: its `terms_version` since. What is
+    newer has been published again, and what is older was sent before."""
+
+    event_id: UUID
+    version: int
+
+    def topics(self) -> tuple[str, ...]:
+        return (EVENTS_TOPIC,)
 
 
 class QueueMoved(Message, type="queue.moved", stream=NOTIFICATIONS):

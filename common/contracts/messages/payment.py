@@ -18,7 +18,7 @@ from common.contracts.messages.base import (
 )
 from common.contracts.resources import Amount, Currency
 from common.contracts.statuses import PaymentMethods
-from common.contracts.values import DESCRIPTION_MAX, EMAIL_MAX
+from common.contracts.values import EMAIL_MAX, INTENT_DESCRIPTION_MAX
 
 
 class CreatePaymentIntent(OfBooking, type="payment.create_intent", stream=PAYMENT_INTENTS, also=PAYMENT_DEFERRED):
@@ -29,7 +29,7 @@ class CreatePaymentIntent(OfBooking, type="payment.create_intent", stream=PAYMEN
     amount: Amount
     currency: Currency
     payment_methods: PaymentMethods = PaymentMethods.ALL
-    description: str | None = Field(default=None, max_length=DESCRIPTION_MAX)
+    description: str | None = Field(default=None, max_length=INTENT_DESCRIPTION_MAX)
     receipt_email: str | None = Field(default=None, max_length=EMAIL_MAX)
 
 

@@ -9,7 +9,6 @@ import sys
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from holdfast_client import AuthenticatedClient, Client
 from holdfast_client.api.admin import create_event
 from holdfast_client.api.bookings import create_booking, get_booking, list_bookings
 from holdfast_client.api.events import get_event
@@ -17,6 +16,7 @@ from holdfast_client.api.tokens import create_guest
 from holdfast_client.models import (
     Booking,
     Event,
+    EventDetails,
     GuestToken,
     KnownBookingReason,
     NewBooking,
@@ -26,6 +26,8 @@ from holdfast_client.models import (
     NewEventTicketType,
     Problem,
 )
+
+from holdfast_client import AuthenticatedClient, Client
 
 url, operators_token = sys.argv[1:]
 operator = AuthenticatedClient(base_url=url, token=operators_token, raise_on_unexpected_status=True)
@@ -42,7 +44,7 @@ made = create_event.sync(
 assert isinstance(made, Event), made
 anybody = Client(base_url=url, raise_on_unexpected_status=True)
 event = get_event.sync(made.id, client=anybody)
-assert isinstance(event, Event), event
+assert isinstance(event, EventDetails), event
 assert event.time_zone == "UTC", event
 
 guest = create_guest.sync(client=anybody)

@@ -10,7 +10,7 @@ TO_ANNOUNCE = "CREATE INDEX bookings_to_announce ON bookings (created_at) WHERE 
 
 
 class Migration(migrations.Migration):
-    dependencies = [("booking", "0019_customers")]
+    dependencies = [("booking", "0021_box_office")]
 
     initial = False
 

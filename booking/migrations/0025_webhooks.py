@@ -22,7 +22,7 @@ DUE = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("booking", "0021_mails")]
+    dependencies = [("booking", "0024_mails")]
 
     initial = False
 

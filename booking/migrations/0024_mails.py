@@ -21,7 +21,7 @@ CONSTRAINTS = {
 
 
 class Migration(migrations.Migration):
-    dependencies = [("booking", "0020_announcements")]
+    dependencies = [("booking", "0023_announcements")]
 
     initial = False
 

@@ -1,0 +1,1414 @@
+// Written by `make docs`, from the OpenAPI document.
+
+/** RFC 3339, in UTC. */
+export type Time = string;
+/** Where a time is sent: a text or a Date. */
+export type TimeLike = string | Date;
+
+/** One page of any list. */
+export interface Page<T> {
+  items: T[];
+  next_cursor?: string | null;
+}
+
+/** Of lists without further parameters. */
+export interface PageQuery {
+  limit?: number;
+  cursor?: string;
+}
+
+/** What an operation answers; anything where it is of a later release. */
+export type Answer<Operation extends string> = Operation extends keyof Answers ? Answers[Operation] : any;
+/** What a page of an operation's list contains. */
+export type Listed<Operation extends string> = Answer<Operation> extends Page<infer T> ? T : any;
+
+/** One customer's seats at one event, from the request to its end. */
+export interface Booking {
+  /** Its id, the same for the same owner and Idempotency-Key */
+  id: string;
+  /** The subject of the token that made it */
+  owner?: string | null;
+  /** The event */
+  event_id: string;
+  /** How many seats of which ticket types */
+  items: Item[];
+  /** In the currency's minor unit */
+  amount: number;
+  /** By ISO 4217, in lower case */
+  currency: string;
+  /** How many decimals the currency has at Stripe: an amount divided by 10 to this power is in the main unit. Null for a currency that Stripe does not list (any more) */
+  currency_exponent?: number | null;
+  status: BookingStatus;
+  /** Why it is not, or no longer, confirmed */
+  reason?: BookingReason | null;
+  payment: PaymentSummary;
+  /** Grows by one with each change: what clients order by */
+  version: number;
+  /** Until when the seats are held, while the booking is pending */
+  expires_at?: Time | null;
+  /** The last moment of the hold: time to try again after a decline ends there. Null until the payment can be made */
+  hold_until?: Time | null;
+  /** Of a pending booking: what it will be cancelled for as soon as Stripe has canceled its intent */
+  closing?: BookingReason | null;
+  /** When it was made */
+  created_at: Time;
+  /** When `version` grew last */
+  updated_at: Time;
+  /** Whom it is for; null: nobody has said, or it was erased since */
+  customer?: Customer | null;
+  /** Which shape this is, beside `queued` */
+  kind: "booking";
+  /** By what people name the booking to each other. It follows from the id; another booking may have the same */
+  reference: string;
+}
+
+/** A page of a list: each item is a `Booking`. */
+export interface BookingPage {
+  /** What is on this page, in the order of the list */
+  items: Booking[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** Why a booking is not, or no longer, confirmed, or what it will be cancelled for. Open: values may be added */
+export type BookingReason = KnownBookingReason | (string & {});
+
+/** Where a booking is in its life: seats are held while it is pending, and sold once it is confirmed. */
+export type BookingStatus = "pending" | "confirmed" | "cancelled" | "failed";
+
+/** How seats were paid that operators sold without Stripe; complimentary ones cost nothing. */
+export type BoxOfficeMethod = "complimentary" | "cash" | "card_terminal";
+
+/** Whom a booking is for, as its client has said. */
+export interface Customer {
+  /** As people write it */
+  name: string;
+  /** In ASCII: a domain with other letters is in its `xn--` form */
+  email: string;
+  /** The language to write in, by BCP 47 */
+  locale: string;
+  /** By E.164 */
+  phone?: string | null;
+}
+
+/** How a delivery stands: it waits for an attempt; it was answered with 2xx; it is not attempted any more. */
+export type DeliveryStatus = "pending" | "delivered" | "failed";
+
+/** A dispute of a booking's charge, in Stripe's words: https://docs.stripe.com/api/disputes/object. */
+export interface Dispute {
+  /** Stripe's id */
+  id: string;
+  /** Open or lost ones make the booking's payment `disputed` */
+  status: string;
+  /** In the currency's minor unit */
+  amount?: number | null;
+  /** By ISO 4217, in lower case */
+  currency?: string | null;
+  /** The customer's reason, by Stripe's names */
+  reason?: string | null;
+  /** When it was opened, by Stripe's clock */
+  opened_at?: Time | null;
+  /** Until when Stripe takes evidence */
+  respond_by?: Time | null;
+}
+
+/** What was erased because somebody asked to be forgotten: the customers of bookings. */
+export interface Erasure {
+  /** When the operator asked */
+  asked_at: Time;
+  /** The subject of the operator's token; null where that is not known */
+  by?: string | null;
+  /** How many bookings have such a customer: erased one after the other */
+  bookings: number;
+}
+
+/** A performance for which seats are sold. */
+export interface Event {
+  /** Its id */
+  id: string;
+  /** Its title */
+  name: string;
+  /** When it starts */
+  starts_at: Time;
+  /** The venue's, by its IANA name: times themselves are in UTC */
+  time_zone?: string;
+  /** By ISO 4217, in lower case */
+  currency: string;
+  /** How many decimals the currency has at Stripe: an amount divided by 10 to this power is in the main unit. Null for a currency that Stripe does not list (any more) */
+  currency_exponent?: number | null;
+  /** Whether seats are sold at all: the operators' switch */
+  on_sale: boolean;
+  /** Before it nothing is sold; null: at once */
+  sales_start?: Time | null;
+  /** From then on nothing is sold: the start, unless another time was set. Null: no end */
+  sales_end?: Time | null;
+  /** Whether seats are sold after the start */
+  sell_after_start?: boolean;
+  /** Whether customers may cancel after the start */
+  cancel_after_start?: boolean;
+  /** Its ticket types, in their order */
+  ticket_types: TicketType[];
+  /** The most seats of one booking */
+  max_per_booking: number;
+  /** How many seats one owner may have, over all bookings; null: as many as this Holdfast allows */
+  max_per_owner?: number | null;
+  /** Until when customers may cancel a booking that is paid; null: never */
+  cancel_until?: Time | null;
+  /** Since when it is cancelled, for good */
+  called_off_at?: Time | null;
+  /** `instant`: methods that answer at once; `all`: also slow ones, whose money takes days to come */
+  payment_methods?: PaymentMethods;
+  /** With `all`: new bookings from then on are offered instant methods alone; null: from three weeks before the start */
+  slow_payments_until?: Time | null;
+  /** `draft`: only operators see it; `published`: everybody does; `archived`: it is in no list and is not sold, and everybody may read it by its id */
+  status?: EventStatus;
+  /** The operator's own label. Missing in changes on the WebSocket: see `content_version` */
+  category?: string | null;
+  /** Where it takes place. Missing in changes on the WebSocket: see `content_version` */
+  venue?: Venue | null;
+  /** Its image. Missing in changes on the WebSocket: see `content_version` */
+  image?: EventImage | null;
+  /** The `terms_version` with which its description, category, venue or image changed last: read it again when this is another. 0: it never had any of them */
+  content_version?: number;
+  /** Grows with each change, also of how many seats are left */
+  version?: number;
+  /** Grows with each change of the event and its ticket types, not with its seats: the `ETag` */
+  terms_version?: number | null;
+}
+
+/** One change of an event. */
+export interface EventChange {
+  /** The event's `terms_version` from then on */
+  version: number;
+  what: EventChangeKind;
+  /** What has another value since. Null where that is not known: a process of an earlier release made the change, or somebody did by hand */
+  changes: FieldChange[] | null;
+  /** The subject of the operator's token; null where that is not known */
+  by: string | null;
+  /** When it happened */
+  at: Time;
+}
+
+/** What an operator did to an event. Open: values may be added */
+export type EventChangeKind = KnownEventChangeKind | (string & {});
+
+/** A page of a list: each item is a `EventChange`. */
+export interface EventChangePage {
+  /** What is on this page, in the order of the list */
+  items: EventChange[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** An event with its description. */
+export interface EventDetails {
+  /** Its id */
+  id: string;
+  /** Its title */
+  name: string;
+  /** When it starts */
+  starts_at: Time;
+  /** The venue's, by its IANA name: times themselves are in UTC */
+  time_zone?: string;
+  /** By ISO 4217, in lower case */
+  currency: string;
+  /** How many decimals the currency has at Stripe: an amount divided by 10 to this power is in the main unit. Null for a currency that Stripe does not list (any more) */
+  currency_exponent?: number | null;
+  /** Whether seats are sold at all: the operators' switch */
+  on_sale: boolean;
+  /** Before it nothing is sold; null: at once */
+  sales_start?: Time | null;
+  /** From then on nothing is sold: the start, unless another time was set. Null: no end */
+  sales_end?: Time | null;
+  /** Whether seats are sold after the start */
+  sell_after_start?: boolean;
+  /** Whether customers may cancel after the start */
+  cancel_after_start?: boolean;
+  /** Its ticket types, in their order */
+  ticket_types: TicketType[];
+  /** The most seats of one booking */
+  max_per_booking: number;
+  /** How many seats one owner may have, over all bookings; null: as many as this Holdfast allows */
+  max_per_owner?: number | null;
+  /** Until when customers may cancel a booking that is paid; null: never */
+  cancel_until?: Time | null;
+  /** Since when it is cancelled, for good */
+  called_off_at?: Time | null;
+  /** `instant`: methods that answer at once; `all`: also slow ones, whose money takes days to come */
+  payment_methods?: PaymentMethods;
+  /** With `all`: new bookings from then on are offered instant methods alone; null: from three weeks before the start */
+  slow_payments_until?: Time | null;
+  /** `draft`: only operators see it; `published`: everybody does; `archived`: it is in no list and is not sold, and everybody may read it by its id */
+  status?: EventStatus;
+  /** The operator's own label. Missing in changes on the WebSocket: see `content_version` */
+  category?: string | null;
+  /** Where it takes place. Missing in changes on the WebSocket: see `content_version` */
+  venue?: Venue | null;
+  /** Its image. Missing in changes on the WebSocket: see `content_version` */
+  image?: EventImage | null;
+  /** The `terms_version` with which its description, category, venue or image changed last: read it again when this is another. 0: it never had any of them */
+  content_version?: number;
+  /** Grows with each change, also of how many seats are left */
+  version?: number;
+  /** Grows with each change of the event and its ticket types, not with its seats: the `ETag` */
+  terms_version?: number | null;
+  /** Markdown (CommonMark without HTML and images), at most 20000 characters */
+  description?: string | null;
+  /** The description as HTML that is safe to insert into a page: paragraphs, headings, lists, emphasis, quotes, code, and links to http, https and mailto. The gateway makes it */
+  description_html?: string | null;
+}
+
+/** The image of an event, a WebP. */
+export interface EventImage {
+  /** Where to get it, as a path at the gateway. It changes with the image, which may be cached for ever */
+  url: string;
+  /** Of its bytes: another one is another image */
+  hash: string;
+  /** In pixels */
+  width: number;
+  /** In pixels */
+  height: number;
+}
+
+/** A page of a list: each item is a `Event`. */
+export interface EventPage {
+  /** What is on this page, in the order of the list */
+  items: Event[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** Changes the fields that are sent. A `sales_end` that was not set follows the start when that moves; a date that was set and does not fit the new start is refused, unless the request also sends another. */
+export interface EventPatch {
+  /** One line with at least one visible character, and no control or bidirectional marks */
+  name?: string;
+  /** If it changes: in the future */
+  starts_at?: TimeLike;
+  /** The venue's, by its IANA name */
+  time_zone?: string;
+  /** Whether seats are sold at all: the operators' switch */
+  on_sale?: boolean;
+  /** null: immediately */
+  sales_start?: TimeLike | null;
+  /** From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end */
+  sales_end?: TimeLike | null;
+  /** Sales may go on after the start; without it `sales_end` is the start at the latest */
+  sell_after_start?: boolean;
+  /** The most seats of one booking */
+  max_per_booking?: number;
+  /** How many seats one owner may have, over all bookings; null: as many as this Holdfast allows */
+  max_per_owner?: number | null;
+  /** null: customers may not cancel */
+  cancel_until?: TimeLike | null;
+  /** Customers may cancel after the start; without it `cancel_until` is the start at the latest */
+  cancel_after_start?: boolean;
+  /** Of later bookings */
+  payment_methods?: PaymentMethods;
+  /** null: three weeks before the start */
+  slow_payments_until?: TimeLike | null;
+  /** A draft becomes `published`, and that `archived` and back. It becomes a `draft` again only while it has no booking */
+  status?: EventStatus;
+  /** Markdown (CommonMark). HTML, images, and links to anything but http, https and mailto are refused; null: none */
+  description?: string | null;
+  /** A label of your own, by which `GET /events` can be filtered; null: none */
+  category?: string | null;
+  /** Where it takes place, as a whole; null: nowhere */
+  venue?: NewVenue | null;
+  /** Changes of ticket types, and new ones */
+  ticket_types?: TicketTypePatch[];
+}
+
+/** Who may see an event. A draft is for operators alone, and a published event for everybody. An archived one is in no list and is not sold, but can still be read by its id. */
+export type EventStatus = "draft" | "published" | "archived";
+
+/** One value of an event, or of one of its ticket types, that has changed. */
+export interface FieldChange {
+  /** Its name, as in the event or the ticket type, or such as `venue.city` */
+  field: string;
+  /** The ticket type; null: the event itself */
+  ticket_type_id?: string | null;
+  /** The value before: of a long description the beginning, of an image the hash. Null also where there was none */
+  old: string | number | boolean | null;
+  /** The value since */
+  new: string | number | boolean | null;
+}
+
+/** One value of a request that is not valid. */
+export interface FieldError {
+  /** Where: body, query, path or header, then the way to the value */
+  loc: (string | number)[];
+  /** What is wrong, for people */
+  msg: string;
+  /** Which rule it breaks. Open: rules may be added */
+  type: string;
+  /** What the rule allows, where it is a number or time */
+  limit?: number | Time | null;
+}
+
+/** A new guest: who has the token owns what is booked with it. */
+export interface GuestToken {
+  /** For the header `Authorization: Bearer …` */
+  token: string;
+  /** Who the guest is: the owner of the bookings */
+  subject: string;
+  /** Until when the token is accepted */
+  expires_at: Time;
+}
+
+/** Seats of one ticket type, at the price at which they were booked. */
+export interface Item {
+  /** The ticket type */
+  ticket_type_id: string;
+  /** How many seats */
+  quantity: number;
+  /** In the currency's minor unit */
+  unit_amount: number;
+}
+
+/** How many seats of which ticket type; without `ticket_type_id` of the event's only one. */
+export interface ItemRequest {
+  /** The ticket type */
+  ticket_type_id?: string | null;
+  /** How many seats */
+  quantity: number;
+}
+
+/** What a mail is about; `attention` goes to operators. Open: values may be added */
+export type KindOfMail = KnownKindOfMail | (string & {});
+
+/** The values of `BookingReason` that this release knows. */
+export type KnownBookingReason = "by_customer" | "by_operator" | "event_cancelled" | "hold_expired" | "payment_canceled" | "payment_mismatch" | "payment_rejected" | "refunded" | "sold_out";
+
+/** The values of `EventChangeKind` that this release knows. */
+export type KnownEventChangeKind = "cancelled" | "changed" | "created";
+
+/** The values of `KindOfMail` that this release knows. */
+export type KnownKindOfMail = "attention" | "cancellation" | "confirmation" | "refund";
+
+/** The values of `ProblemCode` that this release knows. */
+export type KnownProblemCode = "amount_mismatch" | "amount_off_step" | "amount_over_left" | "amount_over_limit" | "amount_under_limit" | "booking_cancelled" | "booking_paused" | "cancellation_closed" | "capacity_below_sold" | "conflict" | "event_cancelled" | "event_not_found" | "forbidden" | "guest_proof_refused" | "guest_token_required" | "hold_expired" | "idempotency_key_required" | "idempotency_key_reused" | "image_invalid" | "internal_error" | "invalid_request" | "mail_not_possible" | "malformed_request" | "method_not_allowed" | "not_found" | "not_on_sale" | "nothing_to_pay" | "nothing_to_recover" | "owner_limit_reached" | "payload_too_large" | "payment_canceled" | "payment_mismatch" | "payment_rejected" | "precondition_failed" | "price_changed" | "quantity_over_limit" | "recovery_code_invalid" | "request_timeout" | "sales_ended" | "sales_not_started" | "sold_out" | "ticket_type_not_found" | "ticket_type_required" | "ticket_types_over_limit" | "timeout" | "too_many_holds" | "too_many_requests" | "unauthorized" | "unavailable" | "unsupported_media_type";
+
+/** The values of `TransitionCause` that this release knows. */
+export type KnownTransitionCause = "booking.cancel" | "booking.create" | "booking.refund" | "booking.sell" | "booking.set_customer" | "payment.action_required" | "payment.canceled" | "payment.declined" | "payment.dispute_updated" | "payment.intent_created" | "payment.intent_rejected" | "payment.processing" | "payment.refund_updated" | "payment.succeeded" | "time";
+
+/** The values of `WebhookDisabledReason` that this release knows. */
+export type KnownWebhookDisabledReason = "by_operator" | "failing" | "gone";
+
+/** The values of `WebhookType` that this release knows. */
+export type KnownWebhookType = "booking.cancelled" | "booking.confirmed" | "booking.customer_changed" | "booking.disputed" | "booking.failed" | "booking.refund_failed" | "booking.refunded" | "event.cancelled" | "event.changed" | "event.created";
+
+/** A mail about a booking, and what became of it. */
+export interface Mail {
+  /** Its id, which its Message-ID begins with */
+  id: string;
+  kind: KindOfMail;
+  /** `owed` until a mail server has taken it (`sent`), refuses it for good (`refused`), or has not taken it for days (`given_up`); `dropped` where there was nobody to write to any more, or nothing to write */
+  status: MailStatus;
+  /** To whom it was tried to be sent last; null before that, and where it was erased */
+  recipient: string | null;
+  /** How often it was tried */
+  attempts: number;
+  /** Why it is not sent: the mail server's last answer, or ours */
+  error: string | null;
+  /** Of a refund: what was given back, in the currency's minor unit; null for other kinds */
+  amount: number | null;
+  /** The subject of the operator who wanted it sent again; null: nobody did */
+  by: string | null;
+  /** Since when it is owed */
+  made_at: Time;
+  /** When it was tried last */
+  tried_at: Time | null;
+  /** When it is tried next; null when it has ended */
+  send_after: Time | null;
+  /** When it was sent, or ended otherwise */
+  ended_at: Time | null;
+}
+
+/** A page of a list: each item is a `Mail`. */
+export interface MailPage {
+  /** What is on this page, in the order of the list */
+  items: Mail[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** Where a mail is: `owed` until a mail server has taken it (`sent`), or refuses it for good (`refused`), or has not taken it for days (`given_up`), or there is nobody to write to any more, or nothing to write (`dropped`). */
+export type MailStatus = "owed" | "sent" | "refused" | "given_up" | "dropped";
+
+/** Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`. */
+export interface NewBooking {
+  /** The event */
+  event_id: string;
+  /** How many seats of which ticket types, 1000 at most; not beside `quantity` */
+  items?: NewBookingItem[] | null;
+  /** How many seats of the event's only ticket type; not beside `items` */
+  quantity?: number | null;
+  /** What all seats together cost as the customer was shown it, in the currency's minor unit: at another price the request is refused with `price_changed`, and no seats are held. A precondition, and no content: the same Idempotency-Key with another `expected_amount` is the same booking */
+  expected_amount?: number | null;
+  /** Whom it is for. Stripe sends its receipt to `email` as it is here, also when the customer is changed later */
+  customer?: NewCustomer | null;
+}
+
+/** How many seats of which ticket type. */
+export interface NewBookingItem {
+  /** The ticket type; each is named once */
+  ticket_type_id: string;
+  /** How many seats */
+  quantity: number;
+}
+
+/** Whom a booking is for. */
+export interface NewCustomer {
+  /** One line with at least one visible character, and no control or bidirectional marks */
+  name: string;
+  /** Without quotes, and with letters of ASCII before the `@` */
+  email: string;
+  /** The language to write in, by BCP 47, such as `de-AT` */
+  locale: string;
+  /** By E.164, with the `+` */
+  phone?: string | null;
+}
+
+/** Who wants to be forgotten: exactly one of `email` and `subject`. */
+export interface NewErasure {
+  /** The email address of the customer, whatever its case */
+  email?: string | null;
+  /** The owner whose bookings' customers are erased */
+  subject?: string | null;
+}
+
+/** An event with its ticket types. */
+export interface NewEvent {
+  /** One line with at least one visible character, and no control or bidirectional marks */
+  name: string;
+  /** In the future */
+  starts_at: TimeLike;
+  /** The venue's, by its IANA name. Default: `"UTC"` */
+  time_zone?: string;
+  /** One that Stripe takes: https://docs.stripe.com/currencies */
+  currency: string;
+  /** Whether seats are sold at all: the operators' switch. Default: `true` */
+  on_sale?: boolean;
+  /** Before it nothing is sold; null: at once */
+  sales_start?: TimeLike | null;
+  /** From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end */
+  sales_end?: TimeLike | null;
+  /** Sales may go on after the start; without it `sales_end` is the start at the latest. Default: `false` */
+  sell_after_start?: boolean;
+  /** The most seats of one booking. Default: `10` */
+  max_per_booking?: number;
+  /** How many seats one owner may have, over all bookings; null: as many as this Holdfast allows */
+  max_per_owner?: number | null;
+  /** Until when customers may cancel, the start at the latest; null: not at all */
+  cancel_until?: TimeLike | null;
+  /** Customers may cancel after the start; without it `cancel_until` is the start at the latest. Default: `false` */
+  cancel_after_start?: boolean;
+  /** `instant`: methods that answer at once; `all`: also slow ones, whose money takes days to come. Default: `"instant"` */
+  payment_methods?: PaymentMethods;
+  /** With `all`: new bookings from then on are offered instant methods alone; null: from three weeks before the start */
+  slow_payments_until?: TimeLike | null;
+  /** `draft`: nobody but operators sees it until it is published. Default: `"published"` */
+  status?: "draft" | "published";
+  /** Markdown (CommonMark). HTML, images, and links to anything but http, https and mailto are refused */
+  description?: string | null;
+  /** A label of your own, by which `GET /events` can be filtered */
+  category?: string | null;
+  /** Where it takes place */
+  venue?: NewVenue | null;
+  /** Its ticket types, in their order */
+  ticket_types: NewEventTicketType[];
+}
+
+/** A kind of seat of the new event. */
+export interface NewEventTicketType {
+  /** One line with at least one visible character, and no control or bidirectional marks */
+  name: string;
+  /** The price of one seat, in the currency's minor unit */
+  unit_amount: number;
+  /** How many seats there are, sold and held ones included */
+  capacity: number;
+}
+
+/** What a new guest sends where this installation needs a proof; otherwise nothing, and a proof is ignored. */
+export interface NewGuest {
+  /** What the installation's check has given to the client, as the token of a captcha */
+  proof?: string | null;
+}
+
+/** Which mail is sent again. */
+export interface NewMail {
+  /** What it is about: it must be true of the booking */
+  kind: "confirmation" | "cancellation" | "refund";
+}
+
+/** Which booking is to be paid. `amount` and `currency` may be left out; if sent they must be the booking's. */
+export interface NewPaymentIntent {
+  /** The booking */
+  booking_id: string;
+  /** What the booking costs, in the currency's minor unit */
+  amount?: number | null;
+  /** The booking's currency */
+  currency?: string | null;
+}
+
+/** How much goes back to the customer. */
+export interface NewRefund {
+  /** In the currency's minor unit; left out or null: all that is left */
+  amount?: number | null;
+}
+
+/** Which of an endpoint's failed deliveries are sent again. */
+export interface NewRepetition {
+  /** Those that were made then or later */
+  since: TimeLike;
+}
+
+/** Which tokens are refused from now on: exactly one of `jti` and `subject`. */
+export interface NewRevocation {
+  /** The id of one token, its claim `jti` */
+  jti?: string | null;
+  /** The subject whose tokens are refused that were issued until now, and for some seconds more; those issued later are good */
+  subject?: string | null;
+  /** When the tokens end by themselves, so that the revocation need not be known any longer. Left out: in 366 days, which is longer than the tokens of guests last */
+  expires_at?: TimeLike | null;
+}
+
+/** What an operator sells or gives away, without Stripe. */
+export interface NewSale {
+  /** The event */
+  event_id: string;
+  /** How many seats of which ticket types, 1000 at most; not beside `quantity` */
+  items?: NewBookingItem[] | null;
+  /** How many seats of the event's only ticket type; not beside `items` */
+  quantity?: number | null;
+  /** What all seats together cost as the customer was shown it, in the currency's minor unit: at another price the request is refused with `price_changed`, and no seats are held. A precondition, and no content: the same Idempotency-Key with another `expected_amount` is the same booking */
+  expected_amount?: number | null;
+  /** How it is paid: `cash`, or by `card_terminal`; `complimentary`: it costs nothing, whatever its seats cost */
+  method: BoxOfficeMethod;
+  /** What operators are to read with it, such as a receipt's number. It stays when the customer is erased: write no names into it */
+  note?: string | null;
+  /** The subject whose booking it is to be, and who sees it; left out: nobody */
+  owner?: string | null;
+  /** Whom it is for */
+  customer?: NewCustomer | null;
+}
+
+/** Where the event takes place. */
+export interface NewVenue {
+  /** One line with at least one visible character, and no control or bidirectional marks */
+  name: string;
+  /** Street and number */
+  address?: string | null;
+  /** As it is written there */
+  postal_code?: string | null;
+  /** The city or place */
+  city?: string | null;
+  /** By ISO 3166-1, in two capital letters */
+  country?: string | null;
+}
+
+/** Where webhooks are sent. */
+export interface NewWebhookEndpoint {
+  /** Begins with `https://`, unless the installation allows others */
+  url: string;
+  /** What it is for */
+  description?: string | null;
+  /** What it gets; null: all, also types that later releases add */
+  types?: ("booking.confirmed" | "booking.cancelled" | "booking.failed" | "booking.refunded" | "booking.refund_failed" | "booking.disputed" | "booking.customer_changed" | "event.created" | "event.changed" | "event.cancelled")[] | null;
+  /** False: it gets nothing until it is enabled. Default: `true` */
+  enabled?: boolean;
+}
+
+/** A rotation of an endpoint's secret. */
+export interface NewWebhookSecret {
+  /** For how many seconds the secrets before are used beside the new one; 0: not any more. Default: `86400` */
+  overlap_seconds?: number;
+}
+
+/** An event as operators see it. With a cancellation's progress, `version` also counts its bookings' changes. */
+export interface OperatorsEvent {
+  /** Its id */
+  id: string;
+  /** Its title */
+  name: string;
+  /** When it starts */
+  starts_at: Time;
+  /** The venue's, by its IANA name: times themselves are in UTC */
+  time_zone?: string;
+  /** By ISO 4217, in lower case */
+  currency: string;
+  /** How many decimals the currency has at Stripe: an amount divided by 10 to this power is in the main unit. Null for a currency that Stripe does not list (any more) */
+  currency_exponent?: number | null;
+  /** Whether seats are sold at all: the operators' switch */
+  on_sale: boolean;
+  /** Before it nothing is sold; null: at once */
+  sales_start?: Time | null;
+  /** From then on nothing is sold: the start, unless another time was set. Null: no end */
+  sales_end?: Time | null;
+  /** Whether seats are sold after the start */
+  sell_after_start?: boolean;
+  /** Whether customers may cancel after the start */
+  cancel_after_start?: boolean;
+  /** Its ticket types, in their order */
+  ticket_types: OperatorsTicketType[];
+  /** The most seats of one booking */
+  max_per_booking: number;
+  /** How many seats one owner may have, over all bookings; null: as many as this Holdfast allows */
+  max_per_owner?: number | null;
+  /** Until when customers may cancel a booking that is paid; null: never */
+  cancel_until?: Time | null;
+  /** Since when it is cancelled, for good */
+  called_off_at?: Time | null;
+  /** `instant`: methods that answer at once; `all`: also slow ones, whose money takes days to come */
+  payment_methods?: PaymentMethods;
+  /** With `all`: new bookings from then on are offered instant methods alone; null: from three weeks before the start */
+  slow_payments_until?: Time | null;
+  /** `draft`: only operators see it; `published`: everybody does; `archived`: it is in no list and is not sold, and everybody may read it by its id */
+  status?: EventStatus;
+  /** The operator's own label. Missing in changes on the WebSocket: see `content_version` */
+  category?: string | null;
+  /** Where it takes place. Missing in changes on the WebSocket: see `content_version` */
+  venue?: Venue | null;
+  /** Its image. Missing in changes on the WebSocket: see `content_version` */
+  image?: EventImage | null;
+  /** The `terms_version` with which its description, category, venue or image changed last: read it again when this is another. 0: it never had any of them */
+  content_version?: number;
+  /** Grows with each change, also of how many seats are left */
+  version?: number;
+  /** Grows with each change of the event and its ticket types, not with its seats: the `ETag` */
+  terms_version?: number | null;
+  /** Of a cancelled event, where it is read by itself; null in lists */
+  progress?: Progress | null;
+  /** The last time that all failed refunds were tried again; null in lists */
+  refund_retry?: RefundRetry | null;
+}
+
+/** An event as operators see it, with its description. */
+export interface OperatorsEventDetails {
+  /** Its id */
+  id: string;
+  /** Its title */
+  name: string;
+  /** When it starts */
+  starts_at: Time;
+  /** The venue's, by its IANA name: times themselves are in UTC */
+  time_zone?: string;
+  /** By ISO 4217, in lower case */
+  currency: string;
+  /** How many decimals the currency has at Stripe: an amount divided by 10 to this power is in the main unit. Null for a currency that Stripe does not list (any more) */
+  currency_exponent?: number | null;
+  /** Whether seats are sold at all: the operators' switch */
+  on_sale: boolean;
+  /** Before it nothing is sold; null: at once */
+  sales_start?: Time | null;
+  /** From then on nothing is sold: the start, unless another time was set. Null: no end */
+  sales_end?: Time | null;
+  /** Whether seats are sold after the start */
+  sell_after_start?: boolean;
+  /** Whether customers may cancel after the start */
+  cancel_after_start?: boolean;
+  /** Its ticket types, in their order */
+  ticket_types: OperatorsTicketType[];
+  /** The most seats of one booking */
+  max_per_booking: number;
+  /** How many seats one owner may have, over all bookings; null: as many as this Holdfast allows */
+  max_per_owner?: number | null;
+  /** Until when customers may cancel a booking that is paid; null: never */
+  cancel_until?: Time | null;
+  /** Since when it is cancelled, for good */
+  called_off_at?: Time | null;
+  /** `instant`: methods that answer at once; `all`: also slow ones, whose money takes days to come */
+  payment_methods?: PaymentMethods;
+  /** With `all`: new bookings from then on are offered instant methods alone; null: from three weeks before the start */
+  slow_payments_until?: Time | null;
+  /** `draft`: only operators see it; `published`: everybody does; `archived`: it is in no list and is not sold, and everybody may read it by its id */
+  status?: EventStatus;
+  /** The operator's own label. Missing in changes on the WebSocket: see `content_version` */
+  category?: string | null;
+  /** Where it takes place. Missing in changes on the WebSocket: see `content_version` */
+  venue?: Venue | null;
+  /** Its image. Missing in changes on the WebSocket: see `content_version` */
+  image?: EventImage | null;
+  /** The `terms_version` with which its description, category, venue or image changed last: read it again when this is another. 0: it never had any of them */
+  content_version?: number;
+  /** Grows with each change, also of how many seats are left */
+  version?: number;
+  /** Grows with each change of the event and its ticket types, not with its seats: the `ETag` */
+  terms_version?: number | null;
+  /** Of a cancelled event, where it is read by itself; null in lists */
+  progress?: Progress | null;
+  /** The last time that all failed refunds were tried again; null in lists */
+  refund_retry?: RefundRetry | null;
+  /** Markdown (CommonMark without HTML and images), at most 20000 characters */
+  description?: string | null;
+  /** The description as HTML that is safe to insert into a page: paragraphs, headings, lists, emphasis, quotes, code, and links to http, https and mailto. The gateway makes it */
+  description_html?: string | null;
+}
+
+/** A page of a list: each item is a `OperatorsEvent`. */
+export interface OperatorsEventPage {
+  /** What is on this page, in the order of the list */
+  items: OperatorsEvent[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** Of the seats that are not available: `held` by pending bookings, `sold` to confirmed ones. */
+export interface OperatorsTicketType {
+  /** Its id */
+  id: string;
+  /** Its title */
+  name: string;
+  /** The price of one seat, in the currency's minor unit */
+  unit_amount: number;
+  /** How many seats there are, sold and held ones included */
+  capacity: number;
+  /** How many seats are free */
+  available: number;
+  /** Seats of pending bookings */
+  held: number;
+  /** Seats of confirmed bookings */
+  sold: number;
+}
+
+/** Why a payment was declined, in Stripe's words: https://docs.stripe.com/declines/codes. */
+export interface PaymentError {
+  /** Stripe's code of the error; any text of Stripe's */
+  code: string;
+  /** The bank's reason; any text of Stripe's */
+  decline_code?: string | null;
+  /** Stripe's text for the customer */
+  message?: string | null;
+}
+
+/** What Stripe.js needs to let the customer pay. */
+export interface PaymentIntent {
+  /** The booking */
+  booking_id: string;
+  /** Stripe's id of the PaymentIntent */
+  payment_intent_id: string;
+  /** What Stripe.js confirms the intent with; keep it from others */
+  client_secret: string;
+  /** What the booking costs, in the currency's minor unit */
+  amount: number;
+  /** By ISO 4217, in lower case */
+  currency: string;
+  /** How many decimals the currency has at Stripe: an amount divided by 10 to this power is in the main unit. Null for a currency that Stripe does not list (any more) */
+  currency_exponent?: number | null;
+  /** The key of the Stripe account that Stripe.js needs; null where none is set */
+  publishable_key?: string | null;
+}
+
+/** Which of Stripe's payment methods are offered: those that answer at once, or also those that take days. */
+export type PaymentMethods = "instant" | "all";
+
+/** How the money of a booking stands. */
+export type PaymentStatus = "none" | "creating" | "awaiting" | "action_required" | "processing" | "paid" | "refund_pending" | "partially_refunded" | "refunded" | "refund_failed" | "disputed";
+
+/** How the money of a booking stands. */
+export interface PaymentSummary {
+  status: PaymentStatus;
+  /** Stripe's id of the PaymentIntent */
+  intent_id?: string | null;
+  /** Only for the owner, and only while there is something to pay */
+  client_secret?: string | null;
+  /** Why the last attempt to pay failed */
+  last_error?: PaymentError | null;
+  /** While `creating`: how many bookings are before this one in the queue in front of Stripe; 0 is the next. Null where it is not known */
+  queue_position?: number | null;
+  /** Its owner, or the guests of its address, have asked Stripe for more than their share: what it needs there waits behind what others need, and its place in the queue is behind theirs */
+  deferred?: boolean;
+  /** Only for operators: why a refund that is under way is not made yet. Stripe's `pending_reason` (`processing`, `insufficient_funds` of our balance, `charge_pending`), or the code with which Stripe refuses it for now */
+  refund_waiting?: string | null;
+  /** Only for operators: why the last refund that nothing has made good failed */
+  refund_error?: string | null;
+  /** Only for operators: every dispute of the charge, oldest first */
+  disputes?: Dispute[] | null;
+  /** How many attempts to pay have failed; `last_error` says why the last */
+  attempts?: number;
+  /** The money that came in, in the currency's minor unit, whatever went back since */
+  amount_captured?: number;
+  /** What of it has gone back, in the currency's minor unit */
+  amount_refunded?: number;
+  /** Only for operators: every refund, also those that failed, oldest first */
+  refunds?: Refund[] | null;
+  /** Only for operators: why Stripe refused to make the intent (`payment_rejected`) */
+  rejection?: Rejection | null;
+  /** How it was paid where an operator sold it; null: not at the box office */
+  method?: BoxOfficeMethod | null;
+  /** Only for operators: what they noted when they sold it */
+  note?: string | null;
+}
+
+/** RFC 9457: `code` is stable, `detail` is for people. Which further members there are depends on the code. */
+export interface Problem {
+  /** Every value that is not valid. With `invalid_request` */
+  errors?: FieldError[] | null;
+  /** Which limit: `address`, `subject`, `guests`, `sockets_per_subject`, `sockets_per_address`, `wasted_bookings_per_subject` or `wasted_bookings_per_address`. With `too_many_requests` */
+  limited_by?: string | null;
+  /** The scope that the token lacks, where one would do. With `forbidden` */
+  scope?: string | null;
+  /** What an amount may be at most, must be at least, or be a multiple of. With `amount_off_step`, `amount_over_limit`, `amount_under_limit` */
+  limit?: number | null;
+  /** When the sale starts. With `sales_not_started` */
+  sales_start?: Time | null;
+  /** When the sale ended. With `sales_ended` */
+  sales_end?: Time | null;
+  /** What the seats cost now, in the currency's minor unit. With `price_changed` */
+  amount?: number | null;
+  /** What the request expected. With `price_changed` */
+  expected_amount?: number | null;
+  /** How many seats of the event one owner may have. With `owner_limit_reached` */
+  max_per_owner?: number | null;
+  /** The currency of the amounts. With `price_changed` */
+  currency?: string | null;
+  /** The booking that has ended. With `booking_cancelled`, `event_cancelled`, `hold_expired`, `payment_canceled`, `payment_mismatch`, `payment_rejected`, `sold_out` */
+  booking_id?: string | null;
+  /** Why it has ended. With `booking_cancelled`, `event_cancelled`, `hold_expired`, `payment_canceled`, `payment_mismatch`, `payment_rejected`, `sold_out` */
+  reason?: BookingReason | null;
+  /** How the booking stands. With `nothing_to_pay` */
+  booking_status?: BookingStatus | null;
+  /** How its money stands. With `nothing_to_pay` */
+  payment_status?: PaymentStatus | null;
+  /** What it is about to be cancelled for; null: it is not. With `nothing_to_pay` */
+  closing?: BookingReason | null;
+  /** How many bookings are before this one in the queue in front of Stripe, where it is known. With `timeout` */
+  queue_position?: number | null;
+  /** The entity tag of the version as it is now, as in the header `ETag`. With `precondition_failed` */
+  etag?: string | null;
+  /** Seconds to wait, as in the header `Retry-After`. With `booking_paused`, `too_many_holds`, `too_many_requests`, `unavailable` */
+  retry_after?: number | null;
+  /** `urn:holdfast:problem:` and the code */
+  type: string;
+  /** What the code means, for people */
+  title: string;
+  /** The HTTP status */
+  status: number;
+  code: ProblemCode;
+  /** What is wrong here, for people */
+  detail: string;
+}
+
+/** What went wrong, by a name that stays the same. Open: values may be added */
+export type ProblemCode = KnownProblemCode | (string & {});
+
+/** How far the cancellation of an event has come. */
+export interface Progress {
+  /** To be ended: those that are cancelled for it, and those still to be */
+  bookings: number;
+  /** How many of them are cancelled for it */
+  cancelled: number;
+  refunds: Refunds;
+  /** Nothing is to be cancelled, and no refund owed, under way or waiting */
+  finished: boolean;
+}
+
+/** A booking that was requested and does not exist yet: it may still be refused, as when seats are sold out. Read it again at `Location`, or send the same request with the same Idempotency-Key. */
+export interface QueuedBooking {
+  /** Which shape this is, beside `booking` */
+  kind: "queued";
+  /** The id that the booking will have */
+  id: string;
+  /** By what people name the booking to each other. It follows from the id; another booking may have the same */
+  reference: string;
+  /** The event */
+  event_id: string;
+  /** How many seats of which ticket types were asked for */
+  items: ItemRequest[];
+  status: "pending";
+  payment?: QueuedPayment;
+  /** Less than that of any booking */
+  version: 0;
+}
+
+/** How the money of a booking stands that is not made yet. */
+export interface QueuedPayment {
+  status: "creating";
+}
+
+/** By what a guest comes back on another device. */
+export interface RecoveredGuest {
+  /** The recovery code, in upper or lower case, with or without the hyphens */
+  code: string;
+}
+
+/** What the guest writes down to come back to the bookings on another device. It is shown this once. */
+export interface RecoveryCode {
+  /** Good for one use. It replaces the guest's code before */
+  code: string;
+  /** Until when it is good */
+  expires_at: Time;
+}
+
+/** A refund of a booking's charge: https://docs.stripe.com/api/refunds/object. */
+export interface Refund {
+  /** Ours */
+  id: string;
+  /** In the currency's minor unit */
+  amount: number;
+  /** `owed`: not taken up by the payment actor yet; `requested`: not made by Stripe yet; then as Stripe has it: `pending`, `succeeded` or `failed`. Of a booking that was sold at the box office always `succeeded` */
+  status: string;
+  /** Why it failed: Stripe's reason or error code, `amount_too_large` or `nothing_left` */
+  reason?: string | null;
+  /** Why it is not made yet: Stripe's reason, or the code with which Stripe refuses it for now */
+  pending_reason?: string | null;
+  /** The subject that asked for it; null: nobody did, the system owes it, or it was made by hand at Stripe */
+  by?: string | null;
+  /** Somebody made it at Stripe, without Holdfast */
+  by_hand?: boolean;
+  /** Stripe's id; null until Stripe has made it */
+  stripe_refund_id?: string | null;
+  /** When the payment actor took it up, or an operator noted it; null while it is owed */
+  created_at?: Time | null;
+  /** When it changed last */
+  updated_at?: Time | null;
+}
+
+/** How far an operator's request to retry all failed refunds of an event has come. */
+export interface RefundRetry {
+  /** Made from the operator's Idempotency-Key */
+  id: string;
+  /** The event */
+  event_id: string;
+  /** When the operator asked */
+  asked_at: Time;
+  /** The subject of the operator's token; null where that is not known */
+  by?: string | null;
+  /** Bookings whose refund is tried again */
+  refunds: number;
+  /** Not tried again yet */
+  remaining: number;
+  /** Owed, taken up, or waiting at Stripe */
+  under_way: number;
+  /** Given back */
+  succeeded: number;
+  /** Failed again */
+  failed: number;
+  /** None is remaining or under way */
+  finished: boolean;
+}
+
+/** Bookings that were paid and are cancelled, counted by the state of their refunds. */
+export interface Refunds {
+  /** Not taken up by the payment actor yet */
+  owed: number;
+  /** Taken up; Stripe has still to answer */
+  under_way: number;
+  /** Stripe has it and waits, as for our balance, or refuses it for now and is asked again: `payment.refund_waiting` of each booking says for what */
+  waiting?: number;
+  /** Given back in full */
+  succeeded: number;
+  /** Money is left and nobody gives it back by itself: an operator has to */
+  failed: number;
+  /** The customer's bank decides about the money */
+  disputed: number;
+}
+
+/** Why Stripe refused to make an intent, in Stripe's words: https://docs.stripe.com/api/errors. */
+export interface Rejection {
+  /** Stripe's code of the error; any text of Stripe's */
+  code: string;
+  /** Stripe's text, for developers */
+  message?: string | null;
+  /** The parameter of the request that it is about */
+  param?: string | null;
+  /** Stripe's id of the request, by which its dashboard and its support find it */
+  request_id?: string | null;
+}
+
+/** Deliveries that are sent again. */
+export interface Repeated {
+  /** How many */
+  deliveries: number;
+  /** Whether there are more: then send the request again, with another key */
+  more: boolean;
+}
+
+/** Tokens that are refused because an operator has revoked them: one by its id, or all that a subject had. */
+export interface Revocation {
+  /** The token's id; null: the tokens of `subject` are revoked */
+  jti?: string | null;
+  /** Whose tokens are revoked; null: the one token `jti` is */
+  subject?: string | null;
+  /** When that was last asked for. Of a `subject` those are revoked that were issued until then */
+  revoked_at: Time;
+  /** When these tokens end by themselves: the revocation is forgotten after that */
+  expires_at: Time;
+  /** The subject of the operator who last asked for it */
+  by?: string | null;
+}
+
+/** A page of a list: each item is a `Revocation`. */
+export interface RevocationPage {
+  /** What is on this page, in the order of the list */
+  items: Revocation[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** A URL to which webhooks are sent, with the secret that has just been made for it. */
+export interface SecretWebhookEndpoint {
+  /** Its id */
+  id: string;
+  /** Where to */
+  url: string;
+  /** What it is for, in the operators' words */
+  description?: string | null;
+  /** What it gets; null: all, also types that later releases add */
+  types?: WebhookType[] | null;
+  /** Why it gets nothing at present; null: it is enabled */
+  disabled_reason?: WebhookDisabledReason | null;
+  /** Since when it gets nothing */
+  disabled_at?: Time | null;
+  /** Since when every attempt has failed; null: the last one has not */
+  failing_since?: Time | null;
+  /** What is signed with, oldest first: each at once */
+  secrets: WebhookSecret[];
+  /** Grows with each change of it: the `ETag` */
+  version: number;
+  /** When it was made: it gets what happens from then on */
+  created_at: Time;
+  /** When `version` grew last */
+  updated_at: Time;
+  /** What the receiver verifies with: the newest of `secrets`. It is shown this once, and to the same request with the same Idempotency-Key again while it is in use; null after that */
+  secret?: string | null;
+}
+
+/** A kind of seat of one event, with a price and a capacity. */
+export interface TicketType {
+  /** Its id */
+  id: string;
+  /** Its title */
+  name: string;
+  /** The price of one seat, in the currency's minor unit */
+  unit_amount: number;
+  /** How many seats there are, sold and held ones included */
+  capacity: number;
+  /** How many seats are free */
+  available: number;
+}
+
+/** With `id`: changes the fields that are sent. Without: adds a ticket type, which needs all other fields. */
+export interface TicketTypePatch {
+  /** The ticket type that changes */
+  id?: string;
+  /** One line with at least one visible character, and no control or bidirectional marks */
+  name?: string;
+  /** The price of one seat, in the currency's minor unit, for bookings from now on */
+  unit_amount?: number;
+  /** How many seats there are, sold and held ones included */
+  capacity?: number;
+}
+
+/** One change of a booking, and what caused it. */
+export interface Transition {
+  /** The booking's version from then on */
+  version: number;
+  /** Null for the first change, which made the booking */
+  from_status: BookingStatus | null;
+  to_status: BookingStatus;
+  /** Why it is not, or no longer, confirmed */
+  reason: BookingReason | null;
+  payment_status: PaymentStatus;
+  cause_type: TransitionCause;
+  /** The id of the message that caused it; empty where time alone did */
+  cause_id: string;
+  /** Only for operators: the subject of the token by which somebody asked for it; null: nobody did */
+  by?: string | null;
+  /** When it happened */
+  at: Time;
+}
+
+/** The type of the message that made a booking change; `time` where time alone did. Open: values may be added */
+export type TransitionCause = KnownTransitionCause | (string & {});
+
+/** A page of a list: each item is a `Transition`. */
+export interface TransitionPage {
+  /** What is on this page, in the order of the list */
+  items: Transition[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** Where an event takes place. */
+export interface Venue {
+  /** What it is called */
+  name: string;
+  /** Street and number */
+  address?: string | null;
+  /** As it is written there */
+  postal_code?: string | null;
+  /** The city or place */
+  city?: string | null;
+  /** By ISO 3166-1, in two capital letters */
+  country?: string | null;
+}
+
+/** One change that one endpoint is to receive. */
+export interface WebhookDelivery {
+  /** Its id */
+  id: string;
+  /** Where to */
+  endpoint_id: string;
+  /** The `webhook-id`: the same in each attempt and at each endpoint */
+  message_id: string;
+  type: WebhookType;
+  /** The booking or event that has changed */
+  resource_id: string;
+  /** Its version since: of an event `terms_version` */
+  version: number;
+  /** When it changed */
+  happened_at: Time;
+  /** When the delivery was made */
+  made_at: Time;
+  status: DeliveryStatus;
+  /** How often it was sent */
+  attempts: number;
+  /** When it is sent again, at the earliest; null: not any more */
+  next_attempt_at?: Time | null;
+  /** When it was sent last */
+  last_attempt_at?: Time | null;
+  /** The HTTP status of the last answer; null: there was none */
+  response_status?: number | null;
+  /** The beginning of the last answer's body, where the status was not 2xx */
+  response?: string | null;
+  /** Why the last attempt failed; null: it did not */
+  error?: string | null;
+}
+
+/** A page of a list: each item is a `WebhookDelivery`. */
+export interface WebhookDeliveryPage {
+  /** What is on this page, in the order of the list */
+  items: WebhookDelivery[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** Why an endpoint gets nothing: an operator wants it so, it has answered 410 Gone, or it has failed for days. Open: values may be added */
+export type WebhookDisabledReason = KnownWebhookDisabledReason | (string & {});
+
+/** A URL to which webhooks are sent. */
+export interface WebhookEndpoint {
+  /** Its id */
+  id: string;
+  /** Where to */
+  url: string;
+  /** What it is for, in the operators' words */
+  description?: string | null;
+  /** What it gets; null: all, also types that later releases add */
+  types?: WebhookType[] | null;
+  /** Why it gets nothing at present; null: it is enabled */
+  disabled_reason?: WebhookDisabledReason | null;
+  /** Since when it gets nothing */
+  disabled_at?: Time | null;
+  /** Since when every attempt has failed; null: the last one has not */
+  failing_since?: Time | null;
+  /** What is signed with, oldest first: each at once */
+  secrets: WebhookSecret[];
+  /** Grows with each change of it: the `ETag` */
+  version: number;
+  /** When it was made: it gets what happens from then on */
+  created_at: Time;
+  /** When `version` grew last */
+  updated_at: Time;
+}
+
+/** A page of a list: each item is a `WebhookEndpoint`. */
+export interface WebhookEndpointPage {
+  /** What is on this page, in the order of the list */
+  items: WebhookEndpoint[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** Changes the fields that are sent. */
+export interface WebhookEndpointPatch {
+  /** Begins with `https://`, unless the installation allows others */
+  url?: string;
+  /** What it is for */
+  description?: string | null;
+  /** What it gets; null: all, also types that later releases add */
+  types?: ("booking.confirmed" | "booking.cancelled" | "booking.failed" | "booking.refunded" | "booking.refund_failed" | "booking.disputed" | "booking.customer_changed" | "event.created" | "event.changed" | "event.cancelled")[] | null;
+  /** False: it gets nothing, until it is enabled again; what waits for it then is sent */
+  enabled?: boolean;
+}
+
+/** A secret by which what an endpoint gets is signed; the secret itself is shown once, when it is made. */
+export interface WebhookSecret {
+  /** When it was made */
+  made_at: Time;
+  /** Until when it is used beside newer ones; null: until the next rotation */
+  ends_at?: Time | null;
+}
+
+/** What a webhook is about. Open: values may be added */
+export type WebhookType = KnownWebhookType | (string & {});
+
+export interface ListEventsQuery {
+  /** How many events the page has at most */
+  limit?: number;
+  /** `starts_at`: the earliest first; `-starts_at`: the latest first; `name`: by name, without regard to case and accents */
+  sort?: "starts_at" | "-starts_at" | "name";
+  /** `next_cursor` of the page before, in the same order */
+  cursor?: string;
+  /** Only events that start then or later. Left out: future events; on a further page of `sort=starts_at` the events that follow */
+  from?: TimeLike;
+  /** Only events that start before that time */
+  to?: TimeLike;
+  /** Only events whose name contains this, without regard to case and accents */
+  q?: string;
+  /** Only events of this category, without regard to case and accents */
+  category?: string;
+  /** `true`: only events that can be booked now, by their dates and `on_sale`, sold out or not; `false`: only the others */
+  on_sale?: boolean;
+}
+
+export interface GetEventImageQuery {
+  /** The image's hash, as in its `url`: the answer may then be cached for ever. Left out, or of another image: for a short time */
+  v?: string;
+}
+
+export interface ListBookingsQuery {
+  /** How many there are on a page at most. Default: `50` */
+  limit?: number;
+  /** `next_cursor` of the page before */
+  cursor?: string;
+  /** Bookings with this status alone */
+  status?: BookingStatus;
+  /** Bookings of this event alone */
+  event_id?: string;
+}
+
+export interface AdminListEventsQuery {
+  /** How many there are on a page at most. Default: `50` */
+  limit?: number;
+  /** `next_cursor` of the page before */
+  cursor?: string;
+  /** Events with this status alone */
+  status?: EventStatus;
+  /** Only events that start then or later. Left out: future events, for operators also those that started within a day; on a further page the events that follow */
+  from?: TimeLike;
+}
+
+export interface AdminListBookingsQuery {
+  /** How many there are on a page at most. Default: `50` */
+  limit?: number;
+  /** `next_cursor` of the page before */
+  cursor?: string;
+  /** Bookings with this status alone */
+  status?: BookingStatus;
+  /** Bookings of this event alone */
+  event_id?: string;
+  /** Bookings of this owner alone */
+  owner?: string;
+  /** The payment's status: `refund_failed` and `disputed` need an operator */
+  payment?: PaymentStatus;
+  /** None that was made before */
+  created_from?: TimeLike;
+  /** None that was made then or later */
+  created_before?: TimeLike;
+  /** Bookings with this reference: mostly one. In upper or lower case, with or without `HF` and hyphens */
+  reference?: string;
+  /** Bookings whose customer's name has a word that begins like this, whatever its case; of several words, one for each */
+  name?: string;
+  /** Bookings whose customer has this email address, whatever its case */
+  email?: string;
+  /** The booking with this PaymentIntent, by Stripe's id */
+  intent?: string;
+}
+
+export interface ExportBookingsQuery {
+  /** Bookings of this event alone */
+  event_id?: string;
+  /** Bookings with this status alone */
+  status?: BookingStatus;
+  /** Bookings whose money stands so alone */
+  payment?: PaymentStatus;
+  /** None that was made before */
+  created_from?: TimeLike;
+  /** None that was made then or later */
+  created_before?: TimeLike;
+}
+
+export interface ExportSeatsQuery {
+  /** Bookings of this event alone */
+  event_id?: string;
+  /** Bookings with this status alone */
+  status?: BookingStatus;
+  /** Bookings whose money stands so alone */
+  payment?: PaymentStatus;
+  /** None that was made before */
+  created_from?: TimeLike;
+  /** None that was made then or later */
+  created_before?: TimeLike;
+}
+
+export interface ExportMoneyQuery {
+  /** Bookings of this event alone */
+  event_id?: string;
+  /** Bookings with this status alone */
+  status?: BookingStatus;
+  /** Bookings whose money stands so alone */
+  payment?: PaymentStatus;
+  /** None that was made before */
+  created_from?: TimeLike;
+  /** None that was made then or later */
+  created_before?: TimeLike;
+}
+
+export interface ListWebhookDeliveriesQuery {
+  /** How many there are on a page at most. Default: `50` */
+  limit?: number;
+  /** `next_cursor` of the page before */
+  cursor?: string;
+  /** Deliveries with this status alone */
+  status?: DeliveryStatus;
+}
+
+/** What each operation answers. */
+export interface Answers {
+  "POST /auth/guest": GuestToken;
+  "POST /auth/guest/renew": GuestToken;
+  "POST /auth/guest/recovery-code": RecoveryCode;
+  "POST /auth/guest/recover": GuestToken;
+  "GET /events": EventPage;
+  "GET /events/{id}": EventDetails;
+  "GET /events/{id}/image": Blob;
+  "POST /bookings": Booking;
+  "GET /bookings": BookingPage;
+  "GET /bookings/{id}": Booking;
+  "GET /bookings/{id}/history": TransitionPage;
+  "POST /bookings/{id}/cancel": Booking;
+  "PUT /bookings/{id}/customer": Booking;
+  "POST /payment/create-intent": PaymentIntent;
+  "GET /admin/events": OperatorsEventPage;
+  "POST /admin/events": Event;
+  "GET /admin/events/{id}": OperatorsEventDetails;
+  "PATCH /admin/events/{id}": Event;
+  "GET /admin/events/{id}/history": EventChangePage;
+  "PUT /admin/events/{id}/image": Event;
+  "DELETE /admin/events/{id}/image": Event;
+  "POST /admin/events/{id}/cancel": Event;
+  "POST /admin/events/{id}/refunds/retry": RefundRetry;
+  "GET /admin/bookings": BookingPage;
+  "POST /admin/bookings": Booking;
+  "POST /admin/bookings/{id}/refund": Booking;
+  "GET /admin/bookings/{id}/mails": MailPage;
+  "POST /admin/bookings/{id}/mails": Mail;
+  "GET /admin/exports/bookings.csv": Blob;
+  "GET /admin/exports/seats.csv": Blob;
+  "GET /admin/exports/money.csv": Blob;
+  "POST /admin/customers/erase": Erasure;
+  "POST /admin/tokens/revoke": Revocation;
+  "GET /admin/tokens/revoked": RevocationPage;
+  "GET /admin/webhook-endpoints": WebhookEndpointPage;
+  "POST /admin/webhook-endpoints": SecretWebhookEndpoint;
+  "GET /admin/webhook-endpoints/{id}": WebhookEndpoint;
+  "PATCH /admin/webhook-endpoints/{id}": WebhookEndpoint;
+  "DELETE /admin/webhook-endpoints/{id}": WebhookEndpoint;
+  "POST /admin/webhook-endpoints/{id}/secrets": SecretWebhookEndpoint;
+  "GET /admin/webhook-endpoints/{id}/deliveries": WebhookDeliveryPage;
+  "POST /admin/webhook-endpoints/{id}/repeat": Repeated;
+  "GET /admin/webhook-deliveries/{id}": WebhookDelivery;
+  "POST /admin/webhook-deliveries/{id}/repeat": WebhookDelivery;
+}

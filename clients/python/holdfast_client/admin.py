@@ -1,0 +1,146 @@
+"""What operators do: the token needs the scope that the OpenAPI document names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from holdfast_client.rest import Listing, Request
+from holdfast_client.types import (
+    AdminListBookingsQuery,
+    AdminListEventsQuery,
+    Booking,
+    Erasure,
+    Event,
+    EventChange,
+    EventPatch,
+    ExportBookingsQuery,
+    ExportMoneyQuery,
+    ExportSeatsQuery,
+    NewErasure,
+    NewEvent,
+    NewRefund,
+    NewRevocation,
+    NewSale,
+    OperatorsEvent,
+    OperatorsEventDetails,
+    PageQuery,
+    RefundRetry,
+    Revocation,
+)
+
+if TYPE_CHECKING:
+    from holdfast_client.client import Holdfast
+
+
+class Admin:
+    def __init__(self, holdfast: Holdfast) -> None:
+        self._holdfast = holdfast
+
+    def events(self, query: AdminListEventsQuery | None = None) -> Listing[OperatorsEvent]:
+        return self._holdfast.list(Request("GET /admin/events", query=query))
+
+    async def event(self, id: str) -> OperatorsEventDetails:
+        event: OperatorsEventDetails = await self._holdfast.request(Request("GET /admin/events/{id}", {"id": id}))
+        return event
+
+    def event_history(self, id: str, query: PageQuery | None = None) -> Listing[EventChange]:
+        return self._holdfast.list(Request("GET /admin/events/{id}/history", {"id": id}, query))
+
+    async def create_event(self, event: NewEvent, *, key: str | None = None) -> Event:
+        made: Event = await self._holdfast.keyed(Request("POST /admin/events", body=event, key=key))
+        return made
+
+    async def update_event(
+        self, id: str, changes: EventPatch, *, key: str | None = None, if_match: int | str | None = None
+    ) -> Event:
+        event: Event = await self._holdfast.keyed(
+            Request("PATCH /admin/events/{id}", {"id": id}, body=changes, key=key, if_match=if_match)
+        )
+        return event
+
+    async def set_event_image(
+        self, id: str, image: bytes, *, key: str | None = None, if_match: int | str | None = None
+    ) -> Event:
+        """Gives an event an image, in place of the one that it has: a PNG, JPEG or WebP."""
+        request = Request("PUT /admin/events/{id}/image", {"id": id}, body=image, key=key, if_match=if_match)
+        event: Event = await self._holdfast.keyed(replace(request, content_type="application/octet-stream"))
+        return event
+
+    async def delete_event_image(
+        self, id: str, *, key: str | None = None, if_match: int | str | None = None
+    ) -> Event:
+        event: Event = await self._holdfast.keyed(
+            Request("DELETE /admin/events/{id}/image", {"id": id}, key=key, if_match=if_match)
+        )
+        return event
+
+    async def cancel_event(self, id: str, *, key: str | None = None, if_match: int | str | None = None) -> Event:
+        event: Event = await self._holdfast.keyed(
+            Request("POST /admin/events/{id}/cancel", {"id": id}, key=key, if_match=if_match)
+        )
+        return event
+
+    async def retry_refunds(
+        self, id: str, *, key: str | None = None, if_match: int | str | None = None
+    ) -> RefundRetry:
+        """Tries all failed refunds of an event again."""
+        retry: RefundRetry = await self._holdfast.keyed(
+            Request("POST /admin/events/{id}/refunds/retry", {"id": id}, key=key, if_match=if_match)
+        )
+        return retry
+
+    def bookings(self, query: AdminListBookingsQuery | None = None) -> Listing[Booking]:
+        """The bookings of all owners."""
+        return self._holdfast.list(Request("GET /admin/bookings", query=query))
+
+    async def sell(self, sale: NewSale, *, key: str | None = None) -> Booking:
+        """Sells seats at the box office, or gives them away."""
+        booking: Booking = await self._holdfast.keyed(Request("POST /admin/bookings", body=sale, key=key))
+        return booking
+
+    async def refund(
+        self,
+        id: str,
+        refund: NewRefund | None = None,
+        *,
+        key: str | None = None,
+        if_match: int | str | None = None,
+    ) -> Booking:
+        """Gives back an amount, or all that is left."""
+        booking: Booking = await self._holdfast.keyed(
+            Request("POST /admin/bookings/{id}/refund", {"id": id}, body=refund or {}, key=key, if_match=if_match)
+        )
+        return booking
+
+    async def export_bookings(self, query: ExportBookingsQuery | None = None) -> bytes:
+        """Bookings as a CSV file; `decode("utf-8-sig")` makes a text of it."""
+        return await self._table(Request("GET /admin/exports/bookings.csv", query=query, raw=True))
+
+    async def export_seats(self, query: ExportSeatsQuery | None = None) -> bytes:
+        """Seats as a CSV file."""
+        return await self._table(Request("GET /admin/exports/seats.csv", query=query, raw=True))
+
+    async def export_money(self, query: ExportMoneyQuery | None = None) -> bytes:
+        """Money as a CSV file."""
+        return await self._table(Request("GET /admin/exports/money.csv", query=query, raw=True))
+
+    async def _table(self, request: Request) -> bytes:
+        table: bytes = await self._holdfast.request(request)
+        return table
+
+    async def erase_customers(self, customers: NewErasure, *, key: str | None = None) -> Erasure:
+        """Erases a customer's name, addresses and telephone number in all bookings."""
+        erasure: Erasure = await self._holdfast.keyed(
+            Request("POST /admin/customers/erase", body=customers, key=key)
+        )
+        return erasure
+
+    async def revoke_tokens(self, tokens: NewRevocation, *, key: str | None = None) -> Revocation:
+        revocation: Revocation = await self._holdfast.keyed(
+            Request("POST /admin/tokens/revoke", body=tokens, key=key)
+        )
+        return revocation
+
+    def revoked_tokens(self, query: PageQuery | None = None) -> Listing[Revocation]:
+        return self._holdfast.list(Request("GET /admin/tokens/revoked", query=query))
