@@ -159,6 +159,7 @@ def _values(letter: Letter, locale: Locale) -> dict[str, Any]:
         "captured": booking.amount_captured,
         "refunded": mail.amount or 0,
         "refunded_in_all": booking.amount_refunded,
+        "at_box_office": booking.box_office is not None,
         "status": booking.status.value,
         "reason": booking.reason,
         "attention": [(reference_of(id), str(id), why) for id, why in attention.bookings] if attention else [],

@@ -145,14 +145,14 @@ def event_changed(event: Event, cancellation: EventCancellation | None = None) -
     )
 
 
-def webhook_body(type: str, happened_at: datetime, version: int, changed: Booking | Event) -> bytes:
+def webhook_body(
+    type: str, happened_at: datetime, version: int, seen: resources.Booking | resources.OperatorsEvent
+) -> bytes:
     """What an endpoint is sent about a change that gave the booking or event this version: all of it as operators
     see it, as it is now."""
-    if isinstance(changed, Booking):
-        seen = for_operators(shown(changed), changed)
-        data = seen.__dict__ | {"kind": "booking", "reference": reference_of(changed.id)}
-    else:
-        data = operators_event(changed).__dict__
+    data = seen.__dict__
+    if isinstance(seen, resources.Booking):
+        data = data | {"kind": "booking", "reference": reference_of(seen.id)}
     message = {"type": type, "timestamp": happened_at, "version": version, "data": data}
     return orjson.dumps(message, resources.plain, orjson.OPT_UTC_Z)
 

@@ -16,15 +16,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import structlog
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as CounterMetric
 
 from booking.booking_rows import BookingRows
+from booking.content_rows import ContentRows
 from booking.event_rows import EventRows
-from booking.presenters import webhook_body
+from booking.presenters import for_operators, operators_event, shown, webhook_body
 from booking.webhook_rows import Claimed, Finished, WebhookRows
 from booking.webhooks import Attempt, Outcome, SenderTerms, after, signed
+from common.contracts import resources
 from common.contracts.webhooks import DeliveryStatus, DisabledReason
 from common.postgres.database import Database
 from common.runtime.health import Gate
@@ -98,9 +101,9 @@ class WebhookSender(Reconciler):
         until = now + self._terms.timeout + CLAIM_MARGIN
         async with self._database.statement() as connection:
             claimed = await WebhookRows(connection).claim(self._busy(), self._terms.concurrency, now, until)
-            resources = await _resources(connection, claimed)
+            found = await _resources(connection, claimed)
         for each in claimed:
-            task = asyncio.create_task(self._send(each, resources.get(each.resource_id)), name=f"webhook {each.id}")
+            task = asyncio.create_task(self._send(each, found.get(each.resource_id)), name=f"webhook {each.id}")
             self._sends[task] = each.endpoint_id
 
     async def run_once(self) -> float:
@@ -146,7 +149,9 @@ class WebhookSender(Reconciler):
     def _busy(self) -> Mapping[UUID, int]:
         return Counter(self._sends.values())
 
-    async def _send(self, claimed: Claimed, resource: Any) -> Finished:
+    async def _send(
+        self, claimed: Claimed, resource: resources.Booking | resources.OperatorsEvent | None
+    ) -> Finished:
         began, now = time.monotonic(), self._clock()
         if resource is None:
             attempt = Attempt(Outcome.MISSING, error="it does not exist any more")
@@ -210,14 +215,19 @@ class WebhookSender(Reconciler):
             self._forget_at = now if count == FORGET_MAX else now + FORGET_AGAIN
 
 
-async def _resources(connection: Any, claimed: Iterable[Claimed]) -> dict[UUID, Any]:
-    """The bookings and events that these are about, as they are now."""
+async def _resources(
+    connection: asyncpg.Connection, claimed: Iterable[Claimed]
+) -> dict[UUID, resources.Booking | resources.OperatorsEvent]:
+    """The bookings and events that these are about, as operators see them now."""
     ids: dict[bool, set[UUID]] = {True: set(), False: set()}
     for each in claimed:
         ids[each.type.startswith("event.")].add(each.resource_id)
-    found: dict[UUID, Any] = {}
+    found: dict[UUID, resources.Booking | resources.OperatorsEvent] = {}
     if ids[False]:
-        found |= await BookingRows(connection).load(list(ids[False]))
+        bookings = await BookingRows(connection).load(list(ids[False]))
+        found |= {id: for_operators(shown(each), each) for id, each in bookings.items()}
     if ids[True]:
-        found |= await EventRows(connection).find(ids[True])
+        events = await EventRows(connection).find(ids[True])
+        contents = await ContentRows(connection).find(events.values())
+        found |= {id: operators_event(each, content=contents[id]) for id, each in events.items()}
     return found

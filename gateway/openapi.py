@@ -79,7 +79,7 @@ WEBHOOKS = {
     AnnouncementKind.REFUND_FAILED.value: "A refund of a booking has failed",
     AnnouncementKind.DISPUTED.value: "The payment of a booking is disputed",
     AnnouncementKind.CUSTOMER_CHANGED.value: "A confirmed booking has another address to write to",
-    f"event.{ChangeKind.CREATED}": "An event was created",
+    f"event.{ChangeKind.CREATED}": "An event was created, maybe as a draft: `data.status`",
     f"event.{ChangeKind.CHANGED}": "An event was changed",
     f"event.{ChangeKind.CANCELLED}": "An event is cancelled",
 }

@@ -25,6 +25,7 @@ from common.postgres.database import Database
 from common.runtime.urls import smtp_options
 from tests.booking.mail_server import MailServerInTests, mail_server
 from tests.booking.stage import Clock, Show, Stage, report
+from tests.booking.test_box_office import refund, sale, sold
 
 ADA = Customer("Ada Lovelace", "ada@example.com", "en-GB")
 SENDER, OPERATORS = "Tickets <tickets@shop.example>", "desk@shop.example"
@@ -161,6 +162,30 @@ async def test_cancellation_and_refund_are_mailed(post: Post) -> None:
     await post.stage.apply(report(booking, IntentStatus.SUCCEEDED, 4, amount_refunded=5000))
     (refunded,) = await post.run()
     assert refunded["Subject"].startswith("Refund of €50.00")
+
+
+@pytest.mark.parametrize(
+    ("locale", "owed", "given"),
+    [
+        ("en", "You get €50.00 back at the box office.", "we have given back €50.00."),
+        ("de", "Sie erhalten 50,00 € an der Kasse zurück.", "wir haben Ihnen 50,00 € erstattet."),
+    ],
+)
+async def test_what_was_sold_at_the_box_office_is_mailed_and_says_where_the_money_is(
+    post: Post, locale: str, owed: str, given: str
+) -> None:
+    stage = post.stage
+    message = sale(await stage.show(10), customer=replace(ADA, locale=locale))
+    booking = await sold(stage, message)
+    await stage.give(message)
+    (confirmed,) = await post.run()
+    assert confirmed["To"] == "Ada Lovelace <ada@example.com>"
+    await stage.cancel(booking, CancelReason.BY_OPERATOR)
+    (cancelled,) = await post.run()
+    assert owed in text_of(cancelled).replace("\xa0", " ")
+    await refund(stage, booking, None)
+    (refunded,) = await post.run()
+    assert given in text_of(refunded).replace("\xa0", " ")
 
 
 async def test_a_hold_that_its_customer_lets_go_is_not_mailed(post: Post) -> None:

@@ -31,7 +31,7 @@ from common.contracts.messages import (
     UpdateEvent,
 )
 from common.contracts.resources import Booking
-from common.contracts.statuses import IntentStatus
+from common.contracts.statuses import EventStatus, IntentStatus
 from common.contracts.webhooks import DeliveryStatus
 from common.postgres.database import Database
 from common.runtime.health import Gate
@@ -335,6 +335,26 @@ async def test_changes_of_events_are_sent_once_each(sending: Sending) -> None:
     assert {each["data"]["ticket_types"][0]["held"] for each in messages} == {0}
     assert await sending.stage.rows("SELECT 1 FROM event_changes WHERE to_announce") == []
     assert all(each["resource_id"] != str(old.id) for each in await sending.deliveries(endpoint))
+
+
+async def test_drafts_are_sent_and_say_so_with_what_they_show(sending: Sending) -> None:
+    """Whoever sets up endpoints is an operator; receivers that show events to others look at the status."""
+    announcer = EventAnnouncer(sending.stage.database, sending.stage.clock, TERMS.retried_for)
+    await sending.endpoint()
+    show = await sending.stage.show(5, status=EventStatus.DRAFT, category="jazz", description="Long")
+    for status in (None, EventStatus.PUBLISHED, EventStatus.DRAFT):
+        if status is not None:
+            await sending.stage.call(UpdateEvent(event_id=show.id, changes=EventChanges(status=status)))
+        await announcer.run_once()
+        await sending.send()
+    messages = [each.message for each in sending.receiver.received]
+    assert [(each["type"], each["data"]["status"]) for each in messages] == [
+        ("event.created", "draft"),
+        ("event.changed", "published"),
+        ("event.changed", "draft"),
+    ]
+    assert {each["data"]["category"] for each in messages} == {"jazz"}
+    assert "description" not in messages[0]["data"]
 
 
 async def test_the_life_of_a_booking_is_sent_once_for_each_change_that_is_announced(
