@@ -338,7 +338,7 @@ async def test_changes_of_events_are_sent_once_each(sending: Sending) -> None:
 
 
 async def test_drafts_are_sent_and_say_so_with_what_they_show(sending: Sending) -> None:
-    """Whoever sets up endpoints is an operator; receivers that show events to others look at the status."""
+    """Operators set up endpoints. A receiver that shows events to others looks at the status."""
     announcer = EventAnnouncer(sending.stage.database, sending.stage.clock, TERMS.retried_for)
     await sending.endpoint()
     show = await sending.stage.show(5, status=EventStatus.DRAFT, category="jazz", description="Long")
