@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import orjson
+
 from booking.cancellation_rows import EventCancellation
 from booking.state import Booking, Content, Event, FollowUp
 from common.contracts import resources
+from common.contracts.codes import reference_of
 from common.contracts.currencies import exponent_of
 from common.contracts.messages import (
     PAYMENT_DEFERRED,
@@ -154,6 +158,18 @@ def event_changed(event: Event, cancellation: EventCancellation | None = None) -
     return envelope_for(
         EventChanged(event=shown_event(event), operators=operators_event(event, cancellation)), event.id
     )
+
+
+def webhook_body(
+    type: str, happened_at: datetime, version: int, seen: resources.Booking | resources.OperatorsEvent
+) -> bytes:
+    """What an endpoint is sent about a change that gave the booking or event this version: all of it as operators
+    see it, as it is now."""
+    data = seen.__dict__
+    if isinstance(seen, resources.Booking):
+        data = data | {"kind": "booking", "reference": reference_of(seen.id)}
+    message = {"type": type, "timestamp": happened_at, "version": version, "data": data}
+    return orjson.dumps(message, resources.plain, orjson.OPT_UTC_Z)
 
 
 def command_for(
