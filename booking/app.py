@@ -19,9 +19,10 @@ from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
+from booking.mail_attachments import Tickets, calendar_entry
 from booking.mail_handlers import MailHandlers
 from booking.mail_sender import MailSender, announces_mail
-from booking.mail_texts import Attach, MailTexts
+from booking.mail_texts import MailTexts
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
@@ -69,8 +70,6 @@ from common.wiring import (
 READS = (BOOKING_PAYMENTS, BOOKING_COMMANDS, BOOKING_QUERIES, BOOKING_DOOR)
 ADDS = (PAYMENT_INTENTS, PAYMENT_COMMANDS, PAYMENT_DEFERRED)
 RECONCILER = web.AppKey("reconciler", BookingReconciler)
-# What makes attachments of mails.
-ATTACH: tuple[Attach, ...] = ()
 ANNOUNCER = web.AppKey("announcer", Announcer)
 
 
@@ -159,7 +158,8 @@ def sending_context(settings: BookingSettings, announce: Sequence[Announce]) -> 
             loops: dict[str, Reconciler] = {"announcer": announcer}
             if settings.smtp_url is not None:
                 server = MailServer(smtp_options(settings.smtp_url), settings.smtp_timeout_seconds)
-                texts = MailTexts(settings.mail_from, settings.mail_templates, ATTACH)
+                attach = Tickets(TicketCodes(settings.ticket_signing_keys)), calendar_entry
+                texts = MailTexts(settings.mail_from, settings.mail_templates, attach)
                 sender = MailSender(database, server, texts, settings.mail_policy, app[CLOCK], app[METRICS])
                 app[HEALTH].notice("mail", sender.problem)
                 loops["mail"] = sender

@@ -36,7 +36,9 @@ COUNT = """
 SELECT lower(recipient) AS recipient, count(*) AS mails FROM mails
 WHERE lower(recipient) = ANY($1::varchar[]) AND tried_at > $2 AND by IS NULL GROUP BY 1
 """
-CHANGED = {name: COLUMNS[name] for name in ("id", *COLUMNS) if name not in ("booking_id", "kind", "version")}
+CHANGED = {
+    name: COLUMNS[name] for name in ("id", *COLUMNS) if name not in ("booking_id", "endpoint_id", "kind", "version")
+}
 SAVED = ("status", "recipient", "attempts", "send_after", "error", "tried_at", "ended_at")
 SAVE = f"""
 UPDATE mails m SET {assignments(SAVED, "new")} FROM {recordset("new", CHANGED, sought="id")} WHERE m.id = new.id

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -20,13 +20,16 @@ from aiosmtplib import SMTP
 from booking.announcements import Announcement
 from booking.announcer import Announce
 from booking.booking_rows import BookingRows
+from booking.content_rows import NOTHING, ContentRows
 from booking.event_rows import EventRows
 from booking.mail_rows import MailRows
-from booking.mail_texts import Letter, MailTexts
+from booking.mail_texts import Letter, MailTexts, Notice
 from booking.mails import Mail, MailPolicy, address_of, after_failure, ended, over_limit, owed
 from booking.smtp import MailNotTaken, MailRefused, MailServer, MailServerUnavailable
 from booking.state import CONFIRMED
+from booking.webhook_rows import WebhookRows
 from common.contracts.statuses import MailKind, MailStatus
+from common.contracts.webhooks import DisabledReason
 from common.postgres.database import Database
 from common.runtime.backoff import Retry
 from common.runtime.outages import Outage
@@ -134,13 +137,13 @@ class MailSender(Reconciler):
 
     # --- what is sent
 
-    async def _claim(self, now: datetime) -> list[Letter]:
+    async def _claim(self, now: datetime) -> list[Letter | Notice]:
         """Mails that are due, each with an attempt written; what there is to send no more has ended."""
         policy = self._policy
         async with self._database.transaction() as connection:
             rows = MailRows(connection)
             due = await rows.take_due(now, PASS_MAX)
-            emails = await rows.emails({mail.booking_id for mail in due})
+            emails = await rows.emails(_bookings_of(due))
             recipients = {mail.id: self._recipient(mail, emails) for mail in due}
             had = await rows.counts([each for each in recipients.values() if each], now)
             claimed, others = [], []
@@ -161,9 +164,9 @@ class MailSender(Reconciler):
         return await self._letters(claimed)
 
     def _recipient(self, mail: Mail, emails: dict[UUID, str | None]) -> str | None:
-        if mail.kind is MailKind.ATTENTION and mail.booking_id in emails:
+        if mail.endpoint_id is not None or (mail.kind is MailKind.ATTENTION and mail.booking_id in emails):
             return self._policy.operators
-        return emails.get(mail.booking_id)
+        return None if mail.booking_id is None else emails.get(mail.booking_id)
 
     def _limited(self, mail: Mail, recipient: str, had: dict[str, int]) -> bool:
         """Whether the recipient has had enough; else the mail is counted. An attempt again is no further mail."""
@@ -175,22 +178,32 @@ class MailSender(Reconciler):
         had[key] = had.get(key, 0) + 1
         return False
 
-    async def _letters(self, mails: Sequence[Mail]) -> list[Letter]:
+    async def _letters(self, mails: Sequence[Mail]) -> list[Letter | Notice]:
         async with self._database.connection() as connection:
-            bookings = await BookingRows(connection).load(list({mail.booking_id for mail in mails}))
+            bookings = await BookingRows(connection).load(list(_bookings_of(mails)))
             events = await EventRows(connection).find({booking.event_id for booking in bookings.values()})
-            letters = []
+            contents = await ContentRows(connection).find(events.values())
+            letters: list[Letter | Notice] = []
             for mail in mails:
-                booking, attention = bookings[mail.booking_id], None
+                assert mail.recipient is not None
+                if mail.booking_id is None:
+                    assert mail.endpoint_id is not None
+                    endpoint = await WebhookRows(connection).find(mail.endpoint_id)
+                    letters.append(Notice(mail, mail.recipient, endpoint=endpoint))
+                    continue
+                booking = bookings[mail.booking_id]
+                event = events.get(booking.event_id)
                 if mail.kind is MailKind.ATTENTION:
                     attention = await MailRows(connection).attention(booking.event_id, ATTENTION_MAX)
-                assert mail.recipient is not None
-                letters.append(Letter(mail, mail.recipient, booking, events.get(booking.event_id), attention))
+                    letters.append(Notice(mail, mail.recipient, booking.event_id, event, attention))
+                else:
+                    content = contents.get(booking.event_id, NOTHING)
+                    letters.append(Letter(mail, mail.recipient, booking, event, content))
         return letters
 
     # --- sending
 
-    async def _send_all(self, smtp: SMTP, letters: Sequence[Letter]) -> None:
+    async def _send_all(self, smtp: SMTP, letters: Sequence[Letter | Notice]) -> None:
         """Send over several connections at once; mails that were not begun are due again at once."""
         waiting = iter(letters)
         until = asyncio.get_running_loop().time() + PASS_SECONDS
@@ -205,14 +218,14 @@ class MailSender(Reconciler):
         for letter in waiting:
             await self._finish(letter.mail, letter.mail._replace(send_after=self._clock()))
 
-    async def _send_over_another(self, waiting: Iterator[Letter], until: float) -> None:
+    async def _send_over_another(self, waiting: Iterator[Letter | Notice], until: float) -> None:
         try:
             async with self._server.connection() as smtp:
                 await self._send_some(smtp, waiting, until)
         except MailServerUnavailable as error:
             log.info("no further connection to the mail server", error=str(error))
 
-    async def _send_some(self, smtp: SMTP, waiting: Iterator[Letter], until: float) -> None:
+    async def _send_some(self, smtp: SMTP, waiting: Iterator[Letter | Notice], until: float) -> None:
         loop = asyncio.get_running_loop()
         while smtp.is_connected and loop.time() < until and not self._stopping.is_set():
             letter = next(waiting, None)
@@ -220,7 +233,7 @@ class MailSender(Reconciler):
                 return
             await self._finish(letter.mail, await self._send(smtp, letter))
 
-    async def _send(self, smtp: SMTP, letter: Letter) -> Mail:
+    async def _send(self, smtp: SMTP, letter: Letter | Notice) -> Mail:
         """What becomes of the mail."""
         mail, now, give_up = letter.mail, self._clock(), self._policy.give_up
         if (text := nothing_to_say(letter)) is not None:
@@ -259,13 +272,19 @@ class MailSender(Reconciler):
         self._metrics.mails.labels(mail.kind, "retried" if mail.send_after else mail.status).inc()
 
 
-def nothing_to_say(letter: Letter) -> str | None:
+def nothing_to_say(letter: Letter | Notice) -> str | None:
     """Why the mail is no longer true; None where it is."""
+    if isinstance(letter, Notice):
+        failing = letter.endpoint is not None and letter.endpoint.disabled_reason == DisabledReason.FAILING
+        found = letter.attention is not None and letter.attention.found
+        return None if failing or found else "nothing needs a person any more"
     kind, status = letter.mail.kind, letter.booking.status
     if kind is MailKind.CONFIRMATION and status is not CONFIRMED:
         return f"the booking is {status.value} by now"
     if kind is MailKind.CANCELLATION and status is CONFIRMED:
         return "the booking is confirmed again"
-    if letter.attention is not None and not letter.attention.found:
-        return "nothing needs a person any more"
     return None
+
+
+def _bookings_of(mails: Iterable[Mail]) -> set[UUID]:
+    return {mail.booking_id for mail in mails if mail.booking_id is not None}

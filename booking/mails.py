@@ -39,12 +39,13 @@ class MailPolicy(NamedTuple):
 
 
 class Mail(NamedTuple):
-    """One mail. `version`: of the booking, whose change it is about; `amount`: what that has refunded. `recipient`:
-    to whom it was tried to be sent last. `send_after`: its retry time, None when it has ended, at `ended_at`.
-    `error`: why it is not sent. `by`: the operator who wants it sent again."""
+    """One mail, about a booking or, for operators, an endpoint of webhooks. `version`: of what it is about;
+    `amount`: what the booking's change has refunded. `recipient`: to whom it was tried to be sent last.
+    `send_after`: its retry time, None when it has ended, at `ended_at`. `error`: why it is not sent. `by`: the
+    operator who wants it sent again."""
 
     id: UUID
-    booking_id: UUID
+    booking_id: UUID | None
     kind: MailKind
     version: int
     made_at: datetime
@@ -57,6 +58,7 @@ class Mail(NamedTuple):
     error: str | None = None
     tried_at: datetime | None = None
     ended_at: datetime | None = None
+    endpoint_id: UUID | None = None
 
 
 class NewAddress(NamedTuple):

@@ -451,11 +451,13 @@ class Erasure(Model):
 
 
 class Mail(Model):
-    """One mail about a booking that is owed, and what became of it. Rows are deleted after `MAIL_KEPT_DAYS`."""
+    """One mail that is owed, and what became of it. Rows are deleted after `MAIL_KEPT_DAYS`."""
 
     # The announcement's; of a mail that is sent again, made from the operator's key. Its Message-ID has it.
     id = fields.UUIDField(primary_key=True)
-    booking_id = fields.UUIDField()
+    booking_id = fields.UUIDField(null=True)
+    # Operators are told that it has failed for days.
+    endpoint_id = fields.UUIDField(null=True)
     kind = fields.CharField(max_length=16)
     status = fields.CharField(max_length=16)
     version = fields.IntField()
@@ -481,6 +483,7 @@ class Mail(Model):
         constraints = (
             CheckConstraint(name="mails_kind", check=_one_of("kind", MailKind)),
             CheckConstraint(name="mails_status", check=_one_of("status", MailStatus)),
+            CheckConstraint(name="mails_about", check="(booking_id IS NULL) <> (endpoint_id IS NULL)"),
             CheckConstraint(
                 name="mails_never_stuck",
                 check="(status = 'owed') = (send_after IS NOT NULL) AND (status = 'owed') = (ended_at IS NULL)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -26,7 +27,7 @@ from common.contracts.messages import (
 )
 from common.contracts.resources import is_payable
 from common.contracts.statuses import BookingStatus
-from common.contracts.tickets import TicketEvent
+from common.contracts.tickets import BookingTickets, DoorEvent, Ticket, TicketEvent, TicketSeats
 from common.contracts.values import Refund
 from common.messaging.envelope import Delivery, Envelope, envelope_for
 
@@ -113,9 +114,9 @@ def shown_event(event: Event, content: Content | None = None) -> resources.Event
     return resources.Event.model_validate(values)
 
 
-def ticket_event(event: Event) -> TicketEvent:
-    """The event as its tickets show it, also by the venue's clock."""
-    return TicketEvent(
+def door_event(event: Event) -> DoorEvent:
+    """The event as scanners see it, also by the venue's clock."""
+    return DoorEvent(
         id=event.id,
         name=event.name,
         starts_at=event.starts_at,
@@ -123,6 +124,26 @@ def ticket_event(event: Event) -> TicketEvent:
         time_zone=event.time_zone,
         called_off_at=event.called_off_at,
         version=event.version,
+    )
+
+
+def booking_tickets(
+    booking: Booking, event: Event, content: Content, items: Iterable[Ticket] = ()
+) -> BookingTickets:
+    """The booking as its tickets show it, with these of them."""
+    seats = (
+        TicketSeats(ticket_type_id=type_id, name=event.ticket_types[type_id].name, quantity=quantity)
+        for type_id, quantity, _ in booking.items_left
+        if quantity
+    )
+    return BookingTickets(
+        booking_id=booking.id,
+        reference=reference_of(booking.id),
+        holder=None if booking.customer is None else booking.customer.name,
+        status=booking.status,
+        event=TicketEvent(**door_event(event).__dict__, venue=content.venue),
+        seats=tuple(seats),
+        items=tuple(items),
     )
 
 

@@ -172,6 +172,7 @@ class BookingSettings(ActorSettings):
             timeout=timedelta(seconds=self.webhook_timeout_seconds),
             retried_for=timedelta(days=self.webhook_retry_days),
             kept=timedelta(days=self.webhook_kept_days),
+            mails_operators=self.smtp_url is not None and self.mail_operators is not None,
         )
 
     @property

@@ -144,6 +144,7 @@ UPDATE webhook_deliveries d SET due_at = $4, attempts = d.attempts + 1, last_att
 FROM claimed c WHERE d.id = c.id
 RETURNING {DELIVERY_COLUMNS}, c.url, c.secrets, c.failing_since
 """
+# $3: operators get a mail about an endpoint that is disabled because it has failed for days.
 FINISH = f"""
 WITH saved AS (
     UPDATE webhook_deliveries d SET status = new.status, due_at = new.due_at,
@@ -159,14 +160,20 @@ WITH saved AS (
     FROM webhook_endpoints e JOIN of_each o ON o.id = e.id
     WHERE (e.failing_since IS NULL) <> o.well OR (o.disabled IS NOT NULL AND e.disabled_at IS NULL)
     ORDER BY e.id FOR NO KEY UPDATE OF e
+), changed AS (
+    UPDATE webhook_endpoints e SET
+        failing_since = CASE WHEN NOT l.well THEN coalesce(e.failing_since, $2) END,
+        disabled_at = CASE WHEN l.disabled IS NULL THEN e.disabled_at ELSE $2 END,
+        disabled_reason = coalesce(l.disabled, e.disabled_reason),
+        version = e.version + (l.disabled IS NOT NULL)::int,
+        updated_at = CASE WHEN l.disabled IS NULL THEN e.updated_at ELSE $2 END
+    FROM locked l WHERE e.id = l.id RETURNING e.id, e.version, l.disabled
+), mailed AS (
+    INSERT INTO mails (id, endpoint_id, kind, status, version, made_at, send_after)
+    SELECT gen_random_uuid(), id, 'attention', 'owed', version, $2, $2 FROM changed
+    WHERE disabled = 'failing' AND $3
 )
-UPDATE webhook_endpoints e SET
-    failing_since = CASE WHEN NOT l.well THEN coalesce(e.failing_since, $2) END,
-    disabled_at = CASE WHEN l.disabled IS NULL THEN e.disabled_at ELSE $2 END,
-    disabled_reason = coalesce(l.disabled, e.disabled_reason),
-    version = e.version + (l.disabled IS NOT NULL)::int,
-    updated_at = CASE WHEN l.disabled IS NULL THEN e.updated_at ELSE $2 END
-FROM locked l WHERE e.id = l.id RETURNING e.id, l.disabled
+SELECT id, disabled FROM changed
 """
 SHOWN = ", ".join(
     "due_at AS next_attempt_at" if name == "next_attempt_at" else name
@@ -288,9 +295,12 @@ class WebhookRows:
         claimed = (Claimed(**dict(row) | {"secrets": SECRETS.validate_json(row["secrets"])}) for row in rows)
         return sorted(claimed, key=lambda each: (each.happened_at, each.message_id))
 
-    async def finish(self, finished: Sequence[Finished], now: datetime) -> list[tuple[UUID, str]]:
-        """Write what became of these attempts; returns the endpoints that are disabled by it, with the reason."""
-        rows = await self._connection.fetch(FINISH, as_json(finished), now)
+    async def finish(
+        self, finished: Sequence[Finished], now: datetime, *, mail: bool = False
+    ) -> list[tuple[UUID, str]]:
+        """Write what became of these attempts; returns the endpoints that are disabled by it, with the reason.
+        `mail`: operators get one about those that have failed for days."""
+        rows = await self._connection.fetch(FINISH, as_json(finished), now, mail)
         return [(row["id"], row["disabled"]) for row in rows if row["disabled"]]
 
     async def forget(self, before: datetime, deleted_before: datetime, limit: int) -> int:

@@ -202,7 +202,9 @@ class WebhookSender(Reconciler):
         if not self._finished:
             return
         async with self._database.statement() as connection:
-            disabled = await WebhookRows(connection).finish(self._finished, self._clock())
+            disabled = await WebhookRows(connection).finish(
+                self._finished, self._clock(), mail=self._terms.mails_operators
+            )
         self._finished.clear()
         for id, reason in disabled:
             log.error("webhook endpoint disabled", endpoint=str(id), reason=reason)

@@ -53,12 +53,14 @@ class WebhookTerms(NamedTuple):
 
 class SenderTerms(NamedTuple):
     """`concurrency`: requests under way to one endpoint from this process. `timeout`: of one request.
-    `retried_for`: how long a delivery is retried; `kept`: how long it can be read after it has ended."""
+    `retried_for`: how long a delivery is retried; `kept`: how long it can be read after it has ended.
+    `mails_operators`: they get a mail when an endpoint is disabled because it fails."""
 
     concurrency: int = 8
     timeout: timedelta = timedelta(seconds=20)
     retried_for: timedelta = timedelta(days=3)
     kept: timedelta = timedelta(days=14)
+    mails_operators: bool = False
 
 
 class Secret(NamedTuple):

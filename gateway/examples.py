@@ -154,7 +154,7 @@ CHECK_IN: dict[str, Any] = {
     "undone_at": None,
     "undone_by": None,
 }
-TICKET_EVENT = {
+DOOR_EVENT = {
     "id": EVENT_ID,
     "name": "Opening night",
     "starts_at": "2030-05-01T19:30:00Z",
@@ -163,6 +163,7 @@ TICKET_EVENT = {
     "called_off_at": None,
     "version": 2,
 }
+TICKET_EVENT = {**DOOR_EVENT, "venue": VENUE}
 SIGNING_KEY = {
     "kty": "OKP",
     "crv": "Ed25519",
@@ -246,6 +247,8 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "EventPatch": {"on_sale": False, "ticket_types": [{"id": STALLS_ID, "capacity": 520}]},
     "BookingTickets": {
         "booking_id": BOOKING_ID,
+        "reference": REFERENCE,
+        "holder": CUSTOMER["name"],
         "status": "confirmed",
         "event": TICKET_EVENT,
         "seats": [{"ticket_type_id": STALLS_ID, "name": "Stalls", "quantity": 1}],
@@ -277,7 +280,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     },
     "UndoneCheckIn": {"check_in_id": CHECK_IN["id"]},
     "Door": {
-        "event": TICKET_EVENT,
+        "event": DOOR_EVENT,
         "keys": [SIGNING_KEY],
         "ticket_types": [{"id": STALLS_ID, "name": "Stalls", "sold": 180, "checked_in": 112}],
         "reset": False,

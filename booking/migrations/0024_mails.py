@@ -16,6 +16,7 @@ INDEXES = [
 CONSTRAINTS = {
     "mails_kind": "kind IN ('confirmation', 'cancellation', 'refund', 'attention')",
     "mails_status": "status IN ('owed', 'sent', 'refused', 'given_up', 'dropped')",
+    "mails_about": "(booking_id IS NULL) <> (endpoint_id IS NULL)",
     "mails_never_stuck": "(status = 'owed') = (send_after IS NOT NULL) AND (status = 'owed') = (ended_at IS NULL)",
 }
 
@@ -30,7 +31,8 @@ class Migration(migrations.Migration):
             name="Mail",
             fields=[
                 ("id", fields.UUIDField(primary_key=True, default=uuid4, unique=True, db_index=True)),
-                ("booking_id", fields.UUIDField()),
+                ("booking_id", fields.UUIDField(null=True)),
+                ("endpoint_id", fields.UUIDField(null=True)),
                 ("kind", fields.CharField(max_length=16)),
                 ("status", fields.CharField(max_length=16)),
                 ("version", fields.IntField()),
@@ -53,7 +55,7 @@ class Migration(migrations.Migration):
                     Index(fields=["made_at"], name="mails_by_age"),
                 ],
                 "pk_attr": "id",
-                "table_description": "One mail about a booking that is owed, and what became of it. "
+                "table_description": "One mail that is owed, and what became of it. "
                 "Rows are deleted after `MAIL_KEPT_DAYS`.",
             },
             bases=["Model"],

@@ -80,6 +80,10 @@ export type BookingStatus = "pending" | "confirmed" | "cancelled" | "failed";
 export interface BookingTickets {
   /** The booking */
   booking_id: string;
+  /** What people say, read and type for it */
+  reference: string;
+  /** The name of whom it is for; null where it was not given, or is erased */
+  holder?: string | null;
   status: BookingStatus;
   event: TicketEvent;
   /** All seats of the booking */
@@ -176,7 +180,7 @@ export interface Dispute {
 
 /** What a scanner needs to work, also while it has no network. */
 export interface Door {
-  event: TicketEvent;
+  event: DoorEvent;
   /** The public keys that check codes */
   keys: SigningKey[];
   /** The event's, in their order */
@@ -189,6 +193,24 @@ export interface Door {
   mark: string;
   /** More changes are there already: ask again at once */
   more: boolean;
+}
+
+/** What scanners are told of the event. */
+export interface DoorEvent {
+  /** The event's id */
+  id: string;
+  /** Its title */
+  name: string;
+  /** When it starts */
+  starts_at: Time;
+  /** When it starts by the venue's clock, with its offset from UTC, as `2030-05-01T21:30:00+02:00` */
+  starts_at_local: string;
+  /** The venue's, by its IANA name */
+  time_zone: string;
+  /** Since when it is cancelled, for good */
+  called_off_at?: Time | null;
+  /** Grows with each change of the event's terms */
+  version: number;
 }
 
 /** A ticket that is not, or was not, simply valid. */
@@ -1297,6 +1319,8 @@ export interface TicketEvent {
   called_off_at?: Time | null;
   /** Grows with each change of the event's terms */
   version: number;
+  /** Where it is; null if the event does not show it */
+  venue?: Venue | null;
 }
 
 /** How many seats of one ticket type the booking has. */

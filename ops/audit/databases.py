@@ -122,6 +122,9 @@ WHERE b.created_at >= $1 AND (m.send_after < now() - interval '2 minutes' OR m.s
     SELECT FROM mails l
     WHERE l.booking_id = m.booking_id AND l.kind = m.kind AND l.status = 'sent' AND l.made_at > m.made_at
 ))
+UNION ALL SELECT 'mails', endpoint_id::text, kind, status, send_after, error FROM mails
+WHERE endpoint_id IS NOT NULL AND made_at >= $1
+    AND (send_after < now() - interval '2 minutes' OR status = 'given_up')
 UNION ALL SELECT 'announcements', id::text, NULL, status, updated_at, NULL FROM bookings
 WHERE announce_from IS NOT NULL AND created_at >= $1 AND updated_at < now() - interval '2 minutes'
 UNION ALL SELECT 'announcements', event_id::text, NULL, what, at, NULL FROM event_changes

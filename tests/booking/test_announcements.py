@@ -13,12 +13,14 @@ import pytest
 from redis.asyncio import Redis
 
 from booking.announcements import Announcement
-from common.contracts.messages import BookingChanged, RefundBooking, SetCustomer
+from common.contracts.ids import ticket_id
+from common.contracts.messages import BookingChanged, RefundBooking, RefundTickets, SetCustomer
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, IntentStatus
 from common.contracts.values import Customer
 from common.postgres.database import Database
 from tests.booking.stage import Stage, of, report
+from tests.booking.test_box_office import sale, sold
 
 ADA = Customer("Ada", "ada@example.com", "en")
 
@@ -120,6 +122,24 @@ async def test_each_refund_is_announced_with_its_amount(announcing: Stage, annou
     await announcing.announcer.run_once()
     amounts = [each.amount for each in announced.all if each.kind == "booking.refunded"]
     assert amounts == [1000, 2500]
+
+
+@pytest.mark.parametrize("at_box_office", [False, True])
+async def test_a_refund_of_single_tickets_is_announced_when_its_money_went_back(
+    announcing: Stage, announced: Listener, at_box_office: bool
+) -> None:
+    show = await announcing.show(10)
+    booking = await (sold(announcing, sale(show, 2)) if at_box_office else announcing.confirmed(show, 2))
+    await announcing.announcer.run_once()
+    assert announced.kinds(booking) == ["confirmed"]
+    ids = (ticket_id(booking.id, show.types[0], 1),)
+    await announcing.give(RefundTickets(booking_id=booking.id, refund_id=uuid4(), ticket_ids=ids, operator="root"))
+    if not at_box_office:
+        assert await marks(announcing) == [None]
+        await announcing.apply(report(booking, IntentStatus.SUCCEEDED, 3, amount_refunded=2500))
+    assert await marks(announcing) == [booking.version + 1 + (not at_box_office)]
+    await announcing.announcer.run_once()
+    assert [(each.kind.value, each.amount) for each in announced.all] == [("booking.refunded", 2500)]
 
 
 async def test_failed_refunds_and_disputes_are_announced(announcing: Stage, announced: Listener) -> None:

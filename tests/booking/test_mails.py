@@ -8,27 +8,44 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
-from uuid import uuid4, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import pytest
 from redis.asyncio import Redis
 
+from booking.mail_attachments import Tickets, calendar_entry
 from booking.mail_sender import MailSender, announces_mail
 from booking.mail_texts import Attachment, Letter, MailTexts
 from booking.mails import GATHERED_LATER, GATHERED_OVER, MailPolicy
 from booking.smtp import MailServer
-from common.contracts.messages import EraseCustomers, ListMails, OperatorRequest, ResendMail, SetCustomer
+from booking.ticket_codes import TicketCodes
+from booking.tickets import Ticket
+from booking.webhook_rows import Finished, WebhookRows
+from booking.webhooks import Owed
+from common.contracts.ids import ticket_id
+from common.contracts.messages import (
+    EraseCustomers,
+    ListMails,
+    OperatorRequest,
+    RefundTickets,
+    ResendMail,
+    SetCustomer,
+)
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, IntentStatus, MailKind
-from common.contracts.values import Customer
+from common.contracts.values import Customer, Venue
+from common.contracts.webhooks import DisabledReason
 from common.postgres.database import Database
 from common.runtime.urls import smtp_options
 from tests.booking.mail_server import MailServerInTests, mail_server
-from tests.booking.stage import Clock, Show, Stage, report
+from tests.booking.stage import SIGNING_KEY, Clock, Show, Stage, report
 from tests.booking.test_box_office import refund, sale, sold
+from tests.booking.test_webhook_endpoints import changed, creating, done
+from tests.qr_reader import read_png
 
 ADA = Customer("Ada Lovelace", "ada@example.com", "en-GB")
 SENDER, OPERATORS = "Tickets <tickets@shop.example>", "desk@shop.example"
+CODES = TicketCodes([SIGNING_KEY])
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -71,6 +88,22 @@ class Post:
 
     async def statuses(self) -> list[str]:
         return [row["status"] for row in await self.rows()]
+
+
+async def refund_tickets(stage: Stage, booking: Booking, *ids: UUID) -> None:
+    (reply,) = await stage.call(RefundTickets(booking_id=booking.id, refund_id=uuid4(), ticket_ids=ids))
+    assert reply.error is None, reply
+
+
+async def fail_for_days(stage: Stage, endpoint_id: UUID) -> None:
+    """The last attempt of a delivery fails, with which its endpoint has failed for too long."""
+    now = stage.clock()
+    async with stage.database.transaction() as connection:
+        rows = WebhookRows(connection)
+        await rows.owe([Owed(uuid4(), "booking.confirmed", uuid4(), 1, now)], now, now)
+        claimed = {each.endpoint_id: each for each in await rows.claim({}, 1, now, now + DAY)}[endpoint_id]
+        finished = Finished(claimed.id, 1, "failed", None, False, DisabledReason.FAILING, 500, None, None)
+        assert await rows.finish([finished], now, mail=True) == [(endpoint_id, "failing")]
 
 
 @pytest.fixture
@@ -230,6 +263,96 @@ async def test_attachments_are_sent(post: Post) -> None:
     (attached,) = mail.iter_attachments()
     assert isinstance(attached, EmailMessage)
     assert (attached.get_filename(), attached.get_content()) == ("tickets.pdf", booking.id.bytes)
+
+
+async def test_a_confirmation_carries_its_tickets_and_a_calendar_entry(post: Post) -> None:
+    venue = Venue("Stadttheater", city="Weimar")
+    show = await post.stage.show(10, name="Ballet", venue=venue)
+    booking = await post.confirmed(show, quantity=2)
+    (mail,) = await post.run(post.sender(MailTexts(SENDER, attach=(Tickets(CODES), calendar_entry))))
+
+    images = [part for part in mail.walk() if part.get_content_type() == "image/png"]
+    codes = [CODES.read(read_png(part.get_content())) for part in images]
+    (kind,) = show.types
+    assert codes == [Ticket(show.id, booking.id, kind, number) for number in (1, 2)]
+    html = html_of(mail)
+    assert [f'src="cid:{part["Content-ID"].strip("<>")}"' in html for part in images] == [True, True]
+    assert "each code lets one person in." in text_of(mail)
+    assert "Stadttheater, Weimar" in text_of(mail)
+    (entry,) = mail.iter_attachments()
+    assert (entry.get_content_type(), entry.get_content_charset()) == ("text/calendar", "utf-8")
+    lines = entry.get_content().replace("\n ", "").splitlines()
+    expected = ["SUMMARY:Ballet", "LOCATION:Stadttheater\\, Weimar", "STATUS:CONFIRMED", f"UID:{booking.id}"]
+    assert [line for line in expected if line not in lines] == []
+
+
+async def test_a_confirmation_has_no_code_of_a_ticket_that_was_refunded(post: Post) -> None:
+    show = await post.stage.show(10)
+    booking = await post.confirmed(show, quantity=2)
+    (kind,) = show.types
+    await refund_tickets(post.stage, booking, ticket_id(booking.id, kind, 1))
+    (mail,) = await post.run(post.sender(MailTexts(SENDER, attach=(Tickets(CODES),))))
+    (image,) = [part for part in mail.walk() if part.get_content_type() == "image/png"]
+    assert CODES.read(read_png(image.get_content())) == Ticket(show.id, booking.id, kind, 2)
+
+
+async def test_of_very_many_tickets_the_first_ones_are_attached(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("booking.mail_attachments.TICKETS_MAX", 1)
+    await post.confirmed(await post.stage.show(10), replace(ADA, locale="de"), quantity=2)
+    (mail,) = await post.run(post.sender(MailTexts(SENDER, attach=(Tickets(CODES),))))
+    assert [part.get_filename() for part in mail.walk() if part.get_filename()] == ["ticket-1.png"]
+    assert "Dies sind die ersten 1." in text_of(mail)
+
+
+async def test_what_cannot_be_attached_is_left_out(post: Post) -> None:
+    async def broken(letter: Letter) -> list[Attachment]:
+        raise RuntimeError("as the test wants it")
+
+    await post.confirmed(await post.stage.show(10))
+    (mail,) = await post.run(post.sender(MailTexts(SENDER, attach=(broken, calendar_entry))))
+    assert [each.get_filename() for each in mail.iter_attachments()] == ["booking.ics"]
+    assert await post.statuses() == ["sent"]
+
+
+async def test_a_refund_of_single_tickets_is_mailed_with_its_amount_and_what_stays(post: Post) -> None:
+    show = await post.stage.show(10)
+    booking = await post.confirmed(show, quantity=3)
+    await post.run()
+    await refund_tickets(post.stage, booking, ticket_id(booking.id, show.types[0], 2))
+    assert await post.run() == [], "no money has gone back yet"
+    await post.stage.apply(report(booking, IntentStatus.SUCCEEDED, 3, amount_refunded=2500))
+    (mail,) = await post.run()
+    assert mail["Subject"].startswith("Refund of €25.00")
+    assert "These seats of your booking stay:\n- 2 × Type 0, €50.00" in text_of(mail)
+    transitions = await post.stage.rows("SELECT amount_refunded FROM booking_transitions ORDER BY version")
+    assert [row["amount_refunded"] for row in transitions][-2:] == [None, 2500]
+
+
+async def test_a_refund_of_single_tickets_at_the_box_office_is_mailed_at_once(post: Post) -> None:
+    stage = post.stage
+    show = await stage.show(10)
+    booking = await sold(stage, sale(show, 2, customer=ADA))
+    await post.run()
+    await refund_tickets(stage, booking, ticket_id(booking.id, show.types[0], 1))
+    (mail,) = await post.run()
+    assert mail["Subject"].startswith("Refund of €25.00")
+    (newest,) = await stage.rows("SELECT amount_refunded FROM booking_transitions ORDER BY version DESC LIMIT 1")
+    assert newest["amount_refunded"] == 2500
+
+
+async def test_operators_get_a_mail_about_an_endpoint_that_fails_while_it_does(post: Post) -> None:
+    """Of one that somebody has enabled again there is nothing to say."""
+    for number in range(2):
+        endpoint = await done(post.stage, creating(f"https://hooks.example/{number}"))
+        await fail_for_days(post.stage, UUID(endpoint["id"]))
+    await changed(post.stage, endpoint["id"], enabled=True)
+    (mail,) = await post.run()
+    assert mail["To"] == OPERATORS
+    assert mail["Subject"] == "Webhooks are no longer sent to https://hooks.example/0"
+    assert "https://hooks.example/0" in html_of(mail)
+    assert sorted(await post.statuses()) == ["dropped", "sent"]
 
 
 async def test_templates_can_be_replaced(post: Post, tmp_path: Any) -> None:

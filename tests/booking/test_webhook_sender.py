@@ -40,7 +40,7 @@ from tests.booking.stage import LOCAL, Stage, report
 from tests.booking.test_webhook_endpoints import Json, by, changed, creating, done, listed, refused, rotated
 from tests.plans import parts
 
-TERMS = SenderTerms(concurrency=2)
+TERMS = SenderTerms(concurrency=2, mails_operators=True)
 DAY = timedelta(days=1)
 
 
@@ -185,6 +185,8 @@ async def test_after_days_without_a_good_answer_the_delivery_has_failed_and_the_
     assert timedelta() <= sending.stage.clock() - began - TERMS.retried_for < timedelta(minutes=1)
     assert (await sending.state(endpoint))["disabled_reason"] == "failing"
     assert "1 webhook endpoint" in (await sending.sender.problem() or "")
+    (owed,) = await sending.stage.rows("SELECT endpoint_id::text, kind, status, send_after FROM mails")
+    assert tuple(owed)[:3] == (endpoint["id"], "attention", "owed")
     await sending.sender.sample()
     assert sending.metrics.get_sample_value("holdfast_webhook_endpoints", {"state": "failing"}) == 1
     # Nothing is made for it and nothing sent to it, until it is enabled: then it can be sent what has failed.

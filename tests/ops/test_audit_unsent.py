@@ -23,13 +23,17 @@ INSERT INTO webhook_deliveries
     (endpoint_id, message_id, type, resource_id, version, happened_at, made_at, due_at, give_up_at)
 VALUES ($1, $2, 'event.changed', $2, 1, $3, $3, $4, $3)
 """
+NOTICE = """
+INSERT INTO mails (id, endpoint_id, kind, status, version, made_at, send_after)
+VALUES (gen_random_uuid(), $1, 'attention', 'owed', 2, $2, $2)
+"""
 CHANGE = "INSERT INTO event_changes (event_id, version, what, at) VALUES ($1, 1, 'created', $2)"
 
 
 @pytest.fixture
 async def connection(migrated_database: Callable[..., Awaitable[str]]) -> Any:
     connection = await asyncpg.connect(await migrated_database("booking"))
-    await connection.execute("TRUNCATE webhook_endpoints, webhook_deliveries, event_changes")
+    await connection.execute("TRUNCATE webhook_endpoints, webhook_deliveries, event_changes, mails")
     yield connection
     await connection.close()
 
@@ -49,7 +53,13 @@ async def test_what_nobody_announces_or_sends_is_found(connection: asyncpg.Conne
     await connection.execute(ENDPOINT, disabled, before, now, "failing")
     for endpoint, due in ((enabled, before), (enabled, now), (disabled, before)):
         await connection.execute(DELIVERY, endpoint, uuid4(), before, due)
-    assert await found(connection) == [("announcements", "changed"), ("webhooks", "event.changed")]
+    await connection.execute(NOTICE, disabled, before)
+    assert await found(connection) == [
+        ("announcements", "changed"),
+        ("mails", "attention"),
+        ("webhooks", "event.changed"),
+    ]
+    await connection.execute("UPDATE mails SET status = 'sent', send_after = NULL, ended_at = now()")
     await connection.execute("UPDATE event_changes SET to_announce = NULL")
     await connection.execute("UPDATE webhook_deliveries SET due_at = now() WHERE endpoint_id = $1", enabled)
     assert await found(connection) == []

@@ -190,6 +190,8 @@ class BookingPage(TypedDict):
 
 class BookingTickets(TypedDict):
     booking_id: str
+    reference: str
+    holder: NotRequired[str | None]
     status: BookingStatus
     event: TicketEvent
     seats: list[TicketSeats]
@@ -241,13 +243,23 @@ class Dispute(TypedDict):
 
 
 class Door(TypedDict):
-    event: TicketEvent
+    event: DoorEvent
     keys: list[SigningKey]
     ticket_types: list[DoorTicketType]
     reset: bool
     items: list[DoorTicket]
     mark: str
     more: bool
+
+
+class DoorEvent(TypedDict):
+    id: str
+    name: str
+    starts_at: str
+    starts_at_local: str
+    time_zone: str
+    called_off_at: NotRequired[str | None]
+    version: int
 
 
 class DoorTicket(TypedDict):
@@ -846,6 +858,7 @@ class TicketEvent(TypedDict):
     time_zone: str
     called_off_at: NotRequired[str | None]
     version: int
+    venue: NotRequired[Venue | None]
 
 
 class TicketSeats(TypedDict):
