@@ -70,14 +70,14 @@ TABLE = {
         "event.history": "GetEventHistory",
         "booking.tickets": "GetTickets",
         "ticket.keys": "GetSigningKeys",
+        "webhook_endpoint.list": "ListWebhookEndpoints",
+        "webhook_endpoint.get": "GetWebhookEndpoint",
+        "webhook_delivery.list": "ListWebhookDeliveries",
     },
     "booking.door": {
         "ticket.check_in": "CheckInTickets",
         "ticket.undo_check_in": "UndoCheckIn",
         "ticket.door": "GetDoor",
-        "webhook_endpoint.list": "ListWebhookEndpoints",
-        "webhook_endpoint.get": "GetWebhookEndpoint",
-        "webhook_delivery.list": "ListWebhookDeliveries",
         "webhook_delivery.get": "GetWebhookDelivery",
     },
     "booking.payments": {
