@@ -242,9 +242,10 @@ def serve(requests: socket.socket, become: Become) -> None:
             _tell_of_ends(children)
         if requests not in ready:
             continue
-        message, (ends, *files), _, _ = socket.recv_fds(requests, REQUEST_MAX, FILES_MAX)
+        message, received, _, _ = socket.recv_fds(requests, REQUEST_MAX, FILES_MAX)
         if not message:
             return
+        ends, *files = received
         if (pid := os.fork()) == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -89,11 +89,11 @@ def become_worker(requests: socket.socket, _: dict[str, Any], files: list[int]) 
 
 
 def main(asked: socket.socket) -> None:
-    import_code()
     ours, theirs = requests_socket()
     if os.fork() == 0:
         ours.close()
         asked.close()
+        import_code()
         serve(theirs, become_program)
         return
     theirs.close()
