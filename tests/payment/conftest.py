@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from aiohttp import ClientSession
@@ -58,14 +57,15 @@ async def database(payment_dsn: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="session")
-async def sandbox() -> AsyncIterator[TestServer[Any]]:
+async def sandbox() -> AsyncIterator[TestServer]:
     """It sends no webhooks by itself: tests deliver its Stripe events, in whatever order they like."""
-    async with TestServer(build_sandbox(without_webhooks())) as sandbox:
-        yield sandbox
+    server = TestServer(build_sandbox(without_webhooks()))
+    async with server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def wire(sandbox: TestServer[Any]) -> Wire:
+def wire(sandbox: TestServer) -> Wire:
     return Wire(str(sandbox.make_url("/")).rstrip("/"))
 
 
@@ -84,7 +84,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def clean(database: Database, redis: Redis, wire: Wire, sandbox: TestServer[Any]) -> None:
+async def clean(database: Database, redis: Redis, wire: Wire, sandbox: TestServer) -> None:
     wire.reset()
     for table in LEDGER_TABLES:
         sandbox.app[LEDGER].write(f"DELETE FROM {table}")
