@@ -73,12 +73,12 @@ TABLE = {
         "webhook_endpoint.list": "ListWebhookEndpoints",
         "webhook_endpoint.get": "GetWebhookEndpoint",
         "webhook_delivery.list": "ListWebhookDeliveries",
+        "webhook_delivery.get": "GetWebhookDelivery",
     },
     "booking.door": {
         "ticket.check_in": "CheckInTickets",
         "ticket.undo_check_in": "UndoCheckIn",
         "ticket.door": "GetDoor",
-        "webhook_delivery.get": "GetWebhookDelivery",
     },
     "booking.payments": {
         "payment.intent_created": "PaymentReport",
