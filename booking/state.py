@@ -69,7 +69,10 @@ class Booking(NamedTuple):
     from the event as it was when it was booked; None if it costs nothing. `box_office`: how an operator sold it, so
     that its money is not Stripe's; None otherwise. `code_id` and `code`: the promo code that it was made with, as
     its customer has written it; None: without one. What that takes off is in `items`, and `amount` is what is
-    paid."""
+    paid.
+
+    `announce_from`: the first version of it whose change is still to be announced (see `announcements.py`); None if
+    there is none."""
 
     id: UUID
     owner: str
@@ -121,6 +124,7 @@ class Booking(NamedTuple):
     cancelled_seats: tuple[Seat, ...] = ()
     code_id: UUID | None = None
     code: str | None = None
+    announce_from: int | None = None
     revision: str | None = None
 
     @property

@@ -23,6 +23,7 @@ from common.contracts.errors import (
 from common.contracts.resources import NAME_MAX
 from common.contracts.statuses import BookingStatus, EventStatus, PaymentStatus
 from common.contracts.values import PROMO_CODE_MAX
+from common.contracts.webhooks import DeliveryStatus
 from common.runtime.web import read_body
 from gateway.values import UUID_TEXT, Email, Id, PromoCodeText, Reference, Time
 
@@ -168,6 +169,10 @@ class DoorQuery(BaseModel):
         le=1000,
         description="About how many changed tickets are on a page at most. Default: `500`",
     )
+
+
+class WebhookDeliveriesQuery(PageQuery):
+    status: DeliveryStatus | None = Field(default=None, description="Deliveries with this status alone")
 
 
 class AdminEventsQuery(PageQuery):

@@ -102,6 +102,7 @@ CancellationClosed = _error("cancellation_closed", 409, "The booking can no long
 CapacityBelowSold = _error("capacity_below_sold", 409, "The capacity cannot be less than what is held and sold")
 UsesBelowUsed = _error("uses_below_used", 409, "The code may not be used less often than it already is")
 CodeExists = _error("code_exists", 409, "The event has such a code already")
+MailNotPossible = _error("mail_not_possible", 409, "This mail cannot be sent about this booking")
 NothingToRecover = _error("nothing_to_recover", 409, "The guest has no booking to come back to")
 LastTickets = _error("last_tickets", 409, "These are all tickets of the booking: cancel it instead")
 Conflict = _error("conflict", 409, "The present state does not allow this")

@@ -75,6 +75,7 @@ OTHERS = {
     "description": "description = 'HF'",
     "code_id": "code_id = gen_random_uuid()",
     "code": "code = 'SUMMER'",
+    "announce_from": "announce_from = 1",
 }
 EVENT_OTHERS = {
     "name": "name = 'Opera'",

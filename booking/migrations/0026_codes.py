@@ -27,7 +27,7 @@ DROP_RENEW = "DROP TRIGGER renew_terms_token ON ticket_types"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("booking", "0022_check_ins")]
+    dependencies = [("booking", "0025_webhooks")]
 
     initial = False
 
