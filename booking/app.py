@@ -26,6 +26,7 @@ from booking.settings import BookingSettings
 from booking.ticket_codes import TicketCodes
 from booking.ticket_handlers import TicketHandlers
 from booking.unit_of_work import UnitOfWork
+from booking.waiting_handlers import WaitingHandlers
 from common.contracts.messages import (
     BOOKING_COMMANDS,
     BOOKING_DOOR,
@@ -93,12 +94,20 @@ def booking_context(settings: BookingSettings) -> Context:
         codes = TicketCodes(settings.ticket_signing_keys)
         tickets, door = TicketHandlers(store, codes), DoorHandlers(store, codes, now)
         erasures, box_office = ErasureHandlers(store, now), BoxOffice(store, unit, now)
-        commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
+        waiting = WaitingHandlers(store, availability, now, policy)
+        commands = {
+            **bookings.commands,
+            **events.commands,
+            **tokens.commands,
+            **guests.commands,
+            **waiting.commands,
+        }
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
             Subscription(BOOKING_COMMANDS, {**commands, **erasures.commands, **box_office.commands}),
             Subscription(
-                BOOKING_QUERIES, {**QueryHandlers(store, now).queries, **tokens.queries, **tickets.queries}
+                BOOKING_QUERIES,
+                {**QueryHandlers(store, now).queries, **tokens.queries, **tickets.queries, **waiting.queries},
             ),
             Subscription(BOOKING_DOOR, door.door),
         )

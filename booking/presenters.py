@@ -7,7 +7,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from booking.cancellation_rows import EventCancellation
-from booking.state import Booking, Content, Event, FollowUp
+from booking.state import Booking, Content, Event, FollowUp, TicketType, WaitingEntry
+from booking.waiting_list import SeenEntry, status_of
 from common.contracts import resources
 from common.contracts.currencies import exponent_of
 from common.contracts.messages import (
@@ -19,6 +20,7 @@ from common.contracts.messages import (
     Message,
     RefundPayment,
     SyncPayment,
+    WaitingEntryChanged,
 )
 from common.contracts.resources import is_payable
 from common.contracts.statuses import BookingStatus
@@ -33,6 +35,7 @@ NOT_SHOWN: dict[str, Any] = dict.fromkeys((*FOR_OPERATORS, "note"))
 OWED = "owed"
 # The fields of a booking, and of an event, that are shown as they are.
 FIELDS = [name for name in resources.Booking.model_fields if name in Booking._fields]
+ENTRY_FIELDS = [name for name in WaitingEntry._fields if name in resources.WaitingEntry.model_fields]
 TERMS = [name for name in Event._fields if name in resources.Event.model_fields]
 _as_it_is = attrgetter(*FIELDS)
 # The message that asks payment for each of these, once there is an intent.
@@ -133,12 +136,43 @@ def operators_event(
     seen, (progress, changes) = shown_event(event, content), cancellation or (None, 0)
     counted = zip(seen.ticket_types, event.ticket_types.values(), strict=True)
     values = seen.model_dump(exclude_unset=True) | {
-        "ticket_types": tuple({**each.model_dump(), "held": row.held, "sold": row.sold} for each, row in counted),
+        "ticket_types": tuple({**each.model_dump(), **_counters(row)} for each, row in counted),
         "progress": progress,
         "refund_retry": refund_retry,
         "version": seen.version + changes,
     }
     return resources.OperatorsEvent.model_validate(values)
+
+
+def _counters(row: TicketType) -> dict[str, int]:
+    """To operators `held` is what bookings hold."""
+    return {"held": row.held - row.reserved, "sold": row.sold, "reserved": row.reserved, "waiting": row.waiting}
+
+
+def shown_entry(seen: SeenEntry) -> resources.WaitingEntry:
+    """The entry as its owner may see it."""
+    return resources.WaitingEntry(**_of_entry(seen))
+
+
+def operators_entry(seen: SeenEntry) -> resources.OperatorsWaitingEntry:
+    return resources.OperatorsWaitingEntry(**_of_entry(seen), owner=seen.entry.owner, customer=seen.entry.customer)
+
+
+def _of_entry(seen: SeenEntry) -> dict[str, Any]:
+    entry, offered = seen.entry, seen.offered
+    status, reason = status_of(seen)
+    return {name: getattr(entry, name) for name in ENTRY_FIELDS} | {
+        "status": status,
+        "reason": reason,
+        "position": seen.position,
+        "offered_until": offered.expires_at if offered is not None else None,
+        "version": entry.version + (offered.version if offered is not None else 0),
+    }
+
+
+def entry_changed(seen: SeenEntry, cause: Delivery | None = None) -> Envelope:
+    message = WaitingEntryChanged(owner=seen.entry.owner, entry=shown_entry(seen))
+    return envelope_for(message, seen.entry.id, cause=cause)
 
 
 def with_description(

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from booking import domain
 from booking.availability import Availability
 from booking.booking_rows import Position
+from booking.offers import Offers
 from booking.repository import Store
 from booking.rules import Decision
 from booking.schedule import next_change, waits_for
@@ -80,6 +81,7 @@ class BookingReconciler(Reconciler):
         self._policy = policy
         self._requests_kept = requests_kept
         self._addresses_kept = addresses_kept
+        self._offers = Offers(store, unit, availability, publisher, policy)
         self._forget_at: datetime | None = None
         self._recount_at: datetime | None = None
         # Up to which position this process has handled the bookings of events.
@@ -94,15 +96,17 @@ class BookingReconciler(Reconciler):
             async with self._store.reading() as rows:
                 requests = await rows.requests.forget(now - self._requests_kept, FORGET_MAX)
                 addresses = await rows.buyers.forget_addresses(now - self._addresses_kept, FORGET_MAX)
+                waiting = await rows.waiting.forget_addresses(now - self._addresses_kept, FORGET_MAX)
                 revocations = await rows.revocations.forget(now - REVOCATIONS_KEPT, FORGET_MAX)
                 codes = await rows.recovery.forget(now, FORGET_MAX)
             # While there are more, each pass deletes a part.
-            more = FORGET_MAX in (requests, addresses, revocations, codes)
+            more = FORGET_MAX in (requests, addresses, waiting, revocations, codes)
             self._forget_at = now if more else now + FORGET_AGAIN
         if self._recount_at is None or now >= self._recount_at:
             async with self._store.reading() as rows:
                 recounted = await rows.buyers.recount(self._store.buyers.pause, RECOUNT_MAX)
             self._recount_at = now if recounted == RECOUNT_MAX else now + RECOUNT_AGAIN
+        await self._offers.run_once(now)
         return await super().run_once()
 
     async def retry_due(self, now: datetime) -> None:

@@ -28,6 +28,7 @@ from booking.operator_requests import OperatorRequests
 from booking.recovery_rows import RecoveryRows
 from booking.revocation_rows import RevocationRows
 from booking.state import Booking, Event, SeatMove
+from booking.waiting_rows import WaitingRows
 from common.postgres.database import Database
 from common.postgres.memory import BaseStore, Memory
 from common.runtime.telemetry import Metrics
@@ -76,6 +77,7 @@ class Transaction:
         self.recovery = RecoveryRows(connection)
         self.door = DoorRows(connection)
         self.erasures = ErasureRows(connection)
+        self.waiting = WaitingRows(connection)
 
 
 class Store(BaseStore[Transaction]):
@@ -84,6 +86,7 @@ class Store(BaseStore[Transaction]):
     def __init__(
         self, database: Database, memory_max: int, metrics: Metrics, buyers: BuyerPolicy = NO_LIMITS
     ) -> None:
+        self.metrics = metrics
         # By which new bookings are counted and bounded.
         self.buyers = buyers
         # Bookings that still wait for something.
@@ -145,5 +148,10 @@ class Store(BaseStore[Transaction]):
             for type_id, (held, sold) in sums[id].items():
                 if old := types.get(type_id):
                     types[type_id] = old._replace(held=old.held + held, sold=old.sold + sold)
-            self.events.keep({id: event._replace(ticket_types=types)})
+            if any(
+                held + sold < 0 and types[each].waiting for each, (held, sold) in sums[id].items() if each in types
+            ):
+                self.events.drop([id])  # what these have given back is reserved, as far as somebody wants it
+            else:
+                self.events.keep({id: event._replace(ticket_types=types)})
         return moved

@@ -48,7 +48,7 @@ class UnitOfWork:
         self._causes: dict[UUID, Delivery | None] = {}
         # Who asked for changes that no message of this batch has caused.
         self._requesters: dict[UUID, str] = {}
-        self._held: dict[UUID, Delivery] = {}
+        self._held: dict[UUID, Delivery | None] = {}
         self._shown: dict[UUID, resources.Booking] = {}
         # Events whose availability may not have been published, and cancelled ones whose bookings have changed.
         self._events: set[UUID] = set()
@@ -64,8 +64,8 @@ class UnitOfWork:
         self.bookings.update(bookings)
         self._before.update(bookings)
 
-    def add(self, booking: Booking, delivery: Delivery) -> None:
-        """Add a booking that is not in the database yet."""
+    def add(self, booking: Booking, delivery: Delivery | None = None) -> None:
+        """Add a booking that is not in the database yet. Without a delivery nobody has asked for it just now."""
         follow_up = waits_for(booking)
         self.bookings[booking.id] = booking if follow_up is None else self._asks.new(booking)
         if follow_up is None:

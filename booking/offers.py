@@ -1,0 +1,93 @@
+"""Seats that became free are offered to those who wait: with each pass of the reconciler, by whichever process
+comes first. The ticket types' locks make it one at a time, and what the first has done the second finds done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from booking.availability import Availability
+from booking.booking_rows import Interfered
+from booking.buyers import Buyers, owner_key
+from booking.presenters import entry_changed
+from booking.repository import Store
+from booking.state import HoldPolicy
+from booking.unit_of_work import UnitOfWork
+from booking.waiting_list import SeenEntry, decide, offered_of
+from common.messaging.publisher import Publisher
+
+# How often each process looks: an offer lasts for many minutes.
+LOOK_AGAIN = timedelta(seconds=1)
+# Events handled in one pass, and of each ticket type the first entries: about as many bookings as a batch has.
+EVENTS_MAX = 5
+ENTRIES_MAX = 50
+
+log = structlog.get_logger()
+
+
+class Offers:
+    def __init__(
+        self,
+        store: Store,
+        unit: Callable[[], UnitOfWork],
+        availability: Availability,
+        publisher: Publisher,
+        policy: HoldPolicy,
+    ) -> None:
+        self._store = store
+        self._unit = unit
+        self._availability = availability
+        self._publisher = publisher
+        self._policy = policy
+        self._look_at: datetime | None = None
+
+    async def run_once(self, now: datetime) -> None:
+        """Make the offers that are due, and close the lists of events that are over. While nobody waits anywhere,
+        it reads an empty index."""
+        if self._look_at is not None and now < self._look_at:
+            return
+        async with self._store.reading() as rows:
+            waited_for = await rows.waiting.waited_for(now)
+        due = list(dict.fromkeys(each.event_id for each in waited_for if each.due))
+        metrics = self._store.metrics
+        metrics.waiting_seats.labels("wanted").set(sum(each.waiting for each in waited_for))
+        metrics.waiting_seats.labels("reserved").set(sum(each.reserved for each in waited_for))
+        metrics.offers_due.set(sum(each.due for each in waited_for))
+        for event_id in due[:EVENTS_MAX]:
+            await self._of_event(event_id, now)
+        self._look_at = None if due else now + LOOK_AGAIN
+
+    async def _of_event(self, event_id: UUID, now: datetime) -> None:
+        unit = self._unit()
+        try:
+            async with unit.locked() as rows:
+                sales = await rows.events.lock_sales([event_id])
+                await rows.waiting.reserve(event_id)
+                entries = await rows.waiting.first(event_id, ENTRIES_MAX)
+                taken = await rows.buyers.lock({owner_key(event_id, each.owner) for each in entries})
+                buyers = Buyers(self._store.buyers, taken)
+                event = sales.get(event_id)
+                ended = [] if event is None else decide(event, entries, buyers, now, self._policy)
+                await rows.waiting.end([entry for entry, _ in ended])
+                for _, booking in ended:
+                    if booking is not None:
+                        unit.add(booking)
+                unit.buyers = buyers.bounds
+        except Interfered as interfered:
+            # An owner books for the first time at this very moment: the next pass makes the offers.
+            log.info("offers interfered with", subject=str(event_id), error=str(interfered))
+            return
+        finally:
+            # The counters of this event were changed by more than bookings.
+            self._store.events.drop([event_id])
+        for entry, _ in ended:
+            self._store.metrics.waiting_entries.labels(entry.status).inc()
+        log.info("waiting list", subject=str(event_id), ended=len(ended), offers=len(unit.bookings))
+        # A booking whose message is lost asks for its intent again at its retry time; who misses the notification
+        # finds the booking.
+        self._availability.touched([event_id])
+        changed = [entry_changed(SeenEntry(entry, offered=offered_of(booking))) for entry, booking in ended]
+        await self._publisher.publish([*unit.envelopes(), *changed])
