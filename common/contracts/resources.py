@@ -214,9 +214,9 @@ class WaitingEntry(Resource):
     ticket_type_id: UUID = Field(description="The ticket type")
     quantity: int = Field(description="How many seats are wanted, which are offered together")
     status: WaitingStatus = Field(
-        description="`waiting`; `offered`: pay the booking `booking_id`, or cancel it; `accepted`: that booking is, "
-        "or was, confirmed; `lapsed`: it was not paid in time; `left`: the owner no longer waits, or has cancelled "
-        "the offer; `closed`: there will be no offer, or it was withdrawn: see `reason`"
+        description="`waiting`; `offered`: pay the booking `booking_id`, or cancel it; `accepted`: that booking "
+        "is, or was, confirmed; `lapsed`: it was not paid in time; `left`: the owner no longer waits, or has "
+        "cancelled the offer; `closed`: there will be no offer, or it was withdrawn: see `reason`"
     )
     reason: str | None = Field(
         default=None,

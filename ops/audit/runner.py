@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from ops.audit.databases import PAGE, Databases
 from ops.audit.ledger import Ledger
 from ops.audit.records import Case, Finding, UnderWay, tally
-from ops.audit.rules import judge, judge_buyer, judge_check_in, judge_event, judge_seats
+from ops.audit.rules import judge, judge_buyer, judge_check_in, judge_event, judge_offer, judge_seats
 
 # How many bookings that did not match are checked again: each costs calls to Stripe, CONCURRENCY at a time.
 SUSPECTS_MAX = 5000
@@ -92,6 +92,11 @@ class Audit:
             checked += 1
             self.result.mismatches += judge_check_in(check_in)
         self.result.checked["check-ins"] = checked
+        checked = 0
+        async for offer in self._databases.offers(self.result.since):
+            checked += 1
+            self.result.mismatches += judge_offer(offer)
+        self.result.checked["offers"] = checked
         checked = 0
         async for event in self._databases.events(self.result.since):
             checked += 1

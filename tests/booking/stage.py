@@ -31,6 +31,7 @@ from booking.state import HoldPolicy
 from booking.ticket_codes import TicketCodes
 from booking.ticket_handlers import TicketHandlers
 from booking.unit_of_work import UnitOfWork
+from booking.waiting_handlers import WaitingHandlers
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
     BookingChanged,
@@ -55,7 +56,8 @@ from ops.audit.databases import BUYERS, SEATS
 
 TABLES = (
     "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, "
-    "buyers, revoked_tokens, recovery_codes, check_ins, door_changes, erasures, event_contents, event_images"
+    "buyers, revoked_tokens, recovery_codes, check_ins, door_changes, erasures, event_contents, event_images, "
+    "waiting_entries"
 )
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
@@ -162,6 +164,7 @@ class Stage:
     revocation_handlers: RevocationHandlers
     ticket_handlers: TicketHandlers
     door_handlers: DoorHandlers
+    waiting_handlers: WaitingHandlers
     reconciler: BookingReconciler
     share: FairShare
     unit: Callable[[], UnitOfWork]
@@ -202,6 +205,7 @@ class Stage:
             revocation_handlers=RevocationHandlers(store, clock),
             ticket_handlers=TicketHandlers(store, codes),
             door_handlers=DoorHandlers(store, codes, clock),
+            waiting_handlers=WaitingHandlers(store, availability, clock, TERMS),
             reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
             share=fair_share,
             unit=unit,
@@ -223,6 +227,8 @@ class Stage:
             **self.revocation_handlers.queries,
             **self.ticket_handlers.queries,
             **self.door_handlers.door,
+            **self.waiting_handlers.commands,
+            **self.waiting_handlers.queries,
         }
         return list(await table[type(messages[0])]([delivery(message) for message in messages]))
 
@@ -317,7 +323,9 @@ class Stage:
 
 
 SEATS_WRONG = f"""
-SELECT * FROM ({SEATS.format(part="true")}) each WHERE (held, sold) <> (booked_held, booked_sold)
+SELECT * FROM ({SEATS.format(part="true")}) each
+WHERE (held - reserved, sold, waiting) <> (booked_held, booked_sold, wanted)
+    OR reserved <> least(waiting, capacity - booked_held - booked_sold)
 """
 # Buyers whose rows are not the sums over the bookings that are counted.
 BUYERS_WRONG = f"""

@@ -31,6 +31,7 @@ from holdfast_client.types import (
     NewSale,
     OperatorsEvent,
     OperatorsEventDetails,
+    OperatorsWaitingEntry,
     PageQuery,
     RefundRetry,
     Revocation,
@@ -53,6 +54,10 @@ class Admin:
 
     def event_history(self, id: str, query: PageQuery | None = None) -> Listing[EventChange]:
         return self._holdfast.list(Request("GET /admin/events/{id}/history", {"id": id}, query))
+
+    def waiting_list(self, id: str, query: PageQuery | None = None) -> Listing[OperatorsWaitingEntry]:
+        """Who waits, in the order of the line."""
+        return self._holdfast.list(Request("GET /admin/events/{id}/waiting-list", {"id": id}, query))
 
     async def create_event(self, event: NewEvent, *, key: str | None = None) -> Event:
         made: Event = await self._holdfast.keyed(Request("POST /admin/events", body=event, key=key))
