@@ -306,6 +306,8 @@ class WaitingEntry(Model):
     address = fields.CharField(max_length=32, null=True)
     # The booking that was offered.
     booking_id = fields.UUIDField(null=True)
+    # When its owner is notified once more of what became of it.
+    notify_after = fields.DatetimeField(null=True)
     joined_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
 

@@ -19,8 +19,9 @@ from booking.unit_of_work import UnitOfWork
 from booking.waiting_list import SeenEntry, decide, offered_of
 from common.messaging.publisher import Publisher
 
-# How often each process looks: an offer lasts for many minutes.
-LOOK_AGAIN = timedelta(seconds=1)
+# What no message asked for is published once more after this time: the process may have ended before that.
+NOTIFY_AGAIN = timedelta(seconds=10)
+NOTIFIED_MAX = 200
 # Events handled in one pass, and of each ticket type the first entries: about as many bookings as a batch has.
 EVENTS_MAX = 5
 ENTRIES_MAX = 50
@@ -42,25 +43,30 @@ class Offers:
         self._availability = availability
         self._publisher = publisher
         self._policy = policy
-        self._look_at: datetime | None = None
 
-    async def run_once(self, now: datetime) -> None:
-        """Make the offers that are due, and close the lists of events that are over. While nobody waits anywhere,
-        it reads an empty index."""
-        if self._look_at is not None and now < self._look_at:
-            return
+    async def due(self, now: datetime) -> list[UUID]:
+        """The events of which an entry is to be offered its seats now, or is to be closed. While nobody waits
+        anywhere, it reads an empty index."""
         async with self._store.reading() as rows:
             waited_for = await rows.waiting.waited_for(now)
-        due = list(dict.fromkeys(each.event_id for each in waited_for if each.due))
         metrics = self._store.metrics
         metrics.waiting_seats.labels("wanted").set(sum(each.waiting for each in waited_for))
         metrics.waiting_seats.labels("reserved").set(sum(each.reserved for each in waited_for))
         metrics.offers_due.set(sum(each.due for each in waited_for))
-        for event_id in due[:EVENTS_MAX]:
-            await self._of_event(event_id, now)
-        self._look_at = None if due else now + LOOK_AGAIN
+        return list(dict.fromkeys(each.event_id for each in waited_for if each.due))
 
-    async def _of_event(self, event_id: UUID, now: datetime) -> None:
+    async def run_once(self, now: datetime) -> int:
+        """Make the offers that are due, close the lists of events that are over, and notify once more of what may
+        have been missed; returns of how many entries."""
+        async with self._store.statement() as rows:
+            unnotified = await rows.waiting.take_unnotified(now, NOTIFIED_MAX)
+        async with self._store.reading() as rows:
+            seen = await rows.waiting.find(unnotified) if unnotified else {}
+        await self._publisher.publish([entry_changed(each) for each in seen.values()])
+        ended = [await self._of_event(event_id, now) for event_id in (await self.due(now))[:EVENTS_MAX]]
+        return len(seen) + sum(ended)
+
+    async def _of_event(self, event_id: UUID, now: datetime) -> int:
         unit = self._unit()
         try:
             async with unit.locked() as rows:
@@ -71,23 +77,23 @@ class Offers:
                 buyers = Buyers(self._store.buyers, taken)
                 event = sales.get(event_id)
                 ended = [] if event is None else decide(event, entries, buyers, now, self._policy)
-                await rows.waiting.end([entry for entry, _ in ended])
+                await rows.waiting.end([entry for entry, _ in ended], now + NOTIFY_AGAIN)
                 for _, booking in ended:
                     if booking is not None:
-                        unit.add(booking)
+                        # Nobody repeats a request for it: one that is confirmed at once is published again, too.
+                        unit.add(booking._replace(retry_at=booking.retry_at or now + NOTIFY_AGAIN))
                 unit.buyers = buyers.bounds
         except Interfered as interfered:
             # An owner books for the first time at this very moment: the next pass makes the offers.
             log.info("offers interfered with", subject=str(event_id), error=str(interfered))
-            return
+            return 0
         finally:
             # The counters of this event were changed by more than bookings.
             self._store.events.drop([event_id])
         for entry, _ in ended:
             self._store.metrics.waiting_entries.labels(entry.status).inc()
         log.info("waiting list", subject=str(event_id), ended=len(ended), offers=len(unit.bookings))
-        # A booking whose message is lost asks for its intent again at its retry time; who misses the notification
-        # finds the booking.
         self._availability.touched([event_id])
         changed = [entry_changed(SeenEntry(entry, offered=offered_of(booking))) for entry, booking in ended]
         await self._publisher.publish([*unit.envelopes(), *changed])
+        return len(ended)

@@ -1,6 +1,6 @@
 """What repairs lost messages and ends holds: bookings that wait for something are handled at their retry times.
 
-With nothing due a pass reads the first entry of each of four partial indexes.
+With nothing due a pass reads the first entry of each of five partial indexes, and who waits for seats.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ class BookingReconciler(Reconciler):
         self._handled_up_to: dict[UUID, Position] = {}
 
     async def next_due(self) -> datetime | None:
+        if await self._offers.due(now := self._clock()):
+            return now
         return await self._store.next_due()
 
     async def run_once(self) -> float:
@@ -106,7 +108,6 @@ class BookingReconciler(Reconciler):
             async with self._store.reading() as rows:
                 recounted = await rows.buyers.recount(self._store.buyers.pause, RECOUNT_MAX)
             self._recount_at = now if recounted == RECOUNT_MAX else now + RECOUNT_AGAIN
-        await self._offers.run_once(now)
         return await super().run_once()
 
     async def retry_due(self, now: datetime) -> None:
@@ -114,7 +115,10 @@ class BookingReconciler(Reconciler):
         cancelled = await self._continue("events", _event_cancelled, now)
         retried = await self._continue("refund_retries", RetryRefunds, now)
         erased = await self._continue("erasures", _erased, now)
-        log.info("reconciled", bookings=bookings, cancelled=cancelled, retried=retried, erased=erased)
+        waited = await self._offers.run_once(now)
+        log.info(
+            "reconciled", bookings=bookings, cancelled=cancelled, retried=retried, erased=erased, waited=waited
+        )
 
     async def _retry_bookings(self, now: datetime) -> int:
         intents_since, commands_since, deferred_since = await self._waiting_since(now)

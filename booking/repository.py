@@ -41,7 +41,8 @@ SELECT least(
     (SELECT min(settle_after) FROM bookings WHERE settle_after IS NOT NULL),
     (SELECT min(settle_after) FROM events WHERE settle_after IS NOT NULL),
     (SELECT min(settle_after) FROM refund_retries WHERE settle_after IS NOT NULL),
-    (SELECT min(settle_after) FROM erasures WHERE settle_after IS NOT NULL)
+    (SELECT min(settle_after) FROM erasures WHERE settle_after IS NOT NULL),
+    (SELECT min(notify_after) FROM waiting_entries WHERE notify_after IS NOT NULL)
 )
 """
 # What is done to many bookings, some at a time, has a row with a retry time until it is finished: by table, who

@@ -1,5 +1,5 @@
-"""The SQL of waiting lists. Whoever adds an entry or ends one has locked its ticket type, so that the order of the
-entries is the order in which they were committed, and so that nobody takes what is reserved for the first.
+"""The SQL of waiting lists. A process that adds an entry or ends one has locked its ticket type: the order of the
+entries is the order in which they were committed, and nobody takes what is reserved for the first.
 
 Entries are locked after ticket types (docs/decisions/0008), and never before.
 """
@@ -31,7 +31,7 @@ ADD = f"""
 INSERT INTO waiting_entries ({", ".join(ADDED)}) SELECT {", ".join(ADDED)} FROM {recordset("new", ADDED)}
 """
 END = f"""
-UPDATE waiting_entries w SET {assignments(ENDED, "new")}
+UPDATE waiting_entries w SET notify_after = $2, {assignments(ENDED, "new")}
 FROM {recordset("new", {"id": "uuid", **ENDED}, sought="id")} WHERE w.id = new.id AND w.status = 'waiting'
 """
 COUNT = f"""
@@ -98,6 +98,12 @@ SELECT t.event_id, t.waiting, t.reserved,
 FROM ticket_types t JOIN events e ON e.id = t.event_id CROSS JOIN LATERAL (
     SELECT quantity FROM waiting_entries WHERE ticket_type_id = t.id AND status = 'waiting' ORDER BY number LIMIT 1
 ) first WHERE t.waiting > 0
+"""
+TAKE_UNNOTIFIED = """
+UPDATE waiting_entries SET notify_after = NULL WHERE number IN (
+    SELECT number FROM waiting_entries WHERE notify_after <= $1 ORDER BY notify_after LIMIT $2
+    FOR NO KEY UPDATE SKIP LOCKED
+) RETURNING id
 """
 FORGET_ADDRESSES = """
 UPDATE waiting_entries SET address = NULL WHERE number IN (
@@ -175,11 +181,12 @@ class WaitingRows:
             await self._connection.execute(ADD, as_json(entries))
             await self._count(entries)
 
-    async def end(self, entries: Sequence[WaitingEntry]) -> None:
+    async def end(self, entries: Sequence[WaitingEntry], notify_at: datetime | None = None) -> None:
         """Write entries that wait no longer. Their ticket types must be locked; the seats of those that are offered
-        are free until the transaction writes the bookings. Raises Interfered if one has ended before."""
+        are free until the transaction writes the bookings. `notify_at`: when their owners are notified once more.
+        Raises Interfered if one has ended before."""
         if entries:
-            tag = await self._connection.execute(END, as_json(entries))
+            tag = await self._connection.execute(END, as_json(entries), notify_at)
             expect(count_of(tag), len(entries))
             await self._count(entries)
 
@@ -187,6 +194,10 @@ class WaitingRows:
         changes = counter_changes(entries)
         tag = await self._connection.execute(COUNT, as_json(changes))
         expect(count_of(tag), len(changes))
+
+    async def take_unnotified(self, now: datetime, limit: int) -> list[UUID]:
+        """The entries whose owners are to be notified once more, and by no other process."""
+        return [row["id"] for row in await self._connection.fetch(TAKE_UNNOTIFIED, now, limit)]
 
     async def forget_addresses(self, before: datetime, limit: int) -> int:
         """Forget the addresses of at most `limit` entries that were made before then; returns how many."""

@@ -61,9 +61,10 @@ IDS = {
     "events": ("The event's id", {"type": "string", "format": "uuid"}),
     "assets": ("The name of a file", {"type": "string"}),
     "tickets": ("The ticket's id", {"type": "string", "format": "uuid"}),
+    "waiting-list": ("The entry's id", {"type": "string", "format": "uuid"}),
 }
 # In a path: what is named, and the name of its id.
-PATH_ID = re.compile(r"(\w+)/\{(\w+)\}")
+PATH_ID = re.compile(r"([\w-]+)/\{(\w+)\}")
 ETAG = {
     "description": "Of a booking; of an image; or of an event (`terms_version`), without how many seats are left. "
     "`GET /events` and `GET /events/{id}` have one of their own that changes with each change of the answer; that "

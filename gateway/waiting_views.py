@@ -17,7 +17,7 @@ from gateway.waiters import call
 
 
 async def join_waiting_list(request: web.Request) -> web.Response:
-    """An entry takes no seats, but whoever asks in vain for many is stopped as with bookings."""
+    """An entry takes no seats, but a client that asks for many in vain is stopped as with bookings."""
     identity, key = request[IDENTITY], required_key(request)
     body = await read(request, NewWaitingEntry)
     id = waiting_entry_id(identity.subject, key)

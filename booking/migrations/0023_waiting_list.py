@@ -25,6 +25,11 @@ CREATE INDEX waiting_entries_by_address ON waiting_entries (address, event_id) W
 WAITED_FOR = "CREATE INDEX ticket_types_waiting ON ticket_types (event_id) WHERE waiting > 0"
 
 
+UNNOTIFIED = (
+    "CREATE INDEX waiting_entries_unnotified ON waiting_entries (notify_after) WHERE notify_after IS NOT NULL"
+)
+
+
 class Migration(migrations.Migration):
     dependencies = [("booking", "0022_check_ins")]
 
@@ -46,6 +51,7 @@ class Migration(migrations.Migration):
                 ("customer", fields.JSONField(null=True, encoder=JSON_DUMPS, decoder=loads)),
                 ("address", fields.CharField(null=True, max_length=32)),
                 ("booking_id", fields.UUIDField(null=True)),
+                ("notify_after", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ("joined_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ("updated_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
@@ -90,9 +96,10 @@ class Migration(migrations.Migration):
             ),
         ),
         ops.RunSQL(
-            sql=[LINE, ONCE, BY_ADDRESS, WAITED_FOR],
+            sql=[LINE, ONCE, BY_ADDRESS, UNNOTIFIED, WAITED_FOR],
             reverse_sql=[
                 "DROP INDEX ticket_types_waiting",
+                "DROP INDEX waiting_entries_unnotified",
                 "DROP INDEX waiting_entries_by_address",
                 "DROP INDEX waiting_entries_once",
                 "DROP INDEX waiting_entries_line",

@@ -99,7 +99,7 @@ async def free_seats(stage: Stage, show: Show) -> int:
 # --- joining
 
 
-async def test_an_entry_waits_in_its_place_and_is_told_to_its_owner(stage: Stage) -> None:
+async def test_an_entry_waits_in_its_place_and_its_owner_is_notified(stage: Stage) -> None:
     show, _ = await sold_out(stage, 2)
     published = await stage.give(wish(show, "ann", 2), wish(show, "ben"))
     first, second = (WaitingEntry.model_validate(each.result) for each in of(published, Reply))
@@ -206,9 +206,9 @@ async def test_an_offer_is_a_booking_of_its_own_with_a_long_hold(stage: Stage) -
     await stage.reconcile_now()
     offer = await offered(stage, asked)
     assert (offer.owner, offer.status, offer.amount, offer.customer) == ("ann", "pending", 5000, CUSTOMER)
-    told = await entry(stage, asked)
-    assert (told.status, told.booking_id, told.position) == ("offered", offer.id, None)
-    assert told.offered_until == offer.expires_at
+    seen = await entry(stage, asked)
+    assert (seen.status, seen.booking_id, seen.position) == ("offered", offer.id, None)
+    assert seen.offered_until == offer.expires_at
     assert offer.expires_at == offer.created_at + TERMS.offer
     assert ("payment.create_intent", str(offer.id)) in await stage.published("payment.intents")
     assert await counters(stage, show) == [(2, 0, 0, 0)]
@@ -344,7 +344,7 @@ async def test_late_money_finds_reserved_seats_taken(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("how", ["cancelled", "archived", "over"])
-async def test_the_lists_of_an_event_that_is_over_are_closed_and_told(stage: Stage, how: str) -> None:
+async def test_the_lists_of_an_event_that_is_over_are_closed(stage: Stage, how: str) -> None:
     show, _ = await sold_out(stage, 1)
     asked = wish(show, "ann")
     await join(stage, asked)

@@ -30,6 +30,7 @@ KnownBookingReason = Literal[
 KnownCheckInOutcome = Literal["cancelled", "invalid", "ok", "other_event", "undone", "used"]
 KnownEventChangeKind = Literal["cancelled", "changed", "created"]
 KnownProblemCode = Literal[
+    "already_waiting",
     "amount_mismatch",
     "amount_off_step",
     "amount_over_left",
@@ -57,8 +58,10 @@ KnownProblemCode = Literal[
     "method_not_allowed",
     "not_found",
     "not_on_sale",
+    "not_sold_out",
     "nothing_to_pay",
     "nothing_to_recover",
+    "offer_made",
     "owner_limit_reached",
     "payload_too_large",
     "payment_canceled",
@@ -82,6 +85,7 @@ KnownProblemCode = Literal[
     "timeout",
     "too_many_holds",
     "too_many_requests",
+    "too_many_waiting",
     "unauthorized",
     "unavailable",
     "unsupported_media_type",
@@ -119,6 +123,7 @@ PaymentStatus = Literal[
     "refund_failed",
     "disputed",
 ]
+WaitingStatus = Literal["waiting", "offered", "accepted", "lapsed", "left", "closed"]
 BookingReason = KnownBookingReason | str
 CheckInOutcome = KnownCheckInOutcome | str
 EventChangeKind = KnownEventChangeKind | str
@@ -494,6 +499,13 @@ class NewVenue(TypedDict):
     country: NotRequired[str | None]
 
 
+class NewWaitingEntry(TypedDict):
+    event_id: str
+    ticket_type_id: NotRequired[str | None]
+    quantity: int
+    customer: NotRequired[NewCustomer | None]
+
+
 class OfflineCheckIn(TypedDict):
     code: NotRequired[str | None]
     booking_id: NotRequired[str | None]
@@ -579,6 +591,30 @@ class OperatorsTicketType(TypedDict):
     available: int
     held: int
     sold: int
+    reserved: NotRequired[int]
+    waiting: NotRequired[int]
+
+
+class OperatorsWaitingEntry(TypedDict):
+    id: str
+    event_id: str
+    ticket_type_id: str
+    quantity: int
+    status: WaitingStatus
+    reason: NotRequired[str | None]
+    position: NotRequired[int | None]
+    booking_id: NotRequired[str | None]
+    offered_until: NotRequired[str | None]
+    joined_at: str
+    updated_at: str
+    version: int
+    owner: str
+    customer: NotRequired[Customer | None]
+
+
+class OperatorsWaitingEntryPage(TypedDict):
+    items: list[OperatorsWaitingEntry]
+    next_cursor: NotRequired[str | None]
 
 
 class PaymentError(TypedDict):
@@ -623,6 +659,7 @@ class Problem(TypedDict):
     limit: NotRequired[int | None]
     sales_start: NotRequired[str | None]
     sales_end: NotRequired[str | None]
+    available: NotRequired[int | None]
     amount: NotRequired[int | None]
     expected_amount: NotRequired[int | None]
     max_per_owner: NotRequired[int | None]
@@ -817,6 +854,26 @@ class Venue(TypedDict):
     postal_code: NotRequired[str | None]
     city: NotRequired[str | None]
     country: NotRequired[str | None]
+
+
+class WaitingEntry(TypedDict):
+    id: str
+    event_id: str
+    ticket_type_id: str
+    quantity: int
+    status: WaitingStatus
+    reason: NotRequired[str | None]
+    position: NotRequired[int | None]
+    booking_id: NotRequired[str | None]
+    offered_until: NotRequired[str | None]
+    joined_at: str
+    updated_at: str
+    version: int
+
+
+class WaitingEntryPage(TypedDict):
+    items: list[WaitingEntry]
+    next_cursor: NotRequired[str | None]
 
 
 ListEventsQuery = TypedDict(
