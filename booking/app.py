@@ -88,6 +88,7 @@ def booking_context(settings: BookingSettings) -> Context:
         unit = partial(UnitOfWork, store, availability, queue, share)
         kept = timedelta(days=settings.operator_key_days), timedelta(days=settings.address_days)
         reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, *kept)
+        metrics.samplers.append(reconciler.offers.sample)
         bookings = BookingHandlers(store, unit, metrics, now, policy)
         events, tokens = EventHandlers(store, availability, now), RevocationHandlers(store, now)
         guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days))

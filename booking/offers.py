@@ -17,7 +17,9 @@ from booking.repository import Store
 from booking.state import HoldPolicy
 from booking.unit_of_work import UnitOfWork
 from booking.waiting_list import SeenEntry, decide, offered_of
+from booking.waiting_rows import WaitedFor
 from common.messaging.publisher import Publisher
+from common.runtime.outages import Outage
 
 # What no message asked for is published once more after this time: the process may have ended before that.
 NOTIFY_AGAIN = timedelta(seconds=10)
@@ -36,24 +38,31 @@ class Offers:
         unit: Callable[[], UnitOfWork],
         availability: Availability,
         publisher: Publisher,
+        clock: Callable[[], datetime],
         policy: HoldPolicy,
     ) -> None:
         self._store = store
         self._unit = unit
         self._availability = availability
         self._publisher = publisher
+        self._clock = clock
         self._policy = policy
 
-    async def due(self, now: datetime) -> list[UUID]:
-        """The events of which an entry is to be offered its seats now, or is to be closed. While nobody waits
-        anywhere, it reads an empty index."""
-        async with self._store.reading() as rows:
-            waited_for = await rows.waiting.waited_for(now)
+    async def sample(self) -> None:
+        """Set the gauges of waiting lists, which every process reads for itself."""
+        try:
+            waited_for = await self._waited_for()
+        except Outage as error:
+            log.debug("waiting lists not sampled", error=str(error))
+            return
         metrics = self._store.metrics
         metrics.waiting_seats.labels("wanted").set(sum(each.waiting for each in waited_for))
         metrics.waiting_seats.labels("reserved").set(sum(each.reserved for each in waited_for))
         metrics.offers_due.set(sum(each.due for each in waited_for))
-        return list(dict.fromkeys(each.event_id for each in waited_for if each.due))
+
+    async def _waited_for(self) -> list[WaitedFor]:
+        async with self._store.reading() as rows:
+            return await rows.waiting.waited_for(self._clock())
 
     async def run_once(self, now: datetime) -> int:
         """Make the offers that are due, close the lists of events that are over, and notify once more of what may
@@ -63,7 +72,8 @@ class Offers:
         async with self._store.reading() as rows:
             seen = await rows.waiting.find(unnotified) if unnotified else {}
         await self._publisher.publish([entry_changed(each) for each in seen.values()])
-        ended = [await self._of_event(event_id, now) for event_id in (await self.due(now))[:EVENTS_MAX]]
+        due = dict.fromkeys(each.event_id for each in await self._waited_for() if each.due)
+        ended = [await self._of_event(event_id, now) for event_id in list(due)[:EVENTS_MAX]]
         return len(seen) + sum(ended)
 
     async def _of_event(self, event_id: UUID, now: datetime) -> int:

@@ -81,16 +81,14 @@ class BookingReconciler(Reconciler):
         self._policy = policy
         self._requests_kept = requests_kept
         self._addresses_kept = addresses_kept
-        self._offers = Offers(store, unit, availability, publisher, policy)
+        self.offers = Offers(store, unit, availability, publisher, clock, policy)
         self._forget_at: datetime | None = None
         self._recount_at: datetime | None = None
         # Up to which position this process has handled the bookings of events.
         self._handled_up_to: dict[UUID, Position] = {}
 
     async def next_due(self) -> datetime | None:
-        if await self._offers.due(now := self._clock()):
-            return now
-        return await self._store.next_due()
+        return await self._store.next_due(self._clock())
 
     async def run_once(self) -> float:
         now = self._clock()
@@ -115,7 +113,7 @@ class BookingReconciler(Reconciler):
         cancelled = await self._continue("events", _event_cancelled, now)
         retried = await self._continue("refund_retries", RetryRefunds, now)
         erased = await self._continue("erasures", _erased, now)
-        waited = await self._offers.run_once(now)
+        waited = await self.offers.run_once(now)
         log.info(
             "reconciled", bookings=bookings, cancelled=cancelled, retried=retried, erased=erased, waited=waited
         )

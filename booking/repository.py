@@ -28,7 +28,7 @@ from booking.operator_requests import OperatorRequests
 from booking.recovery_rows import RecoveryRows
 from booking.revocation_rows import RevocationRows
 from booking.state import Booking, Event, SeatMove
-from booking.waiting_rows import WaitingRows
+from booking.waiting_rows import WAITED_FOR, WaitingRows
 from common.postgres.database import Database
 from common.postgres.memory import BaseStore, Memory
 from common.runtime.telemetry import Metrics
@@ -36,13 +36,14 @@ from common.runtime.telemetry import Metrics
 V = TypeVar("V")
 
 # Each is the first entry of a partial index: nothing is scanned when nothing is due.
-NEXT_DUE = """
+NEXT_DUE = f"""
 SELECT least(
     (SELECT min(settle_after) FROM bookings WHERE settle_after IS NOT NULL),
     (SELECT min(settle_after) FROM events WHERE settle_after IS NOT NULL),
     (SELECT min(settle_after) FROM refund_retries WHERE settle_after IS NOT NULL),
     (SELECT min(settle_after) FROM erasures WHERE settle_after IS NOT NULL),
-    (SELECT min(notify_after) FROM waiting_entries WHERE notify_after IS NOT NULL)
+    (SELECT min(notify_after) FROM waiting_entries WHERE notify_after IS NOT NULL),
+    (SELECT $1::timestamptz WHERE EXISTS (SELECT FROM ({WAITED_FOR}) waited_for WHERE due))
 )
 """
 # What is done to many bookings, some at a time, has a row with a retry time until it is finished: by table, who
@@ -111,10 +112,11 @@ class Store(BaseStore[Transaction]):
                 found |= await read(rows, missing)
         return found
 
-    async def next_due(self) -> datetime | None:
-        """The earliest retry time of all rows; None when everything is finished."""
+    async def next_due(self, now: datetime) -> datetime | None:
+        """The earliest retry time of all rows, or `now` if an offer can be made; None when everything is
+        finished."""
         async with self._database.connection() as connection:
-            due: datetime | None = await connection.fetchval(NEXT_DUE)
+            due: datetime | None = await connection.fetchval(NEXT_DUE, now)
             return due
 
     async def take_due(

@@ -261,9 +261,9 @@ class OnlyNextDue(Store):
 
     queries = 0
 
-    async def next_due(self) -> datetime | None:
+    async def next_due(self, now: datetime) -> datetime | None:
         self.queries += 1
-        return await super().next_due()
+        return await super().next_due(now)
 
     def transaction(self) -> NoReturn:
         raise AssertionError("nothing is due")

@@ -115,6 +115,8 @@ class Lure:
     loops: float = 0.2
     # The share of schedules in which tickets are shown at a door.
     doors: float = 0.3
+    # The share of schedules in which somebody waits for seats.
+    lines: float = 0.3
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from booking.reconciler import BookingReconciler
 from booking.repository import Store
 from booking.settings import BookingSettings
 from booking.unit_of_work import UnitOfWork
+from booking.waiting_handlers import WaitingHandlers
 from common.contracts.errors import HoldfastError
 from common.contracts.messages import (
     BOOKING_COMMANDS,
@@ -224,6 +225,7 @@ class BookingProcess(ActorProcess):
         self._box_office = BoxOffice(self.repository, unit, self.now)
         self._query_handlers = QueryHandlers(self.repository, self.now)
         self._door_handlers = DoorHandlers(self.repository, CODES, self.now)
+        self._waiting = WaitingHandlers(self.repository, self.availability, self.now, policy)
         self._reconciler = BookingReconciler(
             self.repository, unit, self.availability, self.bus, self.redis, self.now, policy
         )
@@ -238,6 +240,7 @@ class BookingProcess(ActorProcess):
             **self._event_handlers.commands,
             **self._erasure_handlers.commands,
             **self._box_office.commands,
+            **self._waiting.commands,
         }
         return {
             BOOKING_PAYMENTS: (self._bookings.payments, None),

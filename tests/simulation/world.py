@@ -16,6 +16,7 @@ from tests.simulation.clockwork import EPOCH, EPOCH_S, Clock, VirtualLoop, insta
 from tests.simulation.door import AtTheDoor
 from tests.simulation.faults import Fault, Lure, Profile
 from tests.simulation.gates import Gates
+from tests.simulation.line import InLine
 from tests.simulation.people import People
 from tests.simulation.postgres import GatedDatabase, open_gated
 from tests.simulation.redis import SimulatedRedis
@@ -73,6 +74,7 @@ class World:
             lure.loops,
         )
         self.door = AtTheDoor(random.Random(f"door {seed}"), self.people, self.story, lure.doors)
+        self.line = InLine(random.Random(f"line {seed}"), self.people, self.story, lure.lines)
         self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.receive)
         self.people.redis = self.redis
         # How many booking processes were started so far.
