@@ -87,7 +87,7 @@ SELECT {", ".join(f"w.{name}" for name in WaitingEntry._fields)} FROM ticket_typ
 ) w WHERE t.event_id = $1 AND t.waiting > 0 ORDER BY w.number
 """
 # The ticket types that somebody waits for. `due`: there is an entry to be offered its seats, or to be closed, or
-# there are seats to be reserved.
+# there are seats to be reserved. With its LIMIT the event is found by its key, and never by a scan of all.
 WAITED_FOR = """
 SELECT t.event_id, t.waiting, t.reserved,
     e.called_off_at IS NOT NULL OR e.status = 'archived'
@@ -95,7 +95,7 @@ SELECT t.event_id, t.waiting, t.reserved,
         OR (t.waiting > t.reserved AND t.held + t.sold < t.capacity)
         OR (e.on_sale AND e.status = 'published' AND (e.sales_start <= $1) IS NOT FALSE
             AND first.quantity <= least(t.waiting, t.capacity - t.held + t.reserved - t.sold)) AS due
-FROM ticket_types t JOIN events e ON e.id = t.event_id CROSS JOIN LATERAL (
+FROM ticket_types t CROSS JOIN LATERAL (SELECT * FROM events WHERE id = t.event_id LIMIT 1) e CROSS JOIN LATERAL (
     SELECT quantity FROM waiting_entries WHERE ticket_type_id = t.id AND status = 'waiting' ORDER BY number LIMIT 1
 ) first WHERE t.waiting > 0
 """

@@ -21,6 +21,8 @@ from booking.reconciler import BookingReconciler
 from booking.recovery_rows import KEEP, USE
 from booking.repository import NEXT_DUE, Store
 from booking.repository import TAKE_DUE as TAKE_DUE_ROWS
+from booking.waiting_rows import BY_ID, END, FIRST, OPEN, WAITED_FOR
+from booking.waiting_rows import COUNT as COUNT_WAITING
 from common.contracts.messages import ListBookings
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
@@ -42,7 +44,7 @@ SELECT gen_random_uuid(), 'Concert', now(), 'eur', true, 10, '', now() FROM gene
 """
 FILL = (MANY_BOOKINGS, MANY_EVENTS, "ANALYZE bookings, events")
 QUERIES = {
-    "next": (NEXT_DUE, "", ""),
+    "next": (NEXT_DUE, "(timestamptz)", "(now())"),
     "bookings": (TAKE_DUE, "(timestamptz, int)", "(now(), 200)"),
     "events": (TAKE_DUE_ROWS["events"], "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
     "page": (
@@ -52,7 +54,10 @@ QUERIES = {
     ),
 }
 DUE = {
-    "next": {"bookings_due", "events_due", "refund_retries_due", "erasures_due"},
+    "next": {
+        *("bookings_due", "events_due", "refund_retries_due", "erasures_due"),
+        *("waiting_entries_unnotified", "ticket_types_waiting"),
+    },
     "bookings": {"bookings_due"},
     "events": {"events_due"},
 }
@@ -227,11 +232,18 @@ async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: st
         (OF_BOOKINGS, {"check_ins"}),
         (WERE_CONFIRMED, {"booking_transitions"}),
         (COUNTS, {"check_ins"}),
+        (COUNT_WAITING, {"ticket_types"}),
+        (END, {"waiting_entries"}),
+        (BY_ID, {"waiting_entries", "bookings"}),
+        (FIRST, {"ticket_types", "waiting_entries"}),
+        (OPEN, {"waiting_entries", "bookings"}),
+        (WAITED_FOR, {"ticket_types", "waiting_entries", "events"}),
     ],
     ids=[
         *("insert", "save", "save a sale", "save a sale without seats", "save given back", "change ticket types"),
         *("find requests", "keep recovery codes", "use recovery codes"),
         *("check in", "undo", "door", "check-ins of bookings", "confirmed before", "count check-ins"),
+        *("count who waits", "end entries", "entries", "first entries", "open entries", "offers due"),
     ],
 )
 async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
@@ -246,11 +258,12 @@ async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
         "recovery_codes",
         "check_ins",
         "door_changes",
+        "waiting_entries",
     )
     done = await planned(stage.database, statement, new=new)
     scans = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
     assert {step["Relation Name"] for step in scans} >= tables
-    keys = ("id = ", "(event_id = ", "(key)::text = ", "(owner = ", "(code_hash)::text = ")
+    keys = ("id = ", "(event_id = ", "(key)::text = ", "(owner)::text = ", "(owner = ", "(code_hash)::text = ")
     conditions = [(step, step.get("Index Cond") or step.get("Recheck Cond", "")) for step in scans]
     full_scans = [step for step, condition in conditions if not any(key in condition for key in keys)]
     assert full_scans == []
