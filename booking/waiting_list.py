@@ -16,7 +16,7 @@ from booking.buyers import Buyers
 from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, Event, HoldPolicy, WaitingEntry
 from common.contracts import errors
 from common.contracts.ids import offer_id
-from common.contracts.messages import CreateBooking, ItemRequest, JoinWaitingList
+from common.contracts.messages import CreateBooking, JoinWaitingList
 from common.contracts.statuses import BookingStatus, EventStatus, Reason, WaitingStatus
 
 
@@ -53,10 +53,7 @@ def joined(
     request: JoinWaitingList, event: Event | None, buyers: Buyers, now: datetime, policy: HoldPolicy
 ) -> WaitingEntry | errors.HoldfastError:
     """The new entry, or the error: it may join who could book these seats, if there were any."""
-    wanted = ItemRequest(ticket_type_id=request.ticket_type_id, quantity=request.quantity)
-    asked = CreateBooking(
-        booking_id=request.entry_id, owner=request.owner, event_id=request.event_id, items=(wanted,)
-    )
+    asked = _booking_of(request.entry_id, request)
     types = {} if event is None else event.ticket_types
     # As if all these seats were free.
     seats = Seats(dict.fromkeys(types, request.quantity))
@@ -77,6 +74,14 @@ def joined(
         customer=request.customer,
         address=request.address,
     )
+
+
+def _booking_of(id: UUID, wish: JoinWaitingList | WaitingEntry) -> CreateBooking:
+    """The request by which the owner would book these seats, which nobody sends. Guests of an address are not
+    counted for it: an offer came to them."""
+    item = {"ticket_type_id": wish.ticket_type_id, "quantity": wish.quantity}
+    values = {"owner": wish.owner, "event_id": wish.event_id, "items": (item,), "customer": wish.customer}
+    return CreateBooking.model_validate({"booking_id": id, **values})
 
 
 def asked_for(entry: WaitingEntry, request: JoinWaitingList) -> bool:
@@ -114,24 +119,15 @@ def decide(
             reserved[entry.ticket_type_id] = 0
             continue
         seats = Seats({entry.ticket_type_id: entry.quantity})
-        booking = admit(_request(entry), event, seats, buyers, now, policy._replace(hold=policy.offer))
+        booking = admit(
+            _booking_of(offer_id(entry.id), entry), event, seats, buyers, now, policy._replace(hold=policy.offer)
+        )
         if not isinstance(booking, Booking):
             made.append((closed(entry, booking.code, now), None))
             continue
         reserved[entry.ticket_type_id] -= entry.quantity
         made.append((_after(entry, WaitingStatus.OFFERED, now, booking_id=booking.id), booking))
     return made
-
-
-def _request(entry: WaitingEntry) -> CreateBooking:
-    """Guests of an address are not counted for what was offered: the offer came to them."""
-    return CreateBooking(
-        booking_id=offer_id(entry.id),
-        owner=entry.owner,
-        event_id=entry.event_id,
-        items=(ItemRequest(ticket_type_id=entry.ticket_type_id, quantity=entry.quantity),),
-        customer=entry.customer,
-    )
 
 
 def closed(entry: WaitingEntry, reason: str, now: datetime) -> WaitingEntry:
