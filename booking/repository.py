@@ -43,7 +43,7 @@ SELECT least(
     (SELECT min(settle_after) FROM refund_retries WHERE settle_after IS NOT NULL),
     (SELECT min(settle_after) FROM erasures WHERE settle_after IS NOT NULL),
     (SELECT min(notify_after) FROM waiting_entries WHERE notify_after IS NOT NULL),
-    (SELECT $1::timestamptz WHERE EXISTS (SELECT FROM ({WAITED_FOR}) waited_for WHERE due))
+    (SELECT min(joined_at) FROM ({WAITED_FOR}) waited_for WHERE due)
 )
 """
 # What is done to many bookings, some at a time, has a row with a retry time until it is finished: by table, who
@@ -113,8 +113,8 @@ class Store(BaseStore[Transaction]):
         return found
 
     async def next_due(self, now: datetime) -> datetime | None:
-        """The earliest retry time of all rows, or `now` if an offer can be made; None when everything is
-        finished."""
+        """The earliest retry time of all rows, or since when somebody has waited whose offer can be made; None
+        when everything is finished."""
         async with self._database.connection() as connection:
             due: datetime | None = await connection.fetchval(NEXT_DUE, now)
             return due

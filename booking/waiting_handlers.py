@@ -133,7 +133,7 @@ class WaitingHandlers:
         return answers(replies)
 
 
-def _by_number(seen: SeenEntry) -> Sequence[int]:
+def _by_number(seen: SeenEntry) -> list[int]:
     return [seen.entry.number]
 
 

@@ -89,14 +89,15 @@ SELECT {", ".join(f"w.{name}" for name in WaitingEntry._fields)} FROM ticket_typ
 # The ticket types that somebody waits for. `due`: there is an entry to be offered its seats, or to be closed, or
 # there are seats to be reserved. With its LIMIT the event is found by its key, and never by a scan of all.
 WAITED_FOR = """
-SELECT t.event_id, t.waiting, t.reserved,
+SELECT t.event_id, t.waiting, t.reserved, first.joined_at,
     e.called_off_at IS NOT NULL OR e.status = 'archived'
         OR coalesce(e.sales_end, CASE WHEN NOT e.sell_after_start THEN e.starts_at END) <= $1 IS TRUE
         OR (t.waiting > t.reserved AND t.held + t.sold < t.capacity)
         OR (e.on_sale AND e.status = 'published' AND (e.sales_start <= $1) IS NOT FALSE
             AND first.quantity <= least(t.waiting, t.capacity - t.held + t.reserved - t.sold)) AS due
 FROM ticket_types t CROSS JOIN LATERAL (SELECT * FROM events WHERE id = t.event_id LIMIT 1) e CROSS JOIN LATERAL (
-    SELECT quantity FROM waiting_entries WHERE ticket_type_id = t.id AND status = 'waiting' ORDER BY number LIMIT 1
+    SELECT quantity, joined_at FROM waiting_entries WHERE ticket_type_id = t.id AND status = 'waiting'
+    ORDER BY number LIMIT 1
 ) first WHERE t.waiting > 0
 """
 TAKE_UNNOTIFIED = """
@@ -118,11 +119,13 @@ WHERE customer IS NOT NULL AND (owner = $1 OR lower(customer ->> 'email') = lowe
 
 
 class WaitedFor(NamedTuple):
-    """A ticket type that somebody waits for. `due`: a pass of the reconciler has something to do for it."""
+    """A ticket type that somebody waits for, the first one since `joined_at`. `due`: a pass of the reconciler has
+    something to do for it."""
 
     event_id: UUID
     waiting: int
     reserved: int
+    joined_at: datetime
     due: bool
 
 

@@ -333,6 +333,7 @@ async def test_late_money_finds_reserved_seats_taken(stage: Stage) -> None:
     show, (booking,) = await sold_out(stage, 1)
     (payable,) = await stage.apply(report(booking, IntentStatus.REQUIRES_PAYMENT_METHOD, 1))
     await join(stage, wish(show, "ann", 1))
+    await stage.call(UpdateEvent(event_id=show.id, changes=EventChanges(on_sale=False), request=BY))
     await stage.reconcile(TERMS.hold)
     await stage.reconcile(TERMS.grace)
     assert await counters(stage, show) == [(0, 0, 1, 1)]
