@@ -84,9 +84,15 @@ class Offers:
                 await rows.waiting.reserve(event_id)
                 entries = await rows.waiting.first(event_id, ENTRIES_MAX)
                 taken = await rows.buyers.lock({owner_key(event_id, each.owner) for each in entries})
-                buyers = Buyers(self._store.buyers, taken)
+                # A pause keeps its owner from joining; who stands in the line has waited.
+                buyers = Buyers(
+                    self._store.buyers, {key: each._replace(paused_until=None) for key, each in taken.items()}
+                )
                 event = sales.get(event_id)
                 ended = [] if event is None else decide(event, entries, buyers, now, self._policy)
+                offered = {owner_key(event_id, each.owner) for each, booking in ended if booking is not None}
+                if paused := [key for key in offered & taken.keys() if taken[key].paused_until is not None]:
+                    await rows.buyers.end_pauses(paused)
                 await rows.waiting.end([entry for entry, _ in ended], now + NOTIFY_AGAIN)
                 for _, booking in ended:
                     if booking is not None:

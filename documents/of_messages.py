@@ -114,6 +114,8 @@ FIELDS = {
     "extra": "More members of the problem document",
     "device": "By which scanner, for people",
     "detail": "What the client gets beside the error's title",
+    "entry": "The entry",
+    "entry_id": "The entry",
     "error": "The error's code, of `common/contracts/errors.py`; null where it went well",
     "gate": "Where, for people",
     "held": "Seats of pending bookings",

@@ -23,6 +23,7 @@ from booking.handlers import BookingHandlers
 from booking.query_handlers import QueryHandlers
 from booking.revocation_handlers import RevocationHandlers
 from booking.ticket_handlers import TicketHandlers
+from booking.waiting_handlers import WaitingHandlers
 from common.contracts.messages import BOOKING_COMMANDS, MAILBOXES, NOTIFICATIONS, TYPES, Message
 from common.messaging.batch import Handlers
 from common.messaging.envelope import envelope_for
@@ -221,6 +222,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
     bookings = BookingHandlers(mock, mock, mock, mock, mock)
     events, guests = EventHandlers(mock, mock, mock), GuestHandlers(mock, mock, mock)
     tokens, tickets = RevocationHandlers(mock, mock), TicketHandlers(mock, mock)
+    waiting = WaitingHandlers(mock, mock, mock, mock)
     door, erasures = DoorHandlers(mock, mock, mock), ErasureHandlers(mock, mock)
     lost = LostRows(Strays(mock, mock, mock, mock, mock, 1.0))
     payments = PaymentHandlers(
@@ -234,8 +236,14 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
             **guests.commands,
             **erasures.commands,
             **BoxOffice(mock, mock, mock).commands,
+            **waiting.commands,
         },
-        "booking.queries": {**QueryHandlers(mock, mock).queries, **tokens.queries, **tickets.queries},
+        "booking.queries": {
+            **QueryHandlers(mock, mock).queries,
+            **tokens.queries,
+            **tickets.queries,
+            **waiting.queries,
+        },
         "booking.door": door.door,
         "booking.payments": bookings.payments,
         "payment.intents": payments.intents,
