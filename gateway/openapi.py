@@ -88,6 +88,7 @@ TAGS = {
     "tokens": "Who asks: customers' tokens come from an identity provider, or are those of guests.",
     "events": "What is sold. Anyone may read it.",
     "bookings": "A customer's seats, from the request to the payment and its end.",
+    "waiting list": "Who waits for seats of a sold-out ticket type gets an offer when some become free.",
     "tickets": "What lets customers in: of each seat of a confirmed booking, with a signed code.",
     "door": "Letting people in, with a network and without one. For tokens with the scope `holdfast:door`.",
     "admin": "What operators do. Each operation names the scope that the token's `scope` must have, or one that "

@@ -21,7 +21,7 @@ from booking.reconciler import BookingReconciler
 from booking.recovery_rows import KEEP, USE
 from booking.repository import NEXT_DUE, Store
 from booking.repository import TAKE_DUE as TAKE_DUE_ROWS
-from booking.waiting_rows import BY_ID, END, FIRST, OPEN, WAITED_FOR
+from booking.waiting_rows import BY_ID, END, FIRST, OPEN
 from booking.waiting_rows import COUNT as COUNT_WAITING
 from common.contracts.messages import ListBookings
 from common.messaging.publisher import Publisher
@@ -237,13 +237,12 @@ async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: st
         (BY_ID, {"waiting_entries", "bookings"}),
         (FIRST, {"ticket_types", "waiting_entries"}),
         (OPEN, {"waiting_entries", "bookings"}),
-        (WAITED_FOR, {"ticket_types", "waiting_entries", "events"}),
     ],
     ids=[
         *("insert", "save", "save a sale", "save a sale without seats", "save given back", "change ticket types"),
         *("find requests", "keep recovery codes", "use recovery codes"),
         *("check in", "undo", "door", "check-ins of bookings", "confirmed before", "count check-ins"),
-        *("count who waits", "end entries", "entries", "first entries", "open entries", "offers due"),
+        *("count who waits", "end entries", "entries", "first entries", "open entries"),
     ],
 )
 async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(

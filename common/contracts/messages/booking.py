@@ -341,7 +341,7 @@ class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
 
 
 class GetWaitingEntry(Message, type="waiting_list.get", stream=BOOKING_QUERIES):
-    """`owner` must be the entry's owner; None for an operator."""
+    """An entry of a waiting list, with its position. `owner` must be the entry's owner; None for an operator."""
 
     entry_id: UUID
     owner: str | None
