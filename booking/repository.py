@@ -24,11 +24,13 @@ from booking.content_rows import ContentRows
 from booking.door_rows import DoorRows
 from booking.erasure_rows import ErasureRows
 from booking.event_rows import CANCELLED_BY, EventRows
+from booking.mail_rows import MailRows
 from booking.operator_requests import OperatorRequests
 from booking.recovery_rows import RecoveryRows
 from booking.revocation_rows import RevocationRows
 from booking.state import Booking, Event, SeatMove
 from booking.waiting_rows import WAITED_FOR, WaitingRows
+from booking.webhook_rows import WebhookRows
 from common.postgres.database import Database
 from common.postgres.memory import BaseStore, Memory
 from common.runtime.telemetry import Metrics
@@ -80,6 +82,8 @@ class Transaction:
         self.door = DoorRows(connection)
         self.erasures = ErasureRows(connection)
         self.waiting = WaitingRows(connection)
+        self.webhooks = WebhookRows(connection)
+        self.mails = MailRows(connection)
 
 
 class Store(BaseStore[Transaction]):

@@ -11,7 +11,19 @@ from datetime import datetime
 
 from ops.audit import money
 from ops.audit.money import STUCK
-from ops.audit.records import Booking, Buyer, Case, CheckIn, EventHistory, Finding, Offer, Payment, Seats, Verdict
+from ops.audit.records import (
+    Booking,
+    Buyer,
+    Case,
+    CheckIn,
+    EventHistory,
+    Finding,
+    Offer,
+    Payment,
+    Seats,
+    Unsent,
+    Verdict,
+)
 from payment.disputes import DROPPED
 
 # The payment status that a pending booking shows, by the intent's status.
@@ -78,6 +90,15 @@ def judge_check_in(row: CheckIn) -> list[Finding]:
 def judge_offer(row: Offer) -> list[Finding]:
     """Who was offered seats has a booking of them."""
     return [] if row.booked else [Finding("offers", row.id, "no booking of the owner has these seats")]
+
+
+def judge_unsent(row: Unsent) -> list[Finding]:
+    """What is owed to somebody outside is sent, or a person knows of it."""
+    if row.kind is None:
+        return [Finding(row.rule, row.id, f"changed at {row.due}, which nobody has announced")]
+    if row.status == "given_up":
+        return [Finding(row.rule, row.id, f"{row.kind} given up: {row.error}")]
+    return [Finding(row.rule, row.id, f"{row.kind} was to be sent at {row.due}, which nobody does")]
 
 
 def judge_event(row: EventHistory) -> list[Finding]:

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from booking.announcement_rows import OLDEST, TAKE, TRANSITIONS
 from booking.booking_rows import INSERT, SAVE, SAVE_GIVEN_BACK, TAKE_DUE, page_query
 from booking.cancellation_rows import LEFT
 from booking.door_rows import CHANGES, CHECK_IN, COUNTS, OF_BOOKINGS, UNDO, WERE_CONFIRMED
@@ -47,6 +48,8 @@ QUERIES = {
     "next": (NEXT_DUE, "(timestamptz)", "(now())"),
     "bookings": (TAKE_DUE, "(timestamptz, int)", "(now(), 200)"),
     "events": (TAKE_DUE_ROWS["events"], "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
+    "oldest": (OLDEST, "(uuid[])", "('{}')"),
+    "announce": (TAKE, "(uuid[], int)", "('{}', 100)"),
     "page": (
         EVENT_PAGE,
         "(timestamptz, uuid, int, varchar)",
@@ -60,6 +63,8 @@ DUE = {
     },
     "bookings": {"bookings_due"},
     "events": {"events_due"},
+    "oldest": {"bookings_to_announce"},
+    "announce": {"bookings_to_announce"},
 }
 # Later than all rows of a test.
 LATER = datetime.now(UTC) + timedelta(days=1)
@@ -237,12 +242,14 @@ async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: st
         (BY_ID, {"waiting_entries", "bookings"}),
         (FIRST, {"ticket_types", "waiting_entries"}),
         (OPEN, {"waiting_entries", "bookings"}),
+        (TRANSITIONS, {"booking_transitions"}),
     ],
     ids=[
         *("insert", "save", "save a sale", "save a sale without seats", "save given back", "change ticket types"),
         *("find requests", "keep recovery codes", "use recovery codes"),
         *("check in", "undo", "door", "check-ins of bookings", "confirmed before", "count check-ins"),
         *("count who waits", "end entries", "entries", "first entries", "open entries"),
+        "transitions to announce",
     ],
 )
 async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
@@ -252,6 +259,7 @@ async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
     new = (
         "bookings",
         "events",
+        "booking_transitions",
         "operator_requests",
         "buyers",
         "recovery_codes",

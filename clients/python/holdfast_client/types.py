@@ -15,6 +15,7 @@ T = TypeVar("T")
 TimeLike = str | datetime
 BookingStatus = Literal["pending", "confirmed", "cancelled", "failed"]
 BoxOfficeMethod = Literal["complimentary", "cash", "card_terminal"]
+DeliveryStatus = Literal["pending", "delivered", "failed"]
 EventStatus = Literal["draft", "published", "archived"]
 KnownBookingReason = Literal[
     "by_customer",
@@ -29,6 +30,7 @@ KnownBookingReason = Literal[
 ]
 KnownCheckInOutcome = Literal["cancelled", "invalid", "ok", "other_event", "undone", "used"]
 KnownEventChangeKind = Literal["cancelled", "changed", "created"]
+KnownKindOfMail = Literal["attention", "cancellation", "confirmation", "offer", "refund"]
 KnownProblemCode = Literal[
     "already_waiting",
     "amount_mismatch",
@@ -54,6 +56,7 @@ KnownProblemCode = Literal[
     "internal_error",
     "invalid_request",
     "last_tickets",
+    "mail_not_possible",
     "malformed_request",
     "method_not_allowed",
     "not_found",
@@ -109,6 +112,21 @@ KnownTransitionCause = Literal[
     "payment.succeeded",
     "time",
 ]
+KnownWebhookDisabledReason = Literal["by_operator", "failing", "gone"]
+KnownWebhookType = Literal[
+    "booking.cancelled",
+    "booking.confirmed",
+    "booking.customer_changed",
+    "booking.disputed",
+    "booking.failed",
+    "booking.refund_failed",
+    "booking.refunded",
+    "event.cancelled",
+    "event.changed",
+    "event.created",
+    "waiting_list.offered",
+]
+MailStatus = Literal["owed", "sent", "refused", "given_up", "dropped"]
 PaymentMethods = Literal["instant", "all"]
 PaymentStatus = Literal[
     "none",
@@ -127,9 +145,12 @@ WaitingStatus = Literal["waiting", "offered", "accepted", "lapsed", "left", "clo
 BookingReason = KnownBookingReason | str
 CheckInOutcome = KnownCheckInOutcome | str
 EventChangeKind = KnownEventChangeKind | str
+KindOfMail = KnownKindOfMail | str
 ProblemCode = KnownProblemCode | str
 TicketState = KnownTicketState | str
 TransitionCause = KnownTransitionCause | str
+WebhookDisabledReason = KnownWebhookDisabledReason | str
+WebhookType = KnownWebhookType | str
 
 
 class Page(TypedDict, Generic[T]):
@@ -175,6 +196,8 @@ class BookingPage(TypedDict):
 
 class BookingTickets(TypedDict):
     booking_id: str
+    reference: str
+    holder: NotRequired[str | None]
     status: BookingStatus
     event: TicketEvent
     seats: list[TicketSeats]
@@ -226,13 +249,23 @@ class Dispute(TypedDict):
 
 
 class Door(TypedDict):
-    event: TicketEvent
+    event: DoorEvent
     keys: list[SigningKey]
     ticket_types: list[DoorTicketType]
     reset: bool
     items: list[DoorTicket]
     mark: str
     more: bool
+
+
+class DoorEvent(TypedDict):
+    id: str
+    name: str
+    starts_at: str
+    starts_at_local: str
+    time_zone: str
+    called_off_at: NotRequired[str | None]
+    version: int
 
 
 class DoorTicket(TypedDict):
@@ -390,6 +423,26 @@ class ItemRequest(TypedDict):
     quantity: int
 
 
+class Mail(TypedDict):
+    id: str
+    kind: KindOfMail
+    status: MailStatus
+    recipient: str | None
+    attempts: int
+    error: str | None
+    amount: int | None
+    by: str | None
+    made_at: str
+    tried_at: str | None
+    send_after: str | None
+    ended_at: str | None
+
+
+class MailPage(TypedDict):
+    items: list[Mail]
+    next_cursor: NotRequired[str | None]
+
+
 class NewBooking(TypedDict):
     event_id: str
     items: NotRequired[list[NewBookingItem] | None]
@@ -463,6 +516,10 @@ class NewGuest(TypedDict):
     proof: NotRequired[str | None]
 
 
+class NewMail(TypedDict):
+    kind: Literal["confirmation", "cancellation", "refund"]
+
+
 class NewPaymentIntent(TypedDict):
     booking_id: str
     amount: NotRequired[int | None]
@@ -472,6 +529,10 @@ class NewPaymentIntent(TypedDict):
 class NewRefund(TypedDict):
     amount: NotRequired[int | None]
     ticket_ids: NotRequired[list[str]]
+
+
+class NewRepetition(TypedDict):
+    since: TimeLike
 
 
 class NewRevocation(TypedDict):
@@ -504,6 +565,17 @@ class NewWaitingEntry(TypedDict):
     ticket_type_id: NotRequired[str | None]
     quantity: int
     customer: NotRequired[NewCustomer | None]
+
+
+class NewWebhookEndpoint(TypedDict):
+    url: str
+    description: NotRequired[str | None]
+    types: NotRequired[list[Literal["booking.confirmed", "booking.cancelled", "booking.failed", "booking.refunded", "booking.refund_failed", "booking.disputed", "booking.customer_changed", "waiting_list.offered", "event.created", "event.changed", "event.cancelled"]] | None]
+    enabled: NotRequired[bool]
+
+
+class NewWebhookSecret(TypedDict):
+    overlap_seconds: NotRequired[int]
 
 
 class OfflineCheckIn(TypedDict):
@@ -757,6 +829,11 @@ class Rejection(TypedDict):
     request_id: NotRequired[str | None]
 
 
+class Repeated(TypedDict):
+    deliveries: int
+    more: bool
+
+
 class Revocation(TypedDict):
     jti: NotRequired[str | None]
     subject: NotRequired[str | None]
@@ -768,6 +845,21 @@ class Revocation(TypedDict):
 class RevocationPage(TypedDict):
     items: list[Revocation]
     next_cursor: NotRequired[str | None]
+
+
+class SecretWebhookEndpoint(TypedDict):
+    id: str
+    url: str
+    description: NotRequired[str | None]
+    types: NotRequired[list[WebhookType] | None]
+    disabled_reason: NotRequired[WebhookDisabledReason | None]
+    disabled_at: NotRequired[str | None]
+    failing_since: NotRequired[str | None]
+    secrets: list[WebhookSecret]
+    version: int
+    created_at: str
+    updated_at: str
+    secret: NotRequired[str | None]
 
 
 class SigningKey(TypedDict):
@@ -804,6 +896,7 @@ class TicketEvent(TypedDict):
     time_zone: str
     called_off_at: NotRequired[str | None]
     version: int
+    venue: NotRequired[Venue | None]
 
 
 class TicketSeats(TypedDict):
@@ -874,6 +967,60 @@ class WaitingEntry(TypedDict):
 class WaitingEntryPage(TypedDict):
     items: list[WaitingEntry]
     next_cursor: NotRequired[str | None]
+
+
+class WebhookDelivery(TypedDict):
+    id: str
+    endpoint_id: str
+    message_id: str
+    type: WebhookType
+    resource_id: str
+    version: int
+    happened_at: str
+    made_at: str
+    status: DeliveryStatus
+    attempts: int
+    next_attempt_at: NotRequired[str | None]
+    last_attempt_at: NotRequired[str | None]
+    response_status: NotRequired[int | None]
+    response: NotRequired[str | None]
+    error: NotRequired[str | None]
+
+
+class WebhookDeliveryPage(TypedDict):
+    items: list[WebhookDelivery]
+    next_cursor: NotRequired[str | None]
+
+
+class WebhookEndpoint(TypedDict):
+    id: str
+    url: str
+    description: NotRequired[str | None]
+    types: NotRequired[list[WebhookType] | None]
+    disabled_reason: NotRequired[WebhookDisabledReason | None]
+    disabled_at: NotRequired[str | None]
+    failing_since: NotRequired[str | None]
+    secrets: list[WebhookSecret]
+    version: int
+    created_at: str
+    updated_at: str
+
+
+class WebhookEndpointPage(TypedDict):
+    items: list[WebhookEndpoint]
+    next_cursor: NotRequired[str | None]
+
+
+class WebhookEndpointPatch(TypedDict):
+    url: NotRequired[str]
+    description: NotRequired[str | None]
+    types: NotRequired[list[Literal["booking.confirmed", "booking.cancelled", "booking.failed", "booking.refunded", "booking.refund_failed", "booking.disputed", "booking.customer_changed", "waiting_list.offered", "event.created", "event.changed", "event.cancelled"]] | None]
+    enabled: NotRequired[bool]
+
+
+class WebhookSecret(TypedDict):
+    made_at: str
+    ends_at: NotRequired[str | None]
 
 
 ListEventsQuery = TypedDict(
@@ -957,3 +1104,9 @@ class ExportMoneyQuery(TypedDict, total=False):
     payment: PaymentStatus
     created_from: TimeLike
     created_before: TimeLike
+
+
+class ListWebhookDeliveriesQuery(TypedDict, total=False):
+    limit: int
+    cursor: str
+    status: DeliveryStatus

@@ -31,7 +31,7 @@ UNNOTIFIED = (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("booking", "0022_check_ins")]
+    dependencies = [("booking", "0025_webhooks")]
 
     initial = False
 
