@@ -2,7 +2,7 @@
 """Waiting lists: their entries, what each ticket type's entries want, and how many held seats are kept for them.
 
 Processes of the release before count reserved seats as held, and sell none of them. What they free they do not
-reserve: processes of this release do it within seconds.
+reserve: processes of this release do it within seconds. An offer is a kind of mail.
 """
 
 from orjson import loads
@@ -23,8 +23,6 @@ CREATE INDEX waiting_entries_by_address ON waiting_entries (address, event_id) W
 """
 # The ticket types that somebody waits for. It has no column that selling changes.
 WAITED_FOR = "CREATE INDEX ticket_types_waiting ON ticket_types (event_id) WHERE waiting > 0"
-
-
 UNNOTIFIED = (
     "CREATE INDEX waiting_entries_unnotified ON waiting_entries (notify_after) WHERE notify_after IS NOT NULL"
 )
@@ -93,6 +91,13 @@ class Migration(migrations.Migration):
             model_name="TicketType",
             constraint=CheckConstraint(
                 check="reserved >= 0 AND reserved <= waiting AND reserved <= held", name="ticket_types_reserved"
+            ),
+        ),
+        ops.RemoveConstraint(model_name="Mail", name="mails_kind", fields=None),
+        ops.AddConstraint(
+            model_name="Mail",
+            constraint=CheckConstraint(
+                check="kind IN ('confirmation', 'cancellation', 'refund', 'offer', 'attention')", name="mails_kind"
             ),
         ),
         ops.RunSQL(

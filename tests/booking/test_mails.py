@@ -204,7 +204,7 @@ async def test_who_waits_gets_a_mail_with_the_offer_while_it_is_open(post: Post,
     await end(post.stage, await offered(post.stage, second))
     assert await post.run() == []
     assert sorted((row["kind"], row["status"]) for row in await post.rows()) == [
-        ("offer", "obsolete"),
+        ("offer", "dropped"),
         ("offer", "sent"),
     ]
 
