@@ -2,7 +2,7 @@
 """Waiting lists: their entries, what each ticket type's entries want, and how many held seats are kept for them.
 
 Processes of the release before count reserved seats as held, and sell none of them. What they free they do not
-reserve: processes of this release do it within seconds. An offer is a kind of mail.
+reserve: processes of this release do it within seconds.
 """
 
 from orjson import loads
@@ -26,6 +26,14 @@ WAITED_FOR = "CREATE INDEX ticket_types_waiting ON ticket_types (event_id) WHERE
 UNNOTIFIED = (
     "CREATE INDEX waiting_entries_unnotified ON waiting_entries (notify_after) WHERE notify_after IS NOT NULL"
 )
+
+# Made one by one: a table is made without those that it is declared with.
+CHECKS = {
+    "waiting_entries_status": "status IN ('waiting', 'offered', 'left', 'closed')",
+    "waiting_entries_quantity": "quantity > 0",
+    "waiting_entries_offered": "(status = 'offered') = (booking_id IS NOT NULL)",
+    "waiting_entries_closed": "(status = 'closed') = (reason IS NOT NULL)",
+}
 
 
 class Migration(migrations.Migration):
@@ -56,18 +64,6 @@ class Migration(migrations.Migration):
             options={
                 "table": "waiting_entries",
                 "app": "booking",
-                "constraints": [
-                    CheckConstraint(
-                        check="status IN ('waiting', 'offered', 'left', 'closed')", name="waiting_entries_status"
-                    ),
-                    CheckConstraint(check="quantity > 0", name="waiting_entries_quantity"),
-                    CheckConstraint(
-                        check="(status = 'offered') = (booking_id IS NOT NULL)", name="waiting_entries_offered"
-                    ),
-                    CheckConstraint(
-                        check="(status = 'closed') = (reason IS NOT NULL)", name="waiting_entries_closed"
-                    ),
-                ],
                 "indexes": [
                     Index(fields=["owner", "number"], name="waiting_entries_by_owner"),
                     Index(fields=["event_id", "number"], name="waiting_entries_by_event"),
@@ -76,6 +72,10 @@ class Migration(migrations.Migration):
                 "table_description": "Somebody waits for seats of a sold-out ticket type.",
             },
             bases=["Model"],
+        ),
+        *(
+            ops.AddConstraint(model_name="WaitingEntry", constraint=CheckConstraint(check=check, name=name))
+            for name, check in CHECKS.items()
         ),
         ops.AddField(
             model_name="TicketType",
@@ -91,13 +91,6 @@ class Migration(migrations.Migration):
             model_name="TicketType",
             constraint=CheckConstraint(
                 check="reserved >= 0 AND reserved <= waiting AND reserved <= held", name="ticket_types_reserved"
-            ),
-        ),
-        ops.RemoveConstraint(model_name="Mail", name="mails_kind", fields=None),
-        ops.AddConstraint(
-            model_name="Mail",
-            constraint=CheckConstraint(
-                check="kind IN ('confirmation', 'cancellation', 'refund', 'offer', 'attention')", name="mails_kind"
             ),
         ),
         ops.RunSQL(

@@ -440,6 +440,28 @@ async def test_what_a_process_of_the_release_before_frees_is_reserved_soon(stage
         await stage.rows("UPDATE ticket_types SET held = held + 1 WHERE id = $1", show.types[0])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE ticket_types SET reserved = waiting + 1, held = held + 1",
+        "UPDATE ticket_types SET reserved = 1, held = 0",
+        "UPDATE ticket_types SET reserved = -1",
+        "UPDATE waiting_entries SET quantity = 0",
+        "UPDATE waiting_entries SET status = 'offered'",
+        "UPDATE waiting_entries SET status = 'closed'",
+        "UPDATE waiting_entries SET status = 'lapsed'",
+        "INSERT INTO waiting_entries (id, event_id, ticket_type_id, owner, quantity, status, joined_at, updated_at)"
+        " SELECT gen_random_uuid(), event_id, ticket_type_id, owner, 1, status, now(), now() FROM waiting_entries",
+    ],
+)
+async def test_the_database_refuses_what_must_not_be(stage: Stage, change: str) -> None:
+    show = await stage.show(2)
+    await stage.book(show.order(2, owner="holder"))
+    await join(stage, wish(show, "ann"))
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+        await stage.rows(change)
+
+
 # --- seen and forgotten
 
 
