@@ -45,7 +45,8 @@ SELECT least(
     (SELECT min(settle_after) FROM refund_retries WHERE settle_after IS NOT NULL),
     (SELECT min(settle_after) FROM erasures WHERE settle_after IS NOT NULL),
     (SELECT min(notify_after) FROM waiting_entries WHERE notify_after IS NOT NULL),
-    (SELECT min(joined_at) FROM ({WAITED_FOR}) waited_for WHERE due)
+    CASE WHEN (SELECT event_id FROM ticket_types WHERE waiting > 0 ORDER BY event_id LIMIT 1) IS NOT NULL
+        THEN (SELECT min(joined_at) FROM ({WAITED_FOR}) waited_for WHERE due) END
 )
 """
 # What is done to many bookings, some at a time, has a row with a retry time until it is finished: by table, who

@@ -22,7 +22,7 @@ from booking.state import WaitingEntry
 from booking.waiting_list import CounterChange, Offered, SeenEntry, counter_changes
 from common.contracts.statuses import BookingStatus, WaitingStatus
 from common.contracts.values import Customer
-from common.postgres.sql import as_json, assignments, columns, count_of, few, recordset
+from common.postgres.sql import as_json, assignments, columns, count_of, recordset
 
 CUSTOMER = TypeAdapter(Customer)
 ADDED = columns(WaitingEntry, "number")
@@ -88,7 +88,7 @@ SELECT {", ".join(f"w.{name}" for name in WaitingEntry._fields)} FROM ticket_typ
 """
 # The ticket types that somebody waits for. `due`: there is an entry to be offered its seats, or to be closed, or
 # there are seats to be reserved. With its LIMIT the event is found by its key, and never by a scan of all.
-WAITED_FOR = f"""
+WAITED_FOR = """
 SELECT t.event_id, t.waiting, t.reserved, first.joined_at,
     e.called_off_at IS NOT NULL OR e.status = 'archived'
         OR coalesce(e.sales_end, CASE WHEN NOT e.sell_after_start THEN e.starts_at END) <= $1 IS TRUE
@@ -98,7 +98,7 @@ SELECT t.event_id, t.waiting, t.reserved, first.joined_at,
 FROM ticket_types t CROSS JOIN LATERAL (SELECT * FROM events WHERE id = t.event_id LIMIT 1) e CROSS JOIN LATERAL (
     SELECT quantity, joined_at FROM waiting_entries WHERE ticket_type_id = t.id AND status = 'waiting'
     ORDER BY number LIMIT 1
-) first WHERE t.waiting > 0 AND {few("t.event_id")}
+) first WHERE t.waiting > 0
 """
 TAKE_UNNOTIFIED = """
 UPDATE waiting_entries SET notify_after = NULL WHERE number IN (

@@ -113,8 +113,9 @@ async def test_with_nothing_due_no_row_is_visited(finished: Stage) -> None:
     """The indexes of due rows are empty: one or two blocks of each are read."""
     for name, indexes in DUE.items():
         done = await steps(finished, name)
-        tables = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
-        assert {step["Index Name"] for step in tables if step["Actual Loops"]} == indexes
+        scans = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
+        tables = [step for step in scans if step["Actual Loops"]]
+        assert {step["Index Name"] for step in tables} == indexes
         assert all(step["Node Type"] in ("Index Scan", "Index Only Scan") for step in tables)
         assert sum(step["Actual Rows"] for step in tables) == 0
         assert done[0]["Shared Hit Blocks"] + done[0]["Shared Read Blocks"] <= 2 * len(indexes)
