@@ -78,6 +78,10 @@ TABLE = {
         "waiting_list.list": "ListWaitingEntries",
         "booking.tickets": "GetTickets",
         "ticket.keys": "GetSigningKeys",
+        "webhook_endpoint.list": "ListWebhookEndpoints",
+        "webhook_endpoint.get": "GetWebhookEndpoint",
+        "webhook_delivery.list": "ListWebhookDeliveries",
+        "webhook_delivery.get": "GetWebhookDelivery",
     },
     "booking.door": {
         "ticket.check_in": "CheckInTickets",
