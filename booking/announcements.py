@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
-from booking.state import PENDING, Booking
+from booking.state import PENDING, Booking, Cause
 from common.contracts.messages import SetCustomer
 from common.contracts.statuses import AnnouncementKind, BookingStatus, PaymentStatus
 
@@ -57,16 +57,19 @@ class Announcement(NamedTuple):
     amount: int
 
 
-def is_announced(before: Booking | None, after: Booking) -> bool:
-    """Whether others are told of this change; `before` is None for a new booking."""
+def is_announced(before: Booking | None, after: Booking, *, offered: bool = False) -> bool:
+    """Whether others are told of this change; `before` is None for a new booking. `offered`: nobody has asked for
+    it just now, but waits for it."""
     if before is None:
-        return bool(_kinds(None, standing(after)))
+        return offered or bool(_kinds(None, standing(after)))
     return _email_changed(before, after) or bool(_kinds(standing(before), standing(after)))
 
 
 def announcements(booking: Booking, change: Change) -> list[Announcement]:
     """What others are told of a change of `booking`."""
     kinds = _kinds(change.before, change.after)
+    if change.before is None and change.after.status is PENDING and change.cause_type == Cause().type:
+        kinds.append(AnnouncementKind.OFFERED)  # time alone makes no other booking
     if change.cause_type in SetCustomer.types and booking.customer is not None:
         kinds.append(AnnouncementKind.CUSTOMER_CHANGED)
     amount = change.after.amount_refunded - (change.before.amount_refunded if change.before else 0)
@@ -81,7 +84,8 @@ def standing(booking: Booking) -> Standing:
 
 def _kinds(before: Standing | None, after: Standing) -> list[AnnouncementKind]:
     """A booking that is still pending is its client's business alone, which the socket tells of it; so is one that
-    could not be made. A hold is short, and to announce it would cost each booking another write."""
+    could not be made. A hold is short, and to announce it would cost each booking another write. What is offered to
+    somebody who waits is another matter: see `announcements`."""
     if after.status is PENDING or (before is None and after.status is BookingStatus.FAILED):
         return []
     found = []

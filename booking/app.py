@@ -33,6 +33,7 @@ from booking.smtp import MailServer
 from booking.ticket_codes import TicketCodes
 from booking.ticket_handlers import TicketHandlers
 from booking.unit_of_work import UnitOfWork
+from booking.waiting_handlers import WaitingHandlers
 from booking.webhook_announcer import EventAnnouncer, announced_by_webhook
 from booking.webhook_client import open_client
 from booking.webhook_handlers import ENDPOINTS_MAX, WebhookHandlers
@@ -116,18 +117,26 @@ def booking_context(settings: BookingSettings) -> Context:
         unit = partial(UnitOfWork, store, availability, queue, share, lambda: announces)
         kept = timedelta(days=settings.operator_key_days), timedelta(days=settings.address_days)
         reconciler = app[RECONCILER] = BookingReconciler(store, unit, availability, bus, redis, now, policy, *kept)
+        metrics.samplers.append(reconciler.offers.sample)
         bookings = BookingHandlers(store, unit, metrics, now, policy)
         events, tokens = EventHandlers(store, availability, now), RevocationHandlers(store, now)
         guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days))
         codes = TicketCodes(settings.ticket_signing_keys)
         tickets, door = TicketHandlers(store, codes), DoorHandlers(store, codes, now)
         erasures, box_office = ErasureHandlers(store, now), BoxOffice(store, unit, now)
+        waiting = WaitingHandlers(store, availability, now, policy)
         mails = MailHandlers(store, now, on=settings.smtp_url is not None)
         webhooks = WebhookHandlers(store, now, settings.webhook_terms)
         queries = {**QueryHandlers(store, now).queries, **tokens.queries, **tickets.queries}
-        queries |= {**mails.queries, **webhooks.queries}
+        queries |= {**waiting.queries, **mails.queries, **webhooks.queries}
         commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
-        commands |= {**erasures.commands, **box_office.commands, **mails.commands, **webhooks.commands}
+        commands |= {
+            **waiting.commands,
+            **erasures.commands,
+            **box_office.commands,
+            **mails.commands,
+            **webhooks.commands,
+        }
         app[SUBSCRIPTIONS] = (
             Subscription(BOOKING_PAYMENTS, bookings.payments),
             Subscription(BOOKING_COMMANDS, commands),

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from booking import buyer_rows, promo_code_rows
 from booking.buyers import BuyerBound, counts_as
 from booking.promo_codes import CodeBound
+from booking.reserved import reserving
 from booking.state import Booking, Bound, Cause, Item, Seat, SeatMove
 from common.contracts.codes import ids_of
 from common.contracts.history import Transition
@@ -65,9 +66,9 @@ SOME_WRITTEN = "JOIN written ON written.id = booking_id"
 ALL_WRITTEN = "WHERE EXISTS (SELECT FROM written)"
 
 
-def _moved(number: int, written: str) -> str:
+def _moved(number: int, written: str, moved: str) -> str:
     """Parts of a statement: they move the seats of the bookings that are `written`, and lock ticket types in id
-    order."""
+    order. `moved`: the new values of `held` and what depends on it."""
     return f"""moves AS (
     SELECT ticket_type_id AS id, sum(held) AS held, sum(sold) AS sold
     FROM {recordset("m", SEAT_COLUMNS, number)} {written} GROUP BY ticket_type_id
@@ -76,7 +77,7 @@ def _moved(number: int, written: str) -> str:
     SELECT t.id, moves.held, moves.sold FROM ticket_types t JOIN moves ON moves.id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
 ), moved AS (
-    UPDATE ticket_types t SET held = t.held + locked.held, sold = t.sold + locked.sold, version = t.version + 1
+    UPDATE ticket_types t SET {moved}, sold = t.sold + locked.sold, version = t.version + 1
     FROM locked WHERE t.id = locked.id
 )"""
 
@@ -119,7 +120,7 @@ WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS[by_code], 2)}), bou
     INSERT INTO booking_transitions
         (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, by, at)
     SELECT id, 1, status, reason, payment, cause_type, cause_id, by, created_at FROM new {ALL_WRITTEN}
-), {_moved(4, ALL_WRITTEN)}, {parts}{buyer_rows.added(5, before_buyers)}
+), {_moved(4, ALL_WRITTEN, "held = t.held + locked.held")}, {parts}{buyer_rows.added(5, before_buyers)}
 SELECT id, revision FROM written
 """
 
@@ -171,8 +172,12 @@ SELECT id, revision FROM written
 """
 
 
+# Seats that these give back are reserved for those who wait, before anybody else can take them.
+_RESERVING = reserving(held="locked.held", sold="locked.sold")
+
+
 def _seats_moved(*, by_code: bool) -> tuple[str, ...]:
-    moved = _moved(2, SOME_WRITTEN)
+    moved = _moved(2, SOME_WRITTEN, _RESERVING)
     if not by_code:
         return moved, buyer_rows.recounted("$3::int", "locked")
     return moved, promo_code_rows.recounted("locked"), buyer_rows.recounted("$3::int", "code_owners_counted")

@@ -7,7 +7,7 @@ Buyers' rows are locked after ticket types, in the order of their keys (docs/dec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -109,6 +109,7 @@ WITH wrong AS (
 """
 LOCK = "SELECT key FROM buyers WHERE key = ANY($1::varchar[]) ORDER BY key FOR NO KEY UPDATE"
 LOAD = "SELECT key, seats, holds, paused_until FROM buyers WHERE key = ANY($1::varchar[])"
+END_PAUSES = "UPDATE buyers SET paused_until = NULL WHERE key = ANY($1::varchar[])"
 # Addresses are forgotten: bookings from before $1 no longer have one, nor count for one. Pending ones keep theirs.
 FORGET_ADDRESSES = f"""
 WITH old AS (
@@ -142,6 +143,10 @@ class BuyerRows:
         await self._connection.execute(LOCK, wanted)
         # Read by a second statement, which sees what others committed while the first one waited for its locks.
         return {row["key"]: Taken(*tuple(row)[1:]) for row in await self._connection.fetch(LOAD, wanted)}
+
+    async def end_pauses(self, keys: Collection[str]) -> None:
+        """These buyers may book again. Their rows must be locked."""
+        await self._connection.execute(END_PAUSES, list(keys))
 
     async def recount(self, pause: timedelta, limit: int) -> int:
         """Count anew at most `limit` bookings that were changed without being counted; returns how many."""

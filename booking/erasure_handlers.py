@@ -42,6 +42,8 @@ class ErasureHandlers:
             await rows.requests.open([delivery], now)
             if (answered := rows.requests.answer_to(delivery)) is not None:
                 return answered
+            # These are few, and nothing else is to be done for them.
+            await rows.waiting.erase(message.subject, message.email)
             begun = Erasure(asked_at=now, by=by, bookings=await rows.erasures.add(message, now, by))
             rows.requests.keep(delivery, begun)
             await rows.requests.save()

@@ -143,6 +143,9 @@ class EventHandlers:
                 await rows.events.save(event, changed, now, message.requester, contents=(before, after))
             except TicketTypeIdTaken as taken:
                 raise events.no_such_ticket_type(taken.id) from None
+            if any(each.waiting for each in event.ticket_types.values()):
+                # New seats may be reserved, and reserved ones gone.
+                changed = (await rows.events.find([event.id]))[event.id]
         return shown_event(changed, after, None)
 
     async def _set_image(self, rows: Transaction, event: Event, message: SetEventImage) -> Resource:

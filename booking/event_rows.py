@@ -16,12 +16,15 @@ import orjson
 
 from booking.booking_rows import Position, expect
 from booking.events import what_changed
+from booking.reserved import reserving
 from booking.state import Content, Event, TicketType
 from common.contracts.history import EventChange, FieldChange
 from common.contracts.statuses import ChangeKind, EventStatus, PaymentMethods
 from common.postgres.sql import as_json, assignments, columns, count_of, recordset
 
-TICKET_TYPE_COLUMNS = columns(TicketType, "held", "sold", "terms_token") | {"event_id": "uuid", "position": "int"}
+# The counters of seats, which no change of an event writes, and what a change of the capacity makes of them.
+COUNTERS = ("held", "sold", "waiting", "reserved")
+TICKET_TYPE_COLUMNS = columns(TicketType, *COUNTERS, "terms_token") | {"event_id": "uuid", "position": "int"}
 TICKET_TYPE_TERMS = ("name", "unit_amount", "capacity", "hidden", "version_when_hidden", "version")
 LOCK_TICKET_TYPES = "SELECT id FROM ticket_types WHERE event_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 LOCK_EVENTS = "SELECT id FROM events WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
@@ -87,7 +90,7 @@ INSERT INTO ticket_types ({", ".join(TICKET_TYPE_COLUMNS)}) SELECT * FROM {recor
 ON CONFLICT (id) DO NOTHING RETURNING id
 """
 CHANGE_TICKET_TYPES = f"""
-UPDATE ticket_types t SET {assignments(TICKET_TYPE_TERMS, "new")}
+UPDATE ticket_types t SET {assignments(TICKET_TYPE_TERMS, "new")}, {reserving(capacity="new.capacity")}
 FROM {recordset("new", TICKET_TYPE_COLUMNS, sought="id")} WHERE t.id = new.id AND t.event_id = new.event_id
 """
 

@@ -160,7 +160,7 @@ def _changed_types(
             if old != new:
                 raise errors.IdempotencyKeyReused
             continue
-        if new.free < 0:
+        if new.unbooked < 0:  # reserved seats are nobody's yet
             raise errors.CapacityBelowSold
         if new != old:
             if new.hidden and not old.hidden:

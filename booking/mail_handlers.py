@@ -84,6 +84,8 @@ def check(booking: Booking, kind: MailKind) -> None:
         MailKind.CONFIRMATION: booking.status is CONFIRMED,
         MailKind.CANCELLATION: booking.status not in (CONFIRMED, PENDING),
         MailKind.REFUND: booking.amount_refunded > 0,
+        # A booking that its customer has asked for needs no mail to be paid.
+        MailKind.OFFER: False,
     }
     if not true.get(kind, False):
         raise MailNotPossible(f"A {kind} would not be true: the booking is {booking.status.value}")

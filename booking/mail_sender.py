@@ -26,7 +26,7 @@ from booking.mail_rows import MailRows
 from booking.mail_texts import Letter, MailTexts, Notice
 from booking.mails import Mail, MailPolicy, address_of, after_failure, ended, over_limit, owed
 from booking.smtp import MailNotTaken, MailRefused, MailServer, MailServerUnavailable
-from booking.state import CONFIRMED
+from booking.state import CONFIRMED, PENDING
 from booking.webhook_rows import WebhookRows
 from common.contracts.statuses import MailKind, MailStatus
 from common.contracts.webhooks import DisabledReason
@@ -283,6 +283,8 @@ def nothing_to_say(letter: Letter | Notice) -> str | None:
         return f"the booking is {status.value} by now"
     if kind is MailKind.CANCELLATION and status is CONFIRMED:
         return "the booking is confirmed again"
+    if kind is MailKind.OFFER and (status is not PENDING or letter.booking.closing is not None):
+        return "the offer has ended"
     return None
 
 

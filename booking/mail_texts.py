@@ -203,6 +203,7 @@ def _of_booking(letter: Letter) -> tuple[Locale, dict[str, Any]]:
         "refunded": mail.amount or 0,
         "refunded_in_all": booking.amount_refunded,
         "at_box_office": booking.box_office is not None,
+        "held_until": booking.expires_at,
         "status": booking.status.value,
         "reason": booking.reason,
         "money": money,

@@ -125,6 +125,8 @@ def _for_customer(each: Announcement) -> MailKind | None:
             return MailKind.CONFIRMATION
         case AnnouncementKind.REFUNDED:
             return MailKind.REFUND
+        case AnnouncementKind.OFFERED:
+            return MailKind.OFFER
         case AnnouncementKind.CANCELLED:
             before, others = each.change.before, (CancelReason.BY_OPERATOR, CancelReason.EVENT_CANCELLED)
             had_seats = before is not None and before.status is CONFIRMED

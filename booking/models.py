@@ -159,6 +159,9 @@ class TicketType(Model):
     # Triggers renew it with each change of the event's terms, whatever process makes it: a process that sells from
     # memory compares it.
     terms_token = fields.UUIDField(db_default=SqlDefault("gen_random_uuid()"))
+    # The seats that the entries of its waiting list want, and those of the held ones that are kept for them.
+    waiting = fields.IntField(db_default=0)
+    reserved = fields.IntField(db_default=0)
 
     class Meta:
         table = "ticket_types"
@@ -168,6 +171,9 @@ class TicketType(Model):
             CheckConstraint(name="ticket_types_held", check="held >= 0"),
             CheckConstraint(name="ticket_types_sold", check="sold >= 0"),
             CheckConstraint(name="ticket_types_not_oversold", check="held + sold <= capacity"),
+            CheckConstraint(
+                name="ticket_types_reserved", check="reserved >= 0 AND reserved <= waiting AND reserved <= held"
+            ),
         )
 
 
@@ -353,6 +359,51 @@ class PromoCodeOwner(Model):
     class Meta:
         table = "promo_code_owners"
         constraints = (CheckConstraint(name="promo_code_owners_uses", check="uses >= 0 AND uses <= uses_max"),)
+
+
+class WaitingEntry(Model):
+    """Somebody waits for seats of a sold-out ticket type."""
+
+    # The place in the line.
+    number = fields.BigIntField(primary_key=True, generated=True)
+    # Made from the owner's Idempotency-Key: a repeated request makes no second entry.
+    id = fields.UUIDField(unique=True)
+    event_id = fields.UUIDField()
+    ticket_type_id = fields.UUIDField()
+    owner = fields.CharField(max_length=255)
+    quantity = fields.IntField()
+    # What became of an offer is read from its booking.
+    status = fields.CharField(max_length=16)
+    # Why it was closed without an offer.
+    reason = fields.CharField(max_length=32, null=True)
+    version = fields.IntField(db_default=1)
+    # Whom the offered booking is for. Erased when they ask for it.
+    customer: fields.JSONField[object] = fields.JSONField(null=True)
+    # A keyed hash of a guest's address, forgotten after days.
+    address = fields.CharField(max_length=32, null=True)
+    # The booking that was offered.
+    booking_id = fields.UUIDField(null=True)
+    # When its owner is notified once more of what became of it.
+    notify_after = fields.DatetimeField(null=True)
+    joined_at = fields.DatetimeField()
+    updated_at = fields.DatetimeField()
+
+    class Meta:
+        table = "waiting_entries"
+        indexes = (
+            Index(fields=["owner", "number"], name="waiting_entries_by_owner"),
+            Index(fields=["event_id", "number"], name="waiting_entries_by_event"),
+        )
+        constraints = (
+            CheckConstraint(
+                name="waiting_entries_status", check="status IN ('waiting', 'offered', 'left', 'closed')"
+            ),
+            CheckConstraint(name="waiting_entries_quantity", check="quantity > 0"),
+            CheckConstraint(
+                name="waiting_entries_offered", check="(status = 'offered') = (booking_id IS NOT NULL)"
+            ),
+            CheckConstraint(name="waiting_entries_closed", check="(status = 'closed') = (reason IS NOT NULL)"),
+        )
 
 
 class RefundRetry(Model):

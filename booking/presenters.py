@@ -14,7 +14,8 @@ import orjson
 from booking.admission import Priced, amount_of
 from booking.cancellation_rows import EventCancellation
 from booking.promo_codes import PromoCode
-from booking.state import Booking, Content, Event, FollowUp
+from booking.state import Booking, Content, Event, FollowUp, TicketType, WaitingEntry
+from booking.waiting_list import SeenEntry, status_of
 from common.contracts import resources
 from common.contracts.codes import reference_of
 from common.contracts.currencies import exponent_of
@@ -27,6 +28,7 @@ from common.contracts.messages import (
     Message,
     RefundPayment,
     SyncPayment,
+    WaitingEntryChanged,
 )
 from common.contracts.resources import is_payable
 from common.contracts.statuses import BookingStatus
@@ -41,6 +43,7 @@ NOT_SHOWN: dict[str, Any] = dict.fromkeys((*FOR_OPERATORS, "note"))
 OWED = "owed"
 # The fields of a booking, and of an event, that are shown as they are.
 FIELDS = [name for name in resources.Booking.model_fields if name in Booking._fields]
+ENTRY_FIELDS = [name for name in WaitingEntry._fields if name in resources.WaitingEntry.model_fields]
 TERMS = [name for name in Event._fields if name in resources.Event.model_fields]
 _as_it_is = attrgetter(*FIELDS)
 # The message that asks payment for each of these, once there is an intent.
@@ -166,9 +169,13 @@ def booking_tickets(
 ) -> BookingTickets:
     """The booking as its tickets show it, with these of them."""
     seats = (
-        TicketSeats(ticket_type_id=type_id, name=event.ticket_types[type_id].name, quantity=quantity)
-        for type_id, quantity, _ in booking.items_left
-        if quantity
+        TicketSeats(
+            ticket_type_id=each.ticket_type_id,
+            name=event.ticket_types[each.ticket_type_id].name,
+            quantity=each.quantity,
+        )
+        for each in booking.items_left
+        if each.quantity
     )
     return BookingTickets(
         booking_id=booking.id,
@@ -193,12 +200,43 @@ def operators_event(
     changes += sum(each.version - each.public_version for each in event.ticket_types.values())
     counted = zip(seen.ticket_types, event.ticket_types.values(), strict=True)
     values = seen.model_dump(exclude_unset=True) | {
-        "ticket_types": tuple({**each.model_dump(), "held": row.held, "sold": row.sold} for each, row in counted),
+        "ticket_types": tuple({**each.model_dump(), **_counters(row)} for each, row in counted),
         "progress": progress,
         "refund_retry": refund_retry,
         "version": seen.version + changes,
     }
     return resources.OperatorsEvent.model_validate(values)
+
+
+def _counters(row: TicketType) -> dict[str, int]:
+    """To operators `held` is what bookings hold."""
+    return {"held": row.held - row.reserved, "sold": row.sold, "reserved": row.reserved, "waiting": row.waiting}
+
+
+def shown_entry(seen: SeenEntry) -> resources.WaitingEntry:
+    """The entry as its owner may see it."""
+    return resources.WaitingEntry(**_of_entry(seen))
+
+
+def operators_entry(seen: SeenEntry) -> resources.OperatorsWaitingEntry:
+    return resources.OperatorsWaitingEntry(**_of_entry(seen), owner=seen.entry.owner, customer=seen.entry.customer)
+
+
+def _of_entry(seen: SeenEntry) -> dict[str, Any]:
+    entry, offered = seen.entry, seen.offered
+    status, reason = status_of(seen)
+    return {name: getattr(entry, name) for name in ENTRY_FIELDS} | {
+        "status": status,
+        "reason": reason,
+        "position": seen.position,
+        "offered_until": offered.expires_at if offered is not None else None,
+        "version": entry.version + (offered.version if offered is not None else 0),
+    }
+
+
+def entry_changed(seen: SeenEntry, cause: Delivery | None = None) -> Envelope:
+    message = WaitingEntryChanged(owner=seen.entry.owner, entry=shown_entry(seen))
+    return envelope_for(message, seen.entry.id, cause=cause)
 
 
 def with_description(

@@ -82,7 +82,7 @@ class Queue:
         self._interval_s = interval_ms / 1000
         self._lease = Lease(LEASE_KEY, holder, LEASE_INTERVALS * interval_ms)
         # New bookings whose notification is held back: since when (the loop's time), the booking, and its delivery.
-        self._held: dict[UUID, tuple[float, Booking, Delivery]] = {}
+        self._held: dict[UUID, tuple[float, Booking, Delivery | None]] = {}
         # Bookings may wait, at the start those that another process left. When a sample may be published again.
         self._sample_wanted = True
         self._next_sample_at = 0.0
@@ -91,7 +91,7 @@ class Queue:
         self._woken = asyncio.Event()
         self._woken.set()
 
-    def hold(self, made: Sequence[tuple[Booking, Delivery]]) -> None:
+    def hold(self, made: Sequence[tuple[Booking, Delivery | None]]) -> None:
         """Hold back the notifications of new bookings that wait for their intents. Call it after the commit."""
         if made:
             since = asyncio.get_running_loop().time()

@@ -1,6 +1,6 @@
 """What repairs lost messages and ends holds: bookings that wait for something are handled at their retry times.
 
-With nothing due a pass reads the first entry of each of four partial indexes.
+With nothing due a pass reads the first entry of each of five partial indexes, and who waits for seats.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from booking import domain
 from booking.availability import Availability
 from booking.booking_rows import Position
+from booking.offers import Offers
 from booking.repository import Store
 from booking.rules import Decision
 from booking.schedule import next_change, waits_for
@@ -80,13 +81,14 @@ class BookingReconciler(Reconciler):
         self._policy = policy
         self._requests_kept = requests_kept
         self._addresses_kept = addresses_kept
+        self.offers = Offers(store, unit, availability, publisher, clock, policy)
         self._forget_at: datetime | None = None
         self._recount_at: datetime | None = None
         # Up to which position this process has handled the bookings of events.
         self._handled_up_to: dict[UUID, Position] = {}
 
     async def next_due(self) -> datetime | None:
-        return await self._store.next_due()
+        return await self._store.next_due(self._clock())
 
     async def run_once(self) -> float:
         now = self._clock()
@@ -94,10 +96,11 @@ class BookingReconciler(Reconciler):
             async with self._store.reading() as rows:
                 requests = await rows.requests.forget(now - self._requests_kept, FORGET_MAX)
                 addresses = await rows.buyers.forget_addresses(now - self._addresses_kept, FORGET_MAX)
+                waiting = await rows.waiting.forget_addresses(now - self._addresses_kept, FORGET_MAX)
                 revocations = await rows.revocations.forget(now - REVOCATIONS_KEPT, FORGET_MAX)
                 codes = await rows.recovery.forget(now, FORGET_MAX)
             # While there are more, each pass deletes a part.
-            more = FORGET_MAX in (requests, addresses, revocations, codes)
+            more = FORGET_MAX in (requests, addresses, waiting, revocations, codes)
             self._forget_at = now if more else now + FORGET_AGAIN
         if self._recount_at is None or now >= self._recount_at:
             async with self._store.reading() as rows:
@@ -112,7 +115,10 @@ class BookingReconciler(Reconciler):
         cancelled = await self._continue("events", _event_cancelled, now)
         retried = await self._continue("refund_retries", RetryRefunds, now)
         erased = await self._continue("erasures", _erased, now)
-        log.info("reconciled", bookings=bookings, cancelled=cancelled, retried=retried, erased=erased)
+        waited = await self.offers.run_once(now)
+        log.info(
+            "reconciled", bookings=bookings, cancelled=cancelled, retried=retried, erased=erased, waited=waited
+        )
 
     async def _retry_bookings(self, now: datetime) -> int:
         intents_since, commands_since, deferred_since = await self._waiting_since(now)

@@ -30,6 +30,7 @@ from booking.promo_code_rows import PromoCodeRows
 from booking.recovery_rows import RecoveryRows
 from booking.revocation_rows import RevocationRows
 from booking.state import Booking, Event, SeatMove
+from booking.waiting_rows import WAITED_FOR, WaitingRows
 from booking.webhook_rows import WebhookRows
 from common.postgres.database import Database
 from common.postgres.memory import BaseStore, Memory
@@ -38,12 +39,15 @@ from common.runtime.telemetry import Metrics
 V = TypeVar("V")
 
 # Each is the first entry of a partial index: nothing is scanned when nothing is due.
-NEXT_DUE = """
+NEXT_DUE = f"""
 SELECT least(
     (SELECT min(settle_after) FROM bookings WHERE settle_after IS NOT NULL),
     (SELECT min(settle_after) FROM events WHERE settle_after IS NOT NULL),
     (SELECT min(settle_after) FROM refund_retries WHERE settle_after IS NOT NULL),
-    (SELECT min(settle_after) FROM erasures WHERE settle_after IS NOT NULL)
+    (SELECT min(settle_after) FROM erasures WHERE settle_after IS NOT NULL),
+    (SELECT min(notify_after) FROM waiting_entries WHERE notify_after IS NOT NULL),
+    CASE WHEN (SELECT event_id FROM ticket_types WHERE waiting > 0 ORDER BY event_id LIMIT 1) IS NOT NULL
+        THEN (SELECT min(joined_at) FROM ({WAITED_FOR}) waited_for WHERE due) END
 )
 """
 # What is done to many bookings, some at a time, has a row with a retry time until it is finished: by table, who
@@ -80,6 +84,7 @@ class Transaction:
         self.recovery = RecoveryRows(connection)
         self.door = DoorRows(connection)
         self.erasures = ErasureRows(connection)
+        self.waiting = WaitingRows(connection)
         self.webhooks = WebhookRows(connection)
         self.mails = MailRows(connection)
 
@@ -90,6 +95,7 @@ class Store(BaseStore[Transaction]):
     def __init__(
         self, database: Database, memory_max: int, metrics: Metrics, buyers: BuyerPolicy = NO_LIMITS
     ) -> None:
+        self.metrics = metrics
         # By which new bookings are counted and bounded.
         self.buyers = buyers
         # Bookings that still wait for something.
@@ -113,10 +119,11 @@ class Store(BaseStore[Transaction]):
                 found |= await read(rows, missing)
         return found
 
-    async def next_due(self) -> datetime | None:
-        """The earliest retry time of all rows; None when everything is finished."""
+    async def next_due(self, now: datetime) -> datetime | None:
+        """The earliest retry time of all rows, or since when somebody has waited whose offer can be made; None
+        when everything is finished."""
         async with self._database.connection() as connection:
-            due: datetime | None = await connection.fetchval(NEXT_DUE)
+            due: datetime | None = await connection.fetchval(NEXT_DUE, now)
             return due
 
     async def take_due(
@@ -151,5 +158,10 @@ class Store(BaseStore[Transaction]):
             for type_id, (held, sold) in sums[id].items():
                 if old := types.get(type_id):
                     types[type_id] = old._replace(held=old.held + held, sold=old.sold + sold)
-            self.events.keep({id: event._replace(ticket_types=types)})
+            if any(
+                held + sold < 0 and types[each].waiting for each, (held, sold) in sums[id].items() if each in types
+            ):
+                self.events.drop([id])  # what these have given back is reserved, as far as somebody wants it
+            else:
+                self.events.keep({id: event._replace(ticket_types=types)})
         return moved

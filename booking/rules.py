@@ -6,12 +6,12 @@ A rule gets the booking with the report's payment already in it (`domain.apply_r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from booking.schedule import CLOCKS_APART, awaits_money
-from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, FollowUp, Seat
+from booking.state import CANCELLED, CONFIRMED, FAILED, Booking, FollowUp, HoldPolicy, Seat
 from booking.triggers import Cancel, Refund, Report, RetryRefunds, SetCustomer
 from common.contracts import errors
 from common.contracts.currencies import part_fault_of
@@ -58,15 +58,23 @@ def processing(booking: Booking, report: Report) -> Decision:
 def _waiting(booking: Booking, report: Report, payment: PaymentStatus) -> Decision:
     """The hold counts from the first report of the intent: the time in the queue in front of Stripe is not the
     customer's. Its last moment is fixed then. The intent of a booking that is closing is no longer wanted."""
-    hold_until = booking.hold_until or report.now + report.policy.hold_max
+    hold = _hold(booking, report.policy)
+    hold_until = booking.hold_until or report.now + hold + (report.policy.hold_max - report.policy.hold)
     if booking.closing is not None:
         return Decision(booking._replace(payment=payment, hold_until=hold_until), (FollowUp.CANCEL_INTENT,))
     ends_at = booking.expires_at
     if booking.payment is PaymentStatus.CREATING or ends_at is None:
-        ends_at = report.now + report.policy.hold
+        ends_at = report.now + hold
     again_until = _again_until(report) or ends_at
     ends_at = min(max(ends_at, again_until), hold_until)
     return Decision(booking._replace(payment=payment, hold_until=hold_until, expires_at=ends_at))
+
+
+def _hold(booking: Booking, policy: HoldPolicy) -> timedelta:
+    """How long the booking was to be held when it was made: an offer to somebody who waits longer than others."""
+    if booking.expires_at is None:
+        return policy.hold
+    return max(policy.hold, booking.expires_at - booking.created_at)
 
 
 def _again_until(report: Report) -> datetime | None:

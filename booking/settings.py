@@ -58,6 +58,8 @@ class BookingSettings(ActorSettings):
     hold_max_seconds: int | None = Field(default=None, ge=1, le=2 * 86_400)
     hold_extension_seconds: int = Field(default=600, ge=0, le=86_400)
     grace_seconds: int = Field(default=300, ge=1, le=86_400)
+    # For how long a booking that is offered to somebody who waits holds its seats: people are not at their screens.
+    offer_seconds: int = Field(default=1800, ge=1, le=2 * 86_400)
     # How many seats of an event one owner may have, where the event sets no max_per_owner, and how many of its
     # bookings may wait to be paid: of an owner, and of the guests of one address together; and how many seats these
     # guests' bookings may have meanwhile. 0: no limit.
@@ -182,4 +184,5 @@ class BookingSettings(ActorSettings):
             hold_max=timedelta(seconds=self.hold_max_seconds or 2 * self.hold_seconds),
             extension=timedelta(seconds=self.hold_extension_seconds),
             grace=timedelta(seconds=self.grace_seconds),
+            offer=timedelta(seconds=self.offer_seconds),
         )

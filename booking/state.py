@@ -9,7 +9,14 @@ from enum import Enum
 from typing import NamedTuple
 from uuid import UUID
 
-from common.contracts.statuses import BookingStatus, EventStatus, PaymentMethods, PaymentStatus, Reason
+from common.contracts.statuses import (
+    BookingStatus,
+    EventStatus,
+    PaymentMethods,
+    PaymentStatus,
+    Reason,
+    WaitingStatus,
+)
 from common.contracts.values import (
     BoxOfficeSale,
     Customer,
@@ -160,18 +167,22 @@ class FollowUp(Enum):
 
 class HoldPolicy(NamedTuple):
     """The durations that the rules use: of a hold, of a hold with all the time that declines add, of the time that
-    a decline leaves, and of the grace time, after which an expired hold's seats are released without an answer."""
+    a decline leaves, of the grace time, after which an expired hold's seats are released without an answer, and of
+    the hold of an offer to somebody who waits."""
 
     hold: timedelta = timedelta(minutes=15)
     hold_max: timedelta = timedelta(minutes=30)
     extension: timedelta = timedelta(minutes=10)
     grace: timedelta = timedelta(minutes=5)
+    offer: timedelta = timedelta(minutes=30)
 
 
 class TicketType(NamedTuple):
     """`held` and `sold` count seats; `version` grows with each change of the row. `terms_token` is another one
     after each change of the event's terms; 0 if it was not read. `hidden`: only those see it, and can book it, who
-    have a promo code that unlocks it; `version_when_hidden` was its version when it became so."""
+    have a promo code that unlocks it; `version_when_hidden` was its version when it became so. `waiting`: the seats
+    that the entries of its waiting list want. `reserved`: those of the held seats that no booking holds, but that are
+    kept for offers."""
 
     id: UUID
     name: str
@@ -183,6 +194,8 @@ class TicketType(NamedTuple):
     terms_token: UUID = UUID(int=0)
     hidden: bool = False
     version_when_hidden: int = 0
+    waiting: int = 0
+    reserved: int = 0
 
     @property
     def free(self) -> int:
@@ -192,6 +205,11 @@ class TicketType(NamedTuple):
     def public_version(self) -> int:
         """What of its version everybody may know: none of its changes while it is hidden, and never less."""
         return self.version_when_hidden if self.hidden else self.version
+
+    @property
+    def unbooked(self) -> int:
+        """Seats that no booking has: the free ones, and those that are reserved."""
+        return self.free + self.reserved
 
 
 # From this long before an event slow payment methods are no longer offered, unless the event says otherwise: SEPA
@@ -268,6 +286,27 @@ class Bound(NamedTuple):
     terms_token: UUID
     needed: int
     below: int | None
+
+
+class WaitingEntry(NamedTuple):
+    """Somebody waits for seats of a sold-out ticket type. `number`: the place in the line; it only grows.
+    `address`: a keyed hash of the address of a guest, None after some days. `booking_id`: the booking that was
+    offered. `reason`: why it was closed. The booking's fields are of that booking; None without one."""
+
+    id: UUID
+    event_id: UUID
+    ticket_type_id: UUID
+    owner: str
+    quantity: int
+    joined_at: datetime
+    updated_at: datetime
+    status: WaitingStatus = WaitingStatus.WAITING
+    version: int = 1
+    reason: str | None = None
+    customer: Customer | None = None
+    address: str | None = None
+    booking_id: UUID | None = None
+    number: int = 0
 
 
 class Cause(NamedTuple):

@@ -59,7 +59,7 @@ class UnitOfWork:
         self._causes: dict[UUID, Delivery | None] = {}
         # Who asked for changes that no message of this batch has caused.
         self._requesters: dict[UUID, str] = {}
-        self._held: dict[UUID, Delivery] = {}
+        self._held: dict[UUID, Delivery | None] = {}
         self._shown: dict[UUID, resources.Booking] = {}
         # Events whose availability may not have been published, and cancelled ones whose bookings have changed.
         self._events: set[UUID] = set()
@@ -77,10 +77,10 @@ class UnitOfWork:
         self.bookings.update(bookings)
         self._before.update(bookings)
 
-    def add(self, booking: Booking, delivery: Delivery) -> None:
-        """Add a booking that is not in the database yet."""
+    def add(self, booking: Booking, delivery: Delivery | None = None) -> None:
+        """Add a booking that is not in the database yet. Without a delivery nobody has asked for it just now."""
         follow_up = waits_for(booking)
-        booking = self._marked(None, booking)
+        booking = self._marked(None, booking, offered=delivery is None)
         self.bookings[booking.id] = booking if follow_up is None else self._asks.new(booking)
         if follow_up is None:
             self._causes[booking.id] = delivery
@@ -107,9 +107,11 @@ class UnitOfWork:
                 self._events.add(after.event_id)
         self._follow_ups += [(after.id, follow_up, delivery) for follow_up in decision.follow_ups]
 
-    def _marked(self, before: Booking | None, after: Booking) -> Booking:
+    def _marked(self, before: Booking | None, after: Booking, *, offered: bool = False) -> Booking:
         """`after`, with its change to be announced, if it is one that others are told of."""
-        if after.announce_from is not None or not self._announces() or not is_announced(before, after):
+        if after.announce_from is not None or not self._announces():
+            return after
+        if not is_announced(before, after, offered=offered):
             return after
         return after._replace(announce_from=after.version)
 

@@ -131,6 +131,8 @@ FIELDS = {
     "extra": "More members of the problem document",
     "device": "By which scanner, for people",
     "detail": "What the client gets beside the error's title",
+    "entry": "The entry",
+    "entry_id": "The entry",
     "delivery_id": "The delivery",
     "endpoint_id": "The endpoint",
     "error": "The error's code, of `common/contracts/errors.py`; null where it went well",

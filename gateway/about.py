@@ -66,6 +66,15 @@ CANCEL = (
     "operators with the scope `holdfast:box-office` may cancel any, always. What was paid goes back: 202 while "
     "Stripe has not answered yet."
 )
+WAIT = (
+    "For a ticket type without free seats. When seats become free they are kept for those who wait, who get an "
+    "offer in the order in which they joined: a booking as if they had made it, at the price of that moment, whose "
+    "seats are held for as long as the installation says. One that costs nothing is confirmed at once. Nobody is "
+    "passed over: where the first wants more seats than are kept, all others wait. An owner has one entry for each "
+    "ticket type at a time, and an entry is closed if its owner may not have the seats when they could be offered. "
+    "The same request with the same Idempotency-Key is answered with the same entry."
+)
+LEAVE = "An offer is declined by cancelling its booking. What has ended stays as it is."
 CUSTOMER = (
     "For what this installation writes itself. The owner may set it, and operators with the scope "
     "`holdfast:box-office`, whatever became of the booking. It changes nothing at Stripe, whose receipt goes to "

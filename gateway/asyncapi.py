@@ -24,6 +24,7 @@ from gateway.socket_messages import (
     QueueMessage,
     SnapshotMessage,
     Subscription,
+    WaitingEntryMessage,
 )
 from gateway.websocket import Close
 
@@ -43,7 +44,11 @@ types that they do not know. The token comes in the `Authorization` header or, w
 # What the gateway does: which messages of clients it receives and answers, and what it sends by itself.
 RECEIVES: Mapping[str, tuple[str, type[BaseModel], tuple[type[BaseModel], ...]]] = {
     "authenticate": ("Says, or renews, who the client is; what is right is not answered", Auth, (ErrorMessage,)),
-    "subscribe": ("Asks for a booking or an event, or ends that", Subscription, (SnapshotMessage, ErrorMessage)),
+    "subscribe": (
+        "Asks for a booking, an event or an entry, or ends that",
+        Subscription,
+        (SnapshotMessage, ErrorMessage),
+    ),
 }
 SENDS: Mapping[str, tuple[str, type[BaseModel]]] = {
     "booking_changed": (
@@ -51,6 +56,7 @@ SENDS: Mapping[str, tuple[str, type[BaseModel]]] = {
         BookingMessage,
     ),
     "event_changed": ("An event that was subscribed to has changed", EventMessage),
+    "waiting_entry_changed": ("An entry of the owner's in a waiting list has changed", WaitingEntryMessage),
     "queue_moved": ("The queue position of a waiting booking in front of Stripe has fallen", QueueMessage),
 }
 

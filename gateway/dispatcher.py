@@ -14,10 +14,11 @@ from common.contracts.messages import (
     Message,
     QueueMoved,
     TokensRevoked,
+    WaitingEntryChanged,
 )
 from gateway.bookings import BookingView, Json, redacted
 from gateway.catalogue_reader import CatalogueReader
-from gateway.hub import Hub, booking_topic, event_topic, owner_topic
+from gateway.hub import Hub, booking_topic, event_topic, owner_topic, waiting_entry_topic
 from gateway.queue_positions import QueuePositions
 from gateway.revocations import RevocationReader
 from gateway.waiters import Waiters
@@ -51,6 +52,8 @@ class Dispatcher:
                 self._booking_changed(**orjson.loads(data))
             elif kind is EventChanged:
                 self._event_changed(**orjson.loads(data))
+            elif kind is WaitingEntryChanged:
+                self._waiting_entry_changed(**orjson.loads(data))
             elif kind is EventWithdrawn:
                 withdrawn = EventWithdrawn.of_json(data)
                 self._catalogue.withdraw(str(withdrawn.event_id), withdrawn.version)
@@ -72,6 +75,14 @@ class Dispatcher:
         if self._hub.has(key):
             json = orjson.dumps(redacted(booking))
             self._hub.broadcast(key, state_frame("booking", "booking", json, key, view.version))
+
+    def _waiting_entry_changed(self, owner: str, entry: Json, **_: Any) -> None:
+        topic = owner_topic(owner)
+        if self._hub.has(topic):
+            key = waiting_entry_topic(entry["id"])
+            json = orjson.dumps(entry)
+            frame = state_frame("waiting_entry", "waiting_entry", json, key, entry["version"])
+            self._hub.broadcast(topic, frame)
 
     def _event_changed(self, event: Json, operators: Json | None = None, **_: Any) -> None:
         self._catalogue.receive(event)

@@ -60,7 +60,7 @@ DESCRIPTION = {
 }
 OPERATORS_EVENT: dict[str, Any] = {
     **EVENT,
-    "ticket_types": [{**TICKET_TYPE, "held": 8, "sold": 180}],
+    "ticket_types": [{**TICKET_TYPE, "held": 8, "sold": 180, "reserved": 0, "waiting": 0}],
     "progress": None,
     "refund_retry": None,
 }
@@ -110,6 +110,26 @@ PROMO_CODE: dict[str, Any] = {
     "active": True,
     "held": 2,
     "used": 17,
+}
+WAITING_ENTRY: dict[str, Any] = {
+    "id": "6c1c8f0e-6a57-5d2b-8f43-9a1b2c3d4e63",
+    "event_id": EVENT_ID,
+    "ticket_type_id": STALLS_ID,
+    "quantity": 2,
+    "status": "waiting",
+    "reason": None,
+    "position": 17,
+    "booking_id": None,
+    "offered_until": None,
+    "joined_at": "2030-03-01T09:00:00Z",
+    "updated_at": "2030-03-01T09:00:00Z",
+    "version": 1,
+}
+OPERATORS_WAITING_ENTRY: dict[str, Any] = {
+    **WAITING_ENTRY,
+    "position": None,
+    "owner": "guest_018f2b6e1f5a7c3d9e215b7c8d9e0f14",
+    "customer": CUSTOMER,
 }
 TRANSITION = {
     "version": 3,
@@ -235,6 +255,15 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "expected_amount": 9000,
         "customer": CUSTOMER,
     },
+    "NewWaitingEntry": {
+        "event_id": EVENT_ID,
+        "ticket_type_id": STALLS_ID,
+        "quantity": 2,
+        "customer": CUSTOMER,
+    },
+    "WaitingEntry": WAITING_ENTRY,
+    "WaitingEntryPage": {"items": [WAITING_ENTRY], "next_cursor": None},
+    "OperatorsWaitingEntryPage": {"items": [OPERATORS_WAITING_ENTRY], "next_cursor": None},
     "NewSale": {
         "event_id": EVENT_ID,
         "items": [{"ticket_type_id": STALLS_ID, "quantity": 2}],

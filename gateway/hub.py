@@ -49,6 +49,11 @@ def booking_topic(booking_id: str) -> str:
     return f"booking:{booking_id}"
 
 
+def waiting_entry_topic(entry_id: str) -> str:
+    """By which a socket knows the versions of an entry that it was sent; nothing is published under it."""
+    return f"waiting_entry:{entry_id}"
+
+
 def event_topic(event_id: str, *, operators: bool = False) -> str:
     """For `operators`: with held and sold seats and, when the event is cancelled, its progress."""
     return f"{OPERATORS if operators else ''}event:{event_id}"

@@ -65,6 +65,7 @@ IDS = {
     "assets": ("The name of a file", {"type": "string"}),
     "tickets": ("The ticket's id", {"type": "string", "format": "uuid"}),
     "codes": ("The promo code's id", {"type": "string", "format": "uuid"}),
+    "waiting-list": ("The entry's id", {"type": "string", "format": "uuid"}),
 }
 # In a path: what is named, and the name of its id.
 PATH_ID = re.compile(r"([\w-]+)/\{(\w+)\}")
@@ -83,6 +84,7 @@ WEBHOOKS = {
     AnnouncementKind.REFUNDED.value: "Money of a booking has gone back",
     AnnouncementKind.REFUND_FAILED.value: "A refund of a booking has failed",
     AnnouncementKind.DISPUTED.value: "The payment of a booking is disputed",
+    AnnouncementKind.OFFERED.value: "Somebody on a waiting list is offered a booking",
     AnnouncementKind.CUSTOMER_CHANGED.value: "A confirmed booking has another address to write to",
     f"event.{ChangeKind.CREATED}": "An event was created, maybe as a draft: `data.status`",
     f"event.{ChangeKind.CHANGED}": "An event was changed",
@@ -124,6 +126,7 @@ TAGS = {
     "tokens": "Who asks: customers' tokens come from an identity provider, or are those of guests.",
     "events": "What is sold. Anyone may read it.",
     "bookings": "A customer's seats, from the request to the payment and its end.",
+    "waiting list": "Who waits for seats of a sold-out ticket type gets an offer when some become free.",
     "tickets": "What lets customers in: of each seat of a confirmed booking, with a signed code.",
     "door": "Letting people in, with a network and without one. For tokens with the scope `holdfast:door`.",
     "admin": "What operators do. Each operation names the scope that the token's `scope` must have, or one that "

@@ -29,6 +29,9 @@ MEMBERS: Mapping[type[HoldfastError], tuple[str, ...]] = {
     errors.AmountOffStep: ("limit",),
     errors.SalesNotStarted: ("sales_start",),
     errors.SalesEnded: ("sales_end",),
+    errors.NotSoldOut: ("available",),
+    errors.TooManyWaiting: ("limit",),
+    errors.OfferMade: ("booking_id",),
     errors.PriceChanged: ("amount", "expected_amount", "currency"),
     errors.OwnerLimitReached: ("max_per_owner",),
     errors.CodeNotValidYet: ("valid_from",),
@@ -77,9 +80,12 @@ class Members(Resource):
         "`wrong_codes_per_address`",
     )
     scope: str | None = _member("scope", "The scope that the token lacks, where one would do")
-    limit: int | None = _member("limit", "What an amount may be at most, must be at least, or be a multiple of")
+    limit: int | None = _member(
+        "limit", "What an amount may be at most, must be at least, or be a multiple of; or how many may wait"
+    )
     sales_start: datetime | None = _member("sales_start", "When the sale starts")
     sales_end: datetime | None = _member("sales_end", "When the sale ended")
+    available: int | None = _member("available", "How many seats are free")
     amount: int | None = _member("amount", "What the seats cost now, in the currency's minor unit")
     expected_amount: int | None = _member("expected_amount", "What the request expected")
     max_per_owner: int | None = _member("max_per_owner", "How many seats of the event one owner may have")
@@ -90,7 +96,7 @@ class Members(Resource):
     )
     uses: int | None = _member("uses", "How many bookings were made with the promo code")
     currency: str | None = _member("currency", "The currency of the amounts")
-    booking_id: UUID | None = _member("booking_id", "The booking that has ended")
+    booking_id: UUID | None = _member("booking_id", "The booking that has ended, or that was offered")
     reason: BookingReason | None = _member("reason", "Why it has ended")
     booking_status: BookingStatus | None = _member("booking_status", "How the booking stands")
     payment_status: PaymentStatus | None = _member("payment_status", "How its money stands")
@@ -125,6 +131,7 @@ _EXAMPLES: Mapping[str, Any] = {
     "limited_by": "address",
     "sales_start": "2030-03-01T09:00:00Z",
     "sales_end": "2030-05-01T19:30:00Z",
+    "available": 2,
     "amount": 9900,
     "expected_amount": 9000,
     "max_per_owner": 20,

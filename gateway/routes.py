@@ -20,11 +20,13 @@ from common.contracts.resources import (
     Mail,
     OperatorsEvent,
     OperatorsEventDetails,
+    OperatorsWaitingEntry,
     PromoCode,
     PromoCodes,
     Quote,
     RefundRetry,
     Revocation,
+    WaitingEntry,
 )
 from common.contracts.scopes import Scope
 from common.contracts.tickets import CheckIn, CheckInResults, Door, SigningKeys
@@ -47,6 +49,7 @@ from gateway import (
     tickets,
     views,
     waiters,
+    waiting_views,
     webhook_views,
 )
 from gateway.auth import AUTHENTICATOR, IDENTITY
@@ -193,6 +196,31 @@ ROUTES = (
         etag=True, answers={200: Booking}, about=about.CUSTOMER, errors=(errors.Forbidden,),
     ),
     Route(
+        "POST", "/waiting-list", waiting_views.join_waiting_list, "Wait for seats of a sold-out ticket type",
+        "waiting list", Access.BEARER, mailboxes=WRITES, body=schemas.NewWaitingEntry,
+        headers=("Idempotency-Key",), key_required=True, answers={201: WaitingEntry}, about=about.WAIT,
+        errors=(
+            *_EVENT, errors.TicketTypeNotFound, errors.TicketTypeRequired, errors.QuantityOverLimit,
+            errors.AmountOverLimit, errors.AmountUnderLimit, errors.AmountOffStep, errors.NotOnSale,
+            errors.SalesNotStarted, errors.SalesEnded, errors.OwnerLimitReached, errors.TooManyHolds,
+            errors.BookingPaused, errors.NotSoldOut, errors.AlreadyWaiting, errors.TooManyWaiting,
+        ),
+    ),
+    Route(
+        "GET", "/waiting-list", waiting_views.list_waiting_entries,
+        "List the caller's own entries in waiting lists, newest first", "waiting list", Access.BEARER,
+        mailboxes=READS, query=requests.HistoryQuery, answers={200: schemas.page_of(WaitingEntry)},
+    ),
+    Route(
+        "GET", "/waiting-list/{id}", waiting_views.get_waiting_entry, "Read an entry and its position",
+        "waiting list", Access.BEARER, mailboxes=READS, answers={200: WaitingEntry},
+    ),
+    Route(
+        "POST", "/waiting-list/{id}/leave", waiting_views.leave_waiting_list, "Wait no longer", "waiting list",
+        Access.BEARER, mailboxes=WRITES, answers={200: WaitingEntry}, about=about.LEAVE,
+        errors=(errors.OfferMade,),
+    ),
+    Route(
         "POST", "/payment/create-intent", waiters.create_payment_intent, "Get what Stripe.js needs to pay",
         "bookings", Access.BEARER, mailboxes=WRITES, body=schemas.NewPaymentIntent, headers=("Prefer",),
         answers={200: schemas.PaymentIntent}, about=about.PAY,
@@ -255,6 +283,11 @@ ROUTES = (
         "GET", "/admin/events/{id}", views.admin_get_event,
         "Read an event with its held and sold seats, and the progress of its cancellation", "admin",
         Scope.READ, mailboxes=READS, etag=True, answers={200: OperatorsEventDetails}, errors=_EVENT,
+    ),
+    Route(
+        "GET", "/admin/events/{id}/waiting-list", waiting_views.list_waiting_list,
+        "List who waits for seats of an event, in the order of the line", "admin", Scope.READ, mailboxes=READS,
+        query=requests.HistoryQuery, answers={200: schemas.page_of(OperatorsWaitingEntry)}, errors=_EVENT,
     ),
     Route(
         "GET", "/admin/events/{id}/history", views.get_event_history, "Read an event's history", "admin",

@@ -164,6 +164,19 @@ class NewBooking(SeatsWanted):
     )
 
 
+class NewWaitingEntry(Body):
+    """For which seats of a sold-out ticket type somebody waits."""
+
+    event_id: Id = Field(description="The event")
+    ticket_type_id: Id | None = Field(
+        default=None, description="The ticket type; may be left out where the event has a single one"
+    )
+    quantity: Quantity = Field(description="How many seats, which are offered together")
+    customer: NewCustomer | None = Field(
+        default=None, description="Whom the booking is for that will be offered: as in `POST /bookings`"
+    )
+
+
 class NewSale(SeatsWanted):
     """What an operator sells or gives away, without Stripe."""
 

@@ -18,13 +18,13 @@ from common.contracts.errors import (
     Unauthorized,
     Unavailable,
 )
-from common.contracts.messages import BOOKING_QUERIES, GetBooking, GetEvent
+from common.contracts.messages import BOOKING_QUERIES, GetBooking, GetEvent, GetWaitingEntry
 from common.runtime.outages import Outage
 from common.runtime.web import TRACEPARENT
 from gateway.addresses import NETWORK
 from gateway.auth import AUTHENTICATOR, Identity
 from gateway.bookings import BookingView, Json, completed, redacted
-from gateway.hub import HUB, booking_topic, event_topic, owner_topic
+from gateway.hub import HUB, booking_topic, event_topic, owner_topic, waiting_entry_topic
 from gateway.limiter import LIMITER
 from gateway.limits import LOAD_SHEDDER, SNAPSHOT_SLOTS
 from gateway.queue_positions import QUEUE_POSITIONS
@@ -161,7 +161,7 @@ class Session:
 
     async def _snapshot(self, key: str, message: Subscription) -> None:
         """Send the snapshot of topic `key`. Raises NotFound if it does not exist for this client."""
-        name = "event" if message.booking_id is None else "booking"
+        name = _named(message)
         for _ in range(SNAPSHOT_TRIES):
             async with self._app[SNAPSHOT_SLOTS].slot(self._identity.subject):
                 # Sockets fill only their share of a mailbox, so that requests still have room.
@@ -178,12 +178,15 @@ class Session:
         raise Unavailable("The state changes too fast: send the subscription again")
 
     async def _state(self, message: Subscription) -> Json:
-        """The booking or event as it is now and as this client may see it."""
+        """What the subscription names, as it is now and as this client may see it."""
         app, identity = self._app, self._identity
         call = partial(app[CALLS].call, timeout_s=app[SETTINGS].answer_seconds, traceparent=self._traceparent)
         if (id := message.booking_id) is not None:
             booking: Json = await call(GetBooking(booking_id=id, owner=identity.owner), id)
             return redacted(booking) if identity.operator else completed(booking)
+        if (id := message.waiting_entry_id) is not None:
+            entry: Json = await call(GetWaitingEntry(entry_id=id, owner=identity.subject), id)
+            return entry
         assert message.event_id is not None
         event: Json = await call(GetEvent(event_id=message.event_id, operator=identity.operator), message.event_id)
         return event
@@ -191,7 +194,16 @@ class Session:
     def _topic(self, target: Subscription) -> str:
         if target.booking_id is not None:
             return booking_topic(str(target.booking_id))
+        if target.waiting_entry_id is not None:
+            return waiting_entry_topic(str(target.waiting_entry_id))
         return event_topic(str(target.event_id), operators=self._identity.operator)
+
+
+def _named(message: Subscription) -> str:
+    """The member of a snapshot that has what the subscription names."""
+    if message.waiting_entry_id is not None:
+        return "waiting_entry"
+    return "event" if message.booking_id is None else "booking"
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:

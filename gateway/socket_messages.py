@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import Field, model_validator
 
 from common.contracts.open_enums import ProblemCode
-from common.contracts.resources import Event, OperatorsEvent, Resource
+from common.contracts.resources import Event, OperatorsEvent, Resource, WaitingEntry
 from gateway.problems import Members
 from gateway.schemas import Body, Booking
 from gateway.values import Id
@@ -28,16 +28,17 @@ class Auth(Body):
 
 
 class Subscription(Body):
-    """To a booking or to an event, or the end of it: exactly one of the ids is sent."""
+    """To a booking, an event or a waiting list's entry, or the end of it: exactly one of the ids is sent."""
 
     type: Literal["subscribe", "unsubscribe"]
     booking_id: Id | None = Field(default=None, description="The booking")
     event_id: Id | None = Field(default=None, description="The event")
+    waiting_entry_id: Id | None = Field(default=None, description="The owner's entry in a waiting list")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.booking_id is None) == (self.event_id is None):
-            raise ValueError("name either booking_id or event_id")
+        if (self.booking_id, self.event_id, self.waiting_entry_id).count(None) != 2:
+            raise ValueError("name one of booking_id, event_id and waiting_entry_id")
         return self
 
 
@@ -61,13 +62,24 @@ class EventMessage(Resource):
     event: Event | OperatorsEvent = Field(description="For operators with what they see of it")
 
 
+class WaitingEntryMessage(Resource):
+    """An entry of the owner's in a waiting list has changed: it was made, it has an offer, or it has ended. What
+    becomes of an offer is told by its booking's messages."""
+
+    type: Literal["waiting_entry"]
+    waiting_entry: WaitingEntry
+
+
 class SnapshotMessage(Resource):
-    """The answer to a subscription: the booking or the event as it is now, one of the two."""
+    """The answer to a subscription: what it named as it is now, one of these."""
 
     type: Literal["snapshot"]
     booking: Booking | None = Field(default=None, description="Where the subscription named a booking")
     event: Event | OperatorsEvent | None = Field(
         default=None, description="Where the subscription named an event; for operators with what they see of it"
+    )
+    waiting_entry: WaitingEntry | None = Field(
+        default=None, description="Where the subscription named an entry in a waiting list"
     )
 
 
@@ -87,7 +99,8 @@ class ErrorMessage(Members):
     detail: str = Field(description="What is wrong here, for people")
     booking_id: UUID | None = Field(default=None, description="The booking that the refused message named")
     event_id: UUID | None = Field(default=None, description="The event that the refused message named")
+    waiting_entry_id: UUID | None = Field(default=None, description="The entry that the refused message named")
 
 
 SENT = (Auth, Subscription)
-RECEIVED = (BookingMessage, EventMessage, SnapshotMessage, QueueMessage, ErrorMessage)
+RECEIVED = (BookingMessage, EventMessage, WaitingEntryMessage, SnapshotMessage, QueueMessage, ErrorMessage)

@@ -94,7 +94,7 @@ def message_frame(message: dict[str, Any]) -> Frame:
 
 
 def state_frame(type: str, name: str, json: bytes, key: str, version: int, *, repeats: bool = False) -> Frame:
-    """The frame of a message that shows `json`, the state of the booking or event that `name` says."""
+    """The frame of a message that shows `json`, the state of what `name` says."""
     data = framed(b'{"type":"%b","%b":%b}' % (type.encode(), name.encode(), json))
     return Frame(data, key, version, repeats)
 

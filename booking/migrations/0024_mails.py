@@ -14,7 +14,7 @@ INDEXES = [
     "CREATE INDEX mails_by_recipient ON mails (lower(recipient), tried_at) WHERE recipient IS NOT NULL",
 ]
 CONSTRAINTS = {
-    "mails_kind": "kind IN ('confirmation', 'cancellation', 'refund', 'attention')",
+    "mails_kind": "kind IN ('confirmation', 'cancellation', 'refund', 'offer', 'attention')",
     "mails_status": "status IN ('owed', 'sent', 'refused', 'given_up', 'dropped')",
     "mails_about": "(booking_id IS NULL) <> (endpoint_id IS NULL)",
     "mails_never_stuck": "(status = 'owed') = (send_after IS NOT NULL) AND (status = 'owed') = (ended_at IS NULL)",

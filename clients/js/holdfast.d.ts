@@ -139,6 +139,18 @@ export class Holdfast extends EventTarget {
      */
     setCustomer(id: string, customer: Types.NewCustomer, call?: MatchedCall): Promise<Types.Booking>;
     /**
+     * Waits for seats of a sold-out ticket type. An offer is a booking: `booking_id` of the entry.
+     * @param {Types.NewWaitingEntry} entry
+     * @param {KeyedCall} [call]
+     */
+    joinWaitingList(entry: Types.NewWaitingEntry, call?: KeyedCall): Promise<Types.WaitingEntry>;
+    /** @param {Types.PageQuery} [query] @param {Call} [call] */
+    waitingEntries(query?: Types.PageQuery, call?: Call): Listing<Types.WaitingEntry>;
+    /** @param {string} id @param {Call} [call] */
+    waitingEntry(id: string, call?: Call): Promise<Types.WaitingEntry>;
+    /** Waits no longer. An offer is declined by `cancel`. @param {string} id @param {Call} [call] */
+    leaveWaitingList(id: string, call?: Call): Promise<Types.WaitingEntry>;
+    /**
      * What Stripe.js needs to let the customer pay.
      * @param {string} bookingId
      * @param {Call} [call]
@@ -319,6 +331,8 @@ declare class Admin {
     event(id: string, call?: Call): Promise<Types.OperatorsEventDetails>;
     /** @param {string} id @param {Types.PageQuery} [query] @param {Call} [call] */
     eventHistory(id: string, query?: Types.PageQuery, call?: Call): Listing<Types.EventChange>;
+    /** Who waits, in the order of the line. @param {string} id @param {Types.PageQuery} [query] @param {Call} [call] */
+    waitingList(id: string, query?: Types.PageQuery, call?: Call): Listing<Types.OperatorsWaitingEntry>;
     /** @param {Types.NewEvent} event @param {KeyedCall} [call] */
     createEvent(event: Types.NewEvent, call?: KeyedCall): Promise<Types.Event>;
     /** @param {string} id @param {Types.EventPatch} changes @param {MatchedCall} [call] */

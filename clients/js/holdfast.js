@@ -1177,6 +1177,34 @@ export class Holdfast extends EventTarget {
     return this.keyed("PUT /bookings/{id}/customer", { path: { id }, body: customer, ...call });
   }
 
+  // --- waiting lists
+
+  /**
+   * Waits for seats of a sold-out ticket type. An offer is a booking: `booking_id` of the entry.
+   * @param {Types.NewWaitingEntry} entry
+   * @param {KeyedCall} [call]
+   */
+  joinWaitingList(entry, call) {
+    return this.keyed("POST /waiting-list", { body: entry, ...call });
+  }
+
+  /** @param {Types.PageQuery} [query] @param {Call} [call] */
+  waitingEntries(query, call) {
+    return this.list("GET /waiting-list", { query, ...call });
+  }
+
+  /** @param {string} id @param {Call} [call] */
+  waitingEntry(id, call) {
+    return this.request("GET /waiting-list/{id}", { path: { id }, ...call });
+  }
+
+  /** Waits no longer. An offer is declined by `cancel`. @param {string} id @param {Call} [call] */
+  leaveWaitingList(id, call) {
+    return this.request("POST /waiting-list/{id}/leave", { path: { id }, ...call });
+  }
+
+  // --- payment
+
   /**
    * What Stripe.js needs to let the customer pay.
    * @param {string} bookingId
@@ -1348,6 +1376,11 @@ class Admin {
   /** @param {string} id @param {Types.PageQuery} [query] @param {Call} [call] */
   eventHistory(id, query, call) {
     return this.#holdfast.list("GET /admin/events/{id}/history", { path: { id }, query, ...call });
+  }
+
+  /** Who waits, in the order of the line. @param {string} id @param {Types.PageQuery} [query] @param {Call} [call] */
+  waitingList(id, query, call) {
+    return this.#holdfast.list("GET /admin/events/{id}/waiting-list", { path: { id }, query, ...call });
   }
 
   /** @param {Types.NewEvent} event @param {KeyedCall} [call] */

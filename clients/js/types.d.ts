@@ -518,10 +518,10 @@ export type KnownCheckInOutcome = "cancelled" | "invalid" | "ok" | "other_event"
 export type KnownEventChangeKind = "cancelled" | "changed" | "created";
 
 /** The values of `KindOfMail` that this release knows. */
-export type KnownKindOfMail = "attention" | "cancellation" | "confirmation" | "refund";
+export type KnownKindOfMail = "attention" | "cancellation" | "confirmation" | "offer" | "refund";
 
 /** The values of `ProblemCode` that this release knows. */
-export type KnownProblemCode = "amount_mismatch" | "amount_off_step" | "amount_over_left" | "amount_over_limit" | "amount_under_limit" | "booking_cancelled" | "booking_paused" | "cancellation_closed" | "capacity_below_sold" | "check_in_undone" | "code_exists" | "code_expired" | "code_not_applicable" | "code_not_found" | "code_not_valid_yet" | "code_owner_limit_reached" | "code_used_up" | "conflict" | "event_cancelled" | "event_not_found" | "forbidden" | "guest_proof_refused" | "guest_token_required" | "hold_expired" | "idempotency_key_required" | "idempotency_key_reused" | "image_invalid" | "internal_error" | "invalid_request" | "last_tickets" | "mail_not_possible" | "malformed_request" | "method_not_allowed" | "not_found" | "not_on_sale" | "nothing_to_pay" | "nothing_to_recover" | "owner_limit_reached" | "payload_too_large" | "payment_canceled" | "payment_mismatch" | "payment_rejected" | "precondition_failed" | "price_changed" | "quantity_over_limit" | "recovery_code_invalid" | "request_timeout" | "sales_ended" | "sales_not_started" | "sold_out" | "ticket_cancelled" | "ticket_invalid" | "ticket_of_another_event" | "ticket_type_not_found" | "ticket_type_required" | "ticket_types_over_limit" | "ticket_used" | "timeout" | "too_many_holds" | "too_many_requests" | "unauthorized" | "unavailable" | "unsupported_media_type" | "uses_below_used";
+export type KnownProblemCode = "already_waiting" | "amount_mismatch" | "amount_off_step" | "amount_over_left" | "amount_over_limit" | "amount_under_limit" | "booking_cancelled" | "booking_paused" | "cancellation_closed" | "capacity_below_sold" | "check_in_undone" | "code_exists" | "code_expired" | "code_not_applicable" | "code_not_found" | "code_not_valid_yet" | "code_owner_limit_reached" | "code_used_up" | "conflict" | "event_cancelled" | "event_not_found" | "forbidden" | "guest_proof_refused" | "guest_token_required" | "hold_expired" | "idempotency_key_required" | "idempotency_key_reused" | "image_invalid" | "internal_error" | "invalid_request" | "last_tickets" | "mail_not_possible" | "malformed_request" | "method_not_allowed" | "not_found" | "not_on_sale" | "not_sold_out" | "nothing_to_pay" | "nothing_to_recover" | "offer_made" | "owner_limit_reached" | "payload_too_large" | "payment_canceled" | "payment_mismatch" | "payment_rejected" | "precondition_failed" | "price_changed" | "quantity_over_limit" | "recovery_code_invalid" | "request_timeout" | "sales_ended" | "sales_not_started" | "sold_out" | "ticket_cancelled" | "ticket_invalid" | "ticket_of_another_event" | "ticket_type_not_found" | "ticket_type_required" | "ticket_types_over_limit" | "ticket_used" | "timeout" | "too_many_holds" | "too_many_requests" | "too_many_waiting" | "unauthorized" | "unavailable" | "unsupported_media_type" | "uses_below_used";
 
 /** The values of `TicketState` that this release knows. */
 export type KnownTicketState = "cancelled" | "refunded" | "used" | "valid";
@@ -533,7 +533,7 @@ export type KnownTransitionCause = "booking.cancel" | "booking.create" | "bookin
 export type KnownWebhookDisabledReason = "by_operator" | "failing" | "gone";
 
 /** The values of `WebhookType` that this release knows. */
-export type KnownWebhookType = "booking.cancelled" | "booking.confirmed" | "booking.customer_changed" | "booking.disputed" | "booking.failed" | "booking.refund_failed" | "booking.refunded" | "event.cancelled" | "event.changed" | "event.created";
+export type KnownWebhookType = "booking.cancelled" | "booking.confirmed" | "booking.customer_changed" | "booking.disputed" | "booking.failed" | "booking.refund_failed" | "booking.refunded" | "event.cancelled" | "event.changed" | "event.created" | "waiting_list.offered";
 
 /** A mail about a booking, and what became of it. */
 export interface Mail {
@@ -821,6 +821,18 @@ export interface NewVenue {
   country?: string | null;
 }
 
+/** For which seats of a sold-out ticket type somebody waits. */
+export interface NewWaitingEntry {
+  /** The event */
+  event_id: string;
+  /** The ticket type; may be left out where the event has a single one */
+  ticket_type_id?: string | null;
+  /** How many seats, which are offered together */
+  quantity: number;
+  /** Whom the booking is for that will be offered: as in `POST /bookings` */
+  customer?: NewCustomer | null;
+}
+
 /** Where webhooks are sent. */
 export interface NewWebhookEndpoint {
   /** Begins with `https://`, unless the installation allows others */
@@ -828,7 +840,7 @@ export interface NewWebhookEndpoint {
   /** What it is for */
   description?: string | null;
   /** What it gets; null: all, also types that later releases add */
-  types?: ("booking.confirmed" | "booking.cancelled" | "booking.failed" | "booking.refunded" | "booking.refund_failed" | "booking.disputed" | "booking.customer_changed" | "event.created" | "event.changed" | "event.cancelled")[] | null;
+  types?: ("booking.confirmed" | "booking.cancelled" | "booking.failed" | "booking.refunded" | "booking.refund_failed" | "booking.disputed" | "booking.customer_changed" | "waiting_list.offered" | "event.created" | "event.changed" | "event.cancelled")[] | null;
   /** False: it gets nothing until it is enabled. Default: `true` */
   enabled?: boolean;
 }
@@ -985,7 +997,7 @@ export interface OperatorsEventPage {
   next_cursor?: string | null;
 }
 
-/** Of the seats that are not available: `held` by pending bookings, `sold` to confirmed ones. */
+/** Of the seats that are not available: `held` by pending bookings, `sold` to confirmed ones, `reserved` for those who wait. */
 export interface OperatorsTicketType {
   /** Its id */
   id: string;
@@ -1003,6 +1015,50 @@ export interface OperatorsTicketType {
   held: number;
   /** Seats of confirmed bookings */
   sold: number;
+  /** Seats that are kept for the next offers to those who wait */
+  reserved?: number;
+  /** How many seats those want who are on its waiting list */
+  waiting?: number;
+}
+
+/** An entry as operators see it. */
+export interface OperatorsWaitingEntry {
+  /** Made from the Idempotency-Key */
+  id: string;
+  /** The event */
+  event_id: string;
+  /** The ticket type */
+  ticket_type_id: string;
+  /** How many seats are wanted, which are offered together */
+  quantity: number;
+  /** `waiting`; `offered`: pay the booking `booking_id`, or cancel it; `accepted`: that booking is, or was, confirmed; `lapsed`: it was not paid in time; `left`: the owner no longer waits, or has cancelled the offer; `closed`: there will be no offer, or it was withdrawn: see `reason` */
+  status: WaitingStatus;
+  /** Why it is `closed`: `event_cancelled`, `sales_ended`, or another code of a problem with which a booking would be refused. After an offer the reason of its booking. Open: values may be added */
+  reason?: string | null;
+  /** How many entries are up to this one in the line, itself included, when it was read; null once it no longer waits, and in the operators' list, which is in the order of the line */
+  position?: number | null;
+  /** The booking that was offered; null: none yet */
+  booking_id?: string | null;
+  /** Until when the seats of the offer are held; null without an open offer */
+  offered_until?: Time | null;
+  /** When it was made */
+  joined_at: Time;
+  /** When it changed last */
+  updated_at: Time;
+  /** Grows with each change, also of the booking; not with the position */
+  version: number;
+  /** Whose it is */
+  owner: string;
+  /** Whom the offered booking is for; null: not known, or erased */
+  customer?: Customer | null;
+}
+
+/** A page of a list: each item is a `OperatorsWaitingEntry`. */
+export interface OperatorsWaitingEntryPage {
+  /** What is on this page, in the order of the list */
+  items: OperatorsWaitingEntry[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
 }
 
 /** Why a payment was declined, in Stripe's words: https://docs.stripe.com/declines/codes. */
@@ -1082,12 +1138,14 @@ export interface Problem {
   limited_by?: string | null;
   /** The scope that the token lacks, where one would do. With `forbidden` */
   scope?: string | null;
-  /** What an amount may be at most, must be at least, or be a multiple of. With `amount_off_step`, `amount_over_limit`, `amount_under_limit` */
+  /** What an amount may be at most, must be at least, or be a multiple of; or how many may wait. With `amount_off_step`, `amount_over_limit`, `amount_under_limit`, `too_many_waiting` */
   limit?: number | null;
   /** When the sale starts. With `sales_not_started` */
   sales_start?: Time | null;
   /** When the sale ended. With `sales_ended` */
   sales_end?: Time | null;
+  /** How many seats are free. With `not_sold_out` */
+  available?: number | null;
   /** What the seats cost now, in the currency's minor unit. With `price_changed` */
   amount?: number | null;
   /** What the request expected. With `price_changed` */
@@ -1104,7 +1162,7 @@ export interface Problem {
   uses?: number | null;
   /** The currency of the amounts. With `price_changed` */
   currency?: string | null;
-  /** The booking that has ended. With `booking_cancelled`, `event_cancelled`, `hold_expired`, `payment_canceled`, `payment_mismatch`, `payment_rejected`, `sold_out` */
+  /** The booking that has ended, or that was offered. With `booking_cancelled`, `event_cancelled`, `hold_expired`, `offer_made`, `payment_canceled`, `payment_mismatch`, `payment_rejected`, `sold_out` */
   booking_id?: string | null;
   /** Why it has ended. With `booking_cancelled`, `event_cancelled`, `hold_expired`, `payment_canceled`, `payment_mismatch`, `payment_rejected`, `sold_out` */
   reason?: BookingReason | null;
@@ -1582,6 +1640,45 @@ export interface Venue {
   country?: string | null;
 }
 
+/** Somebody waits for seats of a sold-out ticket type. When seats become free, those who wait get an offer in the order in which they joined: a booking, whose seats are held until `offered_until`. */
+export interface WaitingEntry {
+  /** Made from the Idempotency-Key */
+  id: string;
+  /** The event */
+  event_id: string;
+  /** The ticket type */
+  ticket_type_id: string;
+  /** How many seats are wanted, which are offered together */
+  quantity: number;
+  /** `waiting`; `offered`: pay the booking `booking_id`, or cancel it; `accepted`: that booking is, or was, confirmed; `lapsed`: it was not paid in time; `left`: the owner no longer waits, or has cancelled the offer; `closed`: there will be no offer, or it was withdrawn: see `reason` */
+  status: WaitingStatus;
+  /** Why it is `closed`: `event_cancelled`, `sales_ended`, or another code of a problem with which a booking would be refused. After an offer the reason of its booking. Open: values may be added */
+  reason?: string | null;
+  /** How many entries are up to this one in the line, itself included, when it was read; null once it no longer waits, and in the operators' list, which is in the order of the line */
+  position?: number | null;
+  /** The booking that was offered; null: none yet */
+  booking_id?: string | null;
+  /** Until when the seats of the offer are held; null without an open offer */
+  offered_until?: Time | null;
+  /** When it was made */
+  joined_at: Time;
+  /** When it changed last */
+  updated_at: Time;
+  /** Grows with each change, also of the booking; not with the position */
+  version: number;
+}
+
+/** A page of a list: each item is a `WaitingEntry`. */
+export interface WaitingEntryPage {
+  /** What is on this page, in the order of the list */
+  items: WaitingEntry[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** Where an entry of a waiting list is in its life. A row has `waiting`, `offered`, `left` or `closed`: what became of an offer follows from its booking. */
+export type WaitingStatus = "waiting" | "offered" | "accepted" | "lapsed" | "left" | "closed";
+
 /** One change that one endpoint is to receive. */
 export interface WebhookDelivery {
   /** Its id */
@@ -1666,7 +1763,7 @@ export interface WebhookEndpointPatch {
   /** What it is for */
   description?: string | null;
   /** What it gets; null: all, also types that later releases add */
-  types?: ("booking.confirmed" | "booking.cancelled" | "booking.failed" | "booking.refunded" | "booking.refund_failed" | "booking.disputed" | "booking.customer_changed" | "event.created" | "event.changed" | "event.cancelled")[] | null;
+  types?: ("booking.confirmed" | "booking.cancelled" | "booking.failed" | "booking.refunded" | "booking.refund_failed" | "booking.disputed" | "booking.customer_changed" | "waiting_list.offered" | "event.created" | "event.changed" | "event.cancelled")[] | null;
   /** False: it gets nothing, until it is enabled again; what waits for it then is sent */
   enabled?: boolean;
 }
@@ -1840,6 +1937,10 @@ export interface Answers {
   "GET /bookings/{id}/history": TransitionPage;
   "POST /bookings/{id}/cancel": Booking;
   "PUT /bookings/{id}/customer": Booking;
+  "POST /waiting-list": WaitingEntry;
+  "GET /waiting-list": WaitingEntryPage;
+  "GET /waiting-list/{id}": WaitingEntry;
+  "POST /waiting-list/{id}/leave": WaitingEntry;
   "POST /payment/create-intent": PaymentIntent;
   "GET /bookings/{id}/tickets": BookingTickets;
   "GET /bookings/{id}/tickets/{ticket_id}.svg": Blob;
@@ -1854,6 +1955,7 @@ export interface Answers {
   "POST /admin/events": Event;
   "GET /admin/events/{id}": OperatorsEventDetails;
   "PATCH /admin/events/{id}": Event;
+  "GET /admin/events/{id}/waiting-list": OperatorsWaitingEntryPage;
   "GET /admin/events/{id}/history": EventChangePage;
   "PUT /admin/events/{id}/image": Event;
   "DELETE /admin/events/{id}/image": Event;

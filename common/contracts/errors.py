@@ -78,6 +78,10 @@ CodeOwnerLimitReached = _error(
 )
 CodeNotApplicable = _error("code_not_applicable", 422, "The code is for none of these seats")
 SoldOut = _error("sold_out", 409, "Not enough seats are left")
+NotSoldOut = _error("not_sold_out", 409, "Seats are free: book them instead of waiting")
+AlreadyWaiting = _error("already_waiting", 409, "The owner waits for this ticket type already, or has an offer")
+TooManyWaiting = _error("too_many_waiting", 409, "Too many guests of this address wait for this event already")
+OfferMade = _error("offer_made", 409, "An offer was made: it is declined by cancelling its booking")
 PriceChanged = _error("price_changed", 409, "The seats cost another amount than was expected: none are held")
 
 # The booking has ended: the reason.

@@ -13,6 +13,9 @@ from uuid import UUID, uuid5
 # The namespace of booking ids. If it changed, an old Idempotency-Key would book a second time.
 BOOKINGS = UUID("5b0bd8a4-5a3c-5a53-9d0f-0d9a1f0f6c11")
 
+# That of the ids of waiting lists' entries: a key may be used for a booking and for an entry.
+WAITING_ENTRIES = UUID("0b7a3a52-8f3d-5d0e-9d53-6f1d5b8e7c21")
+
 
 # Seeded once from the system's random source, which costs a system call for each id.
 _random = random.Random(os.urandom(32))
@@ -48,6 +51,16 @@ def new_traceparent() -> str:
 def booking_id(subject: str, idempotency_key: str) -> UUID:
     """The id of the booking that `subject` asks for: the same for the same key."""
     return uuid5(BOOKINGS, f"{subject}\0{idempotency_key}")
+
+
+def waiting_entry_id(subject: str, idempotency_key: str) -> UUID:
+    """The id of the waiting list's entry that `subject` asks for: the same for the same key."""
+    return uuid5(WAITING_ENTRIES, f"{subject}\0{idempotency_key}")
+
+
+def offer_id(entry_id: UUID) -> UUID:
+    """The id of the booking that is offered to an entry of a waiting list."""
+    return uuid5(entry_id, "offer")
 
 
 def ticket_id(booking_id: UUID, ticket_type_id: UUID, number: int) -> UUID:

@@ -21,6 +21,7 @@ from common.contracts.statuses import (
     MailStatus,
     PaymentMethods,
     PaymentStatus,
+    WaitingStatus,
 )
 from common.contracts.values import (
     DESCRIPTION_MAX,
@@ -214,6 +215,47 @@ class Booking(Resource):
         return self.model_copy(update={"payment": self.payment.model_copy(update=fields)})
 
 
+class WaitingEntry(Resource):
+    """Somebody waits for seats of a sold-out ticket type. When seats become free, those who wait get an offer in
+    the order in which they joined: a booking, whose seats are held until `offered_until`."""
+
+    id: UUID = Field(description="Made from the Idempotency-Key")
+    event_id: UUID = Field(description="The event")
+    ticket_type_id: UUID = Field(description="The ticket type")
+    quantity: int = Field(description="How many seats are wanted, which are offered together")
+    status: WaitingStatus = Field(
+        description="`waiting`; `offered`: pay the booking `booking_id`, or cancel it; `accepted`: that booking "
+        "is, or was, confirmed; `lapsed`: it was not paid in time; `left`: the owner no longer waits, or has "
+        "cancelled the offer; `closed`: there will be no offer, or it was withdrawn: see `reason`"
+    )
+    reason: str | None = Field(
+        default=None,
+        description="Why it is `closed`: `event_cancelled`, `sales_ended`, or another code of a problem with which "
+        "a booking would be refused. After an offer the reason of its booking. Open: values may be added",
+    )
+    position: int | None = Field(
+        default=None,
+        description="How many entries are up to this one in the line, itself included, when it was read; null once "
+        "it no longer waits, and in the operators' list, which is in the order of the line",
+    )
+    booking_id: UUID | None = Field(default=None, description="The booking that was offered; null: none yet")
+    offered_until: datetime | None = Field(
+        default=None, description="Until when the seats of the offer are held; null without an open offer"
+    )
+    joined_at: datetime = Field(description="When it was made")
+    updated_at: datetime = Field(description="When it changed last")
+    version: int = Field(description="Grows with each change, also of the booking; not with the position")
+
+
+class OperatorsWaitingEntry(WaitingEntry):
+    """An entry as operators see it."""
+
+    owner: str = Field(description="Whose it is")
+    customer: Customer | None = Field(
+        default=None, description="Whom the offered booking is for; null: not known, or erased"
+    )
+
+
 class TicketType(Resource):
     """A kind of seat of one event, with a price and a capacity."""
 
@@ -361,10 +403,13 @@ class Quote(Resource):
 
 
 class OperatorsTicketType(TicketType):
-    """Of the seats that are not available: `held` by pending bookings, `sold` to confirmed ones."""
+    """Of the seats that are not available: `held` by pending bookings, `sold` to confirmed ones, `reserved` for
+    those who wait."""
 
     held: int = Field(description="Seats of pending bookings")
     sold: int = Field(description="Seats of confirmed bookings")
+    reserved: int = Field(default=0, description="Seats that are kept for the next offers to those who wait")
+    waiting: int = Field(default=0, description="How many seats those want who are on its waiting list")
 
 
 class Refunds(Resource):

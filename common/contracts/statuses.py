@@ -14,6 +14,18 @@ class BookingStatus(StrEnum):
     FAILED = "failed"
 
 
+class WaitingStatus(StrEnum):
+    """Where an entry of a waiting list is in its life. A row has `waiting`, `offered`, `left` or `closed`: what
+    became of an offer follows from its booking."""
+
+    WAITING = "waiting"
+    OFFERED = "offered"
+    ACCEPTED = "accepted"
+    LAPSED = "lapsed"
+    LEFT = "left"
+    CLOSED = "closed"
+
+
 class PaymentStatus(StrEnum):
     """How the money of a booking stands."""
 
@@ -93,6 +105,7 @@ class AnnouncementKind(StrEnum):
     REFUND_FAILED = "booking.refund_failed"
     DISPUTED = "booking.disputed"
     CUSTOMER_CHANGED = "booking.customer_changed"
+    OFFERED = "waiting_list.offered"
 
 
 class MailKind(StrEnum):
@@ -101,6 +114,7 @@ class MailKind(StrEnum):
     CONFIRMATION = "confirmation"
     CANCELLATION = "cancellation"
     REFUND = "refund"
+    OFFER = "offer"
     ATTENTION = "attention"
 
 

@@ -148,6 +148,19 @@ class Metrics:
             " other_intent, unmarked, foreign, foreign_account)",
             ("kind",),
         )
+        self.waiting_entries = counter(
+            "holdfast_waiting_entries",
+            "Entries of waiting lists that were made (waiting), and how they ended (offered, left, closed)",
+            ("status",),
+        )
+        self.waiting_seats = gauge(
+            "holdfast_waiting_seats",
+            "Seats that entries of waiting lists want (wanted), and those kept for them (reserved), of all events",
+            ("seats",),
+        )
+        self.offers_due = gauge(
+            "holdfast_offers_due", "Ticket types whose first entry can be offered its seats, or is to be closed"
+        )
         self.announcements = counter(
             "holdfast_announcements", "Changes of bookings that were announced by mail or webhook", ("kind",)
         )

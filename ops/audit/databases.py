@@ -25,6 +25,7 @@ from ops.audit.records import (
     Change,
     CheckIn,
     EventHistory,
+    Offer,
     Payment,
     PromoCode,
     Refund,
@@ -68,7 +69,11 @@ WHERE booking_id = ANY($1::uuid[]) ORDER BY created_at, id
 # One statement sees counters and bookings at one moment, so that a difference is never work under way.
 SEATS = """
 SELECT coalesce(t.id, b.id)::text AS id, t.capacity, coalesce(t.held, 0) AS held, coalesce(t.sold, 0) AS sold,
-    coalesce(b.held, 0)::bigint AS booked_held, coalesce(b.sold, 0)::bigint AS booked_sold
+    coalesce(b.held, 0)::bigint AS booked_held, coalesce(b.sold, 0)::bigint AS booked_sold,
+    coalesce(t.reserved, 0) AS reserved, coalesce(t.waiting, 0) AS waiting, (
+        SELECT coalesce(sum(quantity), 0)::bigint FROM waiting_entries w
+        WHERE w.ticket_type_id = t.id AND w.status = 'waiting'
+    ) AS wanted
 FROM (SELECT * FROM ticket_types WHERE {part}) t
 FULL JOIN (
     SELECT (item->>'ticket_type_id')::uuid AS id,
@@ -127,6 +132,13 @@ SELECT c.id::text, c.number, t.to_status AS status, coalesce((
 FROM (SELECT * FROM check_ins WHERE {part}) c
 LEFT JOIN bookings b ON b.id = c.booking_id AND b.event_id = c.event_id
 LEFT JOIN booking_transitions t ON t.booking_id = c.booking_id AND t.version = c.booking_version
+"""
+# Each offer with what it must be: a booking of the same seats for the same owner.
+OFFERS = """
+SELECT w.id::text, b.id IS NOT NULL AND b.owner = w.owner AND b.items->0->>'ticket_type_id' = w.ticket_type_id::text
+    AND (b.items->0->>'quantity')::int = w.quantity IS TRUE AS booked
+FROM (SELECT * FROM waiting_entries WHERE status = 'offered' AND {part}) w
+LEFT JOIN bookings b ON b.id = w.booking_id
 """
 # Events that have a history: those that were not changed since there are histories have none.
 EVENT_HISTORIES = """
@@ -198,6 +210,11 @@ class Databases:
         """Every check-in, or those of events with bookings made since. Raises SourceUnavailable."""
         async for row in _of_events(self.booking, CHECK_INS, since):
             yield CheckIn(**row)
+
+    async def offers(self, since: datetime | None) -> AsyncIterator[Offer]:
+        """Every offer, or those of events with bookings made since. Raises SourceUnavailable."""
+        async for row in _of_events(self.booking, OFFERS, since):
+            yield Offer(**row)
 
     async def unsent(self, since: datetime | None) -> AsyncIterator[Unsent]:
         """What nobody sends or announces, or what was given up. Raises SourceUnavailable."""

@@ -12,7 +12,8 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Seats:
-    """A ticket type's counters, and the sums over its bookings; `capacity` is None if there is no such type."""
+    """A ticket type's counters, and the sums over its bookings and the entries of its waiting list; `capacity` is
+    None if there is no such type. `reserved` of its `held` seats are kept for those who wait."""
 
     id: str
     capacity: int | None
@@ -20,6 +21,9 @@ class Seats:
     sold: int
     booked_held: int
     booked_sold: int
+    reserved: int = 0
+    waiting: int = 0
+    wanted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,14 @@ class CheckIn:
     number: int
     seats: int
     status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An entry of a waiting list that was offered its seats, and whether its booking is of these."""
+
+    id: str
+    booked: bool
 
 
 @dataclass(frozen=True, slots=True)

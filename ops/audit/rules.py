@@ -18,6 +18,7 @@ from ops.audit.records import (
     CheckIn,
     EventHistory,
     Finding,
+    Offer,
     Payment,
     PromoCode,
     Seats,
@@ -52,15 +53,18 @@ def judge(case: Case, now: datetime) -> Verdict:
 
 
 def judge_seats(row: Seats) -> list[Finding]:
-    """Promise 1: held and sold are the sums over the bookings, and never exceed the capacity."""
+    """Promise 1: held and sold are the sums over the bookings, and never exceed the capacity, together with what is
+    reserved for those who wait; and no more is reserved than they want."""
     found = []
     if row.capacity is None:
         text = f"{row.booked_held} held and {row.booked_sold} sold by bookings, and there is no such ticket type"
         return [Finding("seats", row.id, text)]
-    if (row.held, row.sold) != (row.booked_held, row.booked_sold):
+    if (row.held - row.reserved, row.sold) != (row.booked_held, row.booked_sold):
         counted = f"bookings hold {row.booked_held} and bought {row.booked_sold}"
-        found.append(f"held {row.held}, sold {row.sold}; {counted}")
-    given = max(row.held + row.sold, row.booked_held + row.booked_sold)
+        found.append(f"held {row.held}, sold {row.sold}, reserved {row.reserved}; {counted}")
+    if row.waiting != row.wanted or not 0 <= row.reserved <= row.waiting:
+        found.append(f"{row.reserved} reserved of {row.waiting} waited for; entries want {row.wanted}")
+    given = max(row.held + row.sold, row.booked_held + row.booked_sold + row.reserved)
     if given > row.capacity:
         found.append(f"oversold: {given} seats given of {row.capacity}")
     return [Finding("seats", row.id, text) for text in found]
@@ -93,6 +97,11 @@ def judge_check_in(row: CheckIn) -> list[Finding]:
     if row.number > row.seats:
         found.append(f"seat {row.number} of {row.seats}")
     return [Finding("check-ins", row.id, text) for text in found]
+
+
+def judge_offer(row: Offer) -> list[Finding]:
+    """Who was offered seats has a booking of them."""
+    return [] if row.booked else [Finding("offers", row.id, "no booking of the owner has these seats")]
 
 
 def judge_unsent(row: Unsent) -> list[Finding]:

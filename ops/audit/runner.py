@@ -16,6 +16,7 @@ from ops.audit.rules import (
     judge_buyer,
     judge_check_in,
     judge_event,
+    judge_offer,
     judge_promo_code,
     judge_seats,
     judge_unsent,
@@ -107,6 +108,11 @@ class Audit:
             checked += 1
             self.result.mismatches += judge_check_in(check_in)
         self.result.checked["check-ins"] = checked
+        checked = 0
+        async for offer in self._databases.offers(self.result.since):
+            checked += 1
+            self.result.mismatches += judge_offer(offer)
+        self.result.checked["offers"] = checked
         checked = 0
         async for event in self._databases.events(self.result.since):
             checked += 1

@@ -16,7 +16,7 @@ from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.messaging.streams import lengths
 from common.runtime.outages import Outage
-from ops.audit.databases import BUYERS, PROMO_CODES
+from ops.audit.databases import BUYERS, PROMO_CODES, SEATS
 from ops.errors import StartError
 from ops.repair.plan import Action, Kind
 
@@ -29,15 +29,13 @@ IDLE_MAX_S = 60.0
 
 LOCK_SEATS = "SELECT id FROM ticket_types WHERE id = $1 FOR NO KEY UPDATE"
 # A statement of its own, so that it sees what was committed while LOCK_SEATS waited for the lock.
-COUNT_SEATS = """
-UPDATE ticket_types t SET held = b.held, sold = b.sold, version = t.version + 1
+COUNT_SEATS = f"""
+UPDATE ticket_types t SET held = f.booked_held + kept, sold = f.booked_sold, waiting = f.wanted, reserved = kept,
+    version = t.version + 1
 FROM (
-    SELECT coalesce(sum((item->>'quantity')::int) FILTER (WHERE status = 'pending'), 0) AS held,
-        coalesce(sum((item->>'quantity')::int) FILTER (WHERE status = 'confirmed'), 0) AS sold
-    FROM bookings, jsonb_array_elements(items) AS item
-    WHERE event_id = (SELECT event_id FROM ticket_types WHERE id = $1)
-        AND (item->>'ticket_type_id')::uuid = $1 AND status IN ('pending', 'confirmed')
-) b WHERE t.id = $1
+    SELECT *, greatest(least(wanted, capacity - booked_held - booked_sold), 0) AS kept
+    FROM ({SEATS.format(part="event_id = (SELECT event_id FROM ticket_types WHERE id = $1)")}) counted
+) f WHERE t.id = $1 AND f.id = $1::text
 """
 
 

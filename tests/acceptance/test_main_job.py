@@ -194,3 +194,27 @@ async def test_reconnecting_client_is_brought_up_to_date(holdfast: Holdfast) -> 
 async def test_the_audit_is_clean(holdfast: Holdfast) -> None:
     """The audit of both databases, Stripe's ledger and the mailboxes is clean after all tests before."""
     await assert_clean(holdfast)
+
+
+async def test_who_waits_is_offered_what_another_cancels_and_pays(holdfast: Holdfast) -> None:
+    """From the sold-out seat to the confirmed booking of who waited; nobody else can buy it in between."""
+    first, second, racer = holdfast.client(), holdfast.client(), holdfast.client()
+    event = await holdfast.event((4500, 1))
+    booking = (await first.book(event, 1)).ok(201)
+    wish = {"event_id": event["id"], "quantity": 1}
+    answer = await second.request("POST", "/waiting-list", json=wish, headers={"Idempotency-Key": "wait"})
+    entry = answer.ok(201)
+    assert (entry["status"], entry["position"]) == ("waiting", 1)
+
+    async with second.live() as live:
+        (await first.request("POST", f"/bookings/{booking['id']}/cancel")).ok(202)
+        seen = (await live.next()).get("waiting_entry", entry)
+        while seen["status"] == "waiting":
+            seen = (await live.next()).get("waiting_entry", seen)
+        assert (seen["id"], seen["status"]) == (entry["id"], "offered")
+        assert (await racer.book(event, 1)).code == "sold_out"
+        offer = await live.until(seen["booking_id"], lambda booking: bool(booking["payment"]["client_secret"]))
+        await holdfast.stripe.pay(offer)
+        await live.until(offer["id"], "confirmed")
+    last = (await second.request("GET", f"/waiting-list/{entry['id']}")).ok()
+    assert (last["status"], last["version"] > seen["version"]) == ("accepted", True)

@@ -34,6 +34,7 @@ from booking.state import HoldPolicy
 from booking.ticket_codes import TicketCodes
 from booking.ticket_handlers import TicketHandlers
 from booking.unit_of_work import UnitOfWork
+from booking.waiting_handlers import WaitingHandlers
 from booking.webhook_handlers import WebhookHandlers
 from booking.webhooks import Policy, WebhookTerms
 from common.contracts.ids import uuid7
@@ -61,7 +62,7 @@ from ops.audit.databases import BUYERS, PROMO_CODES, SEATS
 TABLES = (
     "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, "
     "buyers, promo_codes, promo_code_owners, revoked_tokens, recovery_codes, check_ins, door_changes, erasures, "
-    "event_contents, event_images, mails, webhook_endpoints, webhook_deliveries"
+    "event_contents, event_images, waiting_entries, mails, webhook_endpoints, webhook_deliveries"
 )
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
@@ -172,6 +173,7 @@ class Stage:
     revocation_handlers: RevocationHandlers
     ticket_handlers: TicketHandlers
     door_handlers: DoorHandlers
+    waiting_handlers: WaitingHandlers
     webhook_handlers: WebhookHandlers
     reconciler: BookingReconciler
     announcer: Announcer
@@ -216,6 +218,7 @@ class Stage:
             revocation_handlers=RevocationHandlers(store, clock),
             ticket_handlers=TicketHandlers(store, codes),
             door_handlers=DoorHandlers(store, codes, clock),
+            waiting_handlers=WaitingHandlers(store, availability, clock, TERMS),
             webhook_handlers=WebhookHandlers(store, clock, WEBHOOK_TERMS),
             reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
             announcer=Announcer(database, announce, clock, metrics),
@@ -241,6 +244,8 @@ class Stage:
             **self.revocation_handlers.queries,
             **self.ticket_handlers.queries,
             **self.door_handlers.door,
+            **self.waiting_handlers.commands,
+            **self.waiting_handlers.queries,
             **self.webhook_handlers.commands,
             **self.webhook_handlers.queries,
         }
@@ -338,7 +343,9 @@ class Stage:
 
 
 SEATS_WRONG = f"""
-SELECT * FROM ({SEATS.format(part="true")}) each WHERE (held, sold) <> (booked_held, booked_sold)
+SELECT * FROM ({SEATS.format(part="true")}) each
+WHERE (held - reserved, sold, waiting) <> (booked_held, booked_sold, wanted)
+    OR reserved <> least(waiting, capacity - booked_held - booked_sold)
 """
 # Buyers whose rows are not the sums over the bookings that are counted.
 BUYERS_WRONG = f"""

@@ -27,6 +27,7 @@ from common.contracts.values import Customer
 from common.postgres.database import Database
 from tests.booking.stage import Stage, of, report
 from tests.booking.test_box_office import sale, sold
+from tests.booking.test_waiting_list import end, join, offered, wish
 
 ADA = Customer("Ada", "ada@example.com", "en")
 
@@ -221,3 +222,17 @@ async def test_a_later_change_keeps_the_older_mark(announcing: Stage) -> None:
     booking = await announcing.confirmed(await announcing.show(10))
     await announcing.cancel(booking, CancelReason.BY_OPERATOR)
     assert await marks(announcing) == [booking.version]
+
+
+async def test_an_offer_to_who_waits_is_announced_and_what_the_customer_asked_for_is_not(
+    announcing: Stage, announced: Listener
+) -> None:
+    show = await announcing.show(1)
+    (held,) = await announcing.book(show.order(owner="holder"))
+    asked = wish(show, "ann")
+    await join(announcing, asked)
+    await end(announcing, held)
+    await announcing.reconcile_now()
+    await announcing.announcer.run_once()
+    assert announced.kinds(await offered(announcing, asked)) == ["waiting_list.offered"]
+    assert announced.kinds(held) == ["cancelled"]

@@ -17,7 +17,7 @@ from tests.booking.samples import DECLINE, NOW, TERMS, UNREPORTED, applied, book
 
 MINUTE = timedelta(minutes=1)
 LAST = NOW + TERMS.hold_max
-CREATING = booking("pending", "creating", expires_at=NOW + TERMS.hold, **UNREPORTED)
+CREATING = booking("pending", "creating", created_at=NOW, expires_at=NOW + TERMS.hold, **UNREPORTED)
 
 
 def failed(version: int, attempts: int, at: timedelta, status: str = "requires_payment_method") -> PaymentState:
@@ -40,7 +40,8 @@ HELD = after(CREATING, (timedelta(), report("requires_payment_method", 1)))
 )
 def test_the_first_report_of_the_intent_fixes_the_last_moment_of_the_hold(status: str) -> None:
     """Whatever the report says, and however long the booking waited for its intent."""
-    late = CREATING._replace(created_at=NOW - timedelta(hours=1))
+    earlier = NOW - timedelta(hours=1)
+    late = CREATING._replace(created_at=earlier, expires_at=earlier + TERMS.hold)
     held = after(late, (timedelta(), report(status, 1)))
     assert (held.expires_at, held.hold_until) == (NOW + TERMS.hold, LAST)
 

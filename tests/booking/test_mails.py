@@ -40,6 +40,7 @@ from common.runtime.urls import smtp_options
 from tests.booking.mail_server import MailServerInTests, mail_server
 from tests.booking.stage import SIGNING_KEY, Clock, Show, Stage, report
 from tests.booking.test_box_office import refund, sale, sold
+from tests.booking.test_waiting_list import end, join, offered, wish
 from tests.booking.test_webhook_endpoints import changed, creating, done
 from tests.qr_reader import read_png
 
@@ -184,6 +185,28 @@ async def test_who_gave_no_address_gets_no_mail_until_they_do(post: Post) -> Non
         await post.stage.give(SetCustomer(booking_id=booking.id, owner="alice", customer=customer))
         assert len(await post.run()) == count
     assert post.server.recipients == [ADA.email, "x@y.org"]
+
+
+@pytest.mark.parametrize(("locale", "until"), [("en", "held for you until"), ("de", "freigehalten bis")])
+async def test_who_waits_gets_a_mail_with_the_offer_while_it_is_open(post: Post, locale: str, until: str) -> None:
+    """It says until when; the next one's offer has ended before its mail was sent."""
+    show = await post.stage.show(1)
+    (held,) = await post.stage.book(show.order(owner="holder"))
+    first, second = (wish(show, name, customer=replace(ADA, locale=locale)) for name in ("ann", "ben"))
+    await join(post.stage, first, second)
+    await end(post.stage, held)
+    await post.stage.reconcile_now()
+    (mail,) = await post.run()
+    assert until in text_of(mail)
+    assert until in html_of(mail)
+    await end(post.stage, await offered(post.stage, first))
+    await post.stage.reconcile(timedelta(seconds=2))
+    await end(post.stage, await offered(post.stage, second))
+    assert await post.run() == []
+    assert sorted((row["kind"], row["status"]) for row in await post.rows()) == [
+        ("offer", "dropped"),
+        ("offer", "sent"),
+    ]
 
 
 async def test_cancellation_and_refund_are_mailed(post: Post) -> None:

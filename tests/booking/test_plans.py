@@ -23,6 +23,8 @@ from booking.reconciler import BookingReconciler
 from booking.recovery_rows import KEEP, USE
 from booking.repository import NEXT_DUE, Store
 from booking.repository import TAKE_DUE as TAKE_DUE_ROWS
+from booking.waiting_rows import BY_ID, END, FIRST, OPEN
+from booking.waiting_rows import COUNT as COUNT_WAITING
 from common.contracts.messages import ListBookings
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
@@ -44,7 +46,7 @@ SELECT gen_random_uuid(), 'Concert', now(), 'eur', true, 10, '', now() FROM gene
 """
 FILL = (MANY_BOOKINGS, MANY_EVENTS, "ANALYZE bookings, events")
 QUERIES = {
-    "next": (NEXT_DUE, "", ""),
+    "next": (NEXT_DUE, "(timestamptz)", "(now())"),
     "bookings": (TAKE_DUE, "(timestamptz, int)", "(now(), 200)"),
     "events": (TAKE_DUE_ROWS["events"], "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
     "oldest": (OLDEST, "(uuid[])", "('{}')"),
@@ -56,7 +58,10 @@ QUERIES = {
     ),
 }
 DUE = {
-    "next": {"bookings_due", "events_due", "refund_retries_due", "erasures_due"},
+    "next": {
+        *("bookings_due", "events_due", "refund_retries_due", "erasures_due"),
+        *("waiting_entries_unnotified", "ticket_types_waiting"),
+    },
     "bookings": {"bookings_due"},
     "events": {"events_due"},
     "oldest": {"bookings_to_announce"},
@@ -109,8 +114,9 @@ async def test_with_nothing_due_no_row_is_visited(finished: Stage) -> None:
     """The indexes of due rows are empty: one or two blocks of each are read."""
     for name, indexes in DUE.items():
         done = await steps(finished, name)
-        tables = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
-        assert {step["Index Name"] for step in tables if step["Actual Loops"]} == indexes
+        scans = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
+        tables = [step for step in scans if step["Actual Loops"]]
+        assert {step["Index Name"] for step in tables} == indexes
         assert all(step["Node Type"] in ("Index Scan", "Index Only Scan") for step in tables)
         assert sum(step["Actual Rows"] for step in tables) == 0
         assert done[0]["Shared Hit Blocks"] + done[0]["Shared Read Blocks"] <= 2 * len(indexes)
@@ -236,6 +242,11 @@ async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: st
         (OF_BOOKINGS, {"check_ins"}),
         (WERE_CONFIRMED, {"booking_transitions"}),
         (COUNTS, {"check_ins"}),
+        (COUNT_WAITING, {"ticket_types"}),
+        (END, {"waiting_entries"}),
+        (BY_ID, {"waiting_entries", "bookings"}),
+        (FIRST, {"ticket_types", "waiting_entries"}),
+        (OPEN, {"waiting_entries", "bookings"}),
         (TRANSITIONS, {"booking_transitions"}),
     ],
     ids=[
@@ -243,6 +254,7 @@ async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: st
         *("save given back", "find codes", "change ticket types"),
         *("find requests", "keep recovery codes", "use recovery codes"),
         *("check in", "undo", "door", "check-ins of bookings", "confirmed before", "count check-ins"),
+        *("count who waits", "end entries", "entries", "first entries", "open entries"),
         "transitions to announce",
     ],
 )
@@ -261,11 +273,12 @@ async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
         "recovery_codes",
         "check_ins",
         "door_changes",
+        "waiting_entries",
     )
     done = await planned(stage.database, statement, new=new)
     scans = [step for step in done if "Relation Name" in step and "Scan" in step["Node Type"]]
     assert {step["Relation Name"] for step in scans} >= tables
-    keys = ("id = ", "(event_id = ", "(key)::text = ", "(owner = ", "(code_hash)::text = ")
+    keys = ("id = ", "(event_id = ", "(key)::text = ", "(owner)::text = ", "(owner = ", "(code_hash)::text = ")
     conditions = [(step, step.get("Index Cond") or step.get("Recheck Cond", "")) for step in scans]
     full_scans = [step for step, condition in conditions if not any(key in condition for key in keys)]
     assert full_scans == []
@@ -276,9 +289,9 @@ class OnlyNextDue(Store):
 
     queries = 0
 
-    async def next_due(self) -> datetime | None:
+    async def next_due(self, now: datetime) -> datetime | None:
         self.queries += 1
-        return await super().next_due()
+        return await super().next_due(now)
 
     def transaction(self) -> NoReturn:
         raise AssertionError("nothing is due")

@@ -185,7 +185,7 @@ async def test_cancel_that_is_not_answered_is_requested_again(stage: Stage) -> N
 
 async def test_bookings_that_wait_for_nothing_are_left_alone(stage: Stage) -> None:
     await stage.confirmed(await stage.show(10))
-    assert await stage.store.next_due() is None
+    assert await stage.store.next_due(stage.clock()) is None
     await stage.reconcile(timedelta(days=1))
     assert await stage.published("payment.commands") == []
 

@@ -17,6 +17,7 @@ from common.contracts.messages import (
     GetBooking,
     GetEvent,
     GetHistory,
+    JoinWaitingList,
     ListBookings,
     OperatorRequest,
     PaymentReport,
@@ -276,6 +277,8 @@ async def test_the_operators_page_says_where_subjects_are_and_how_to_forget_them
     refunded, failing = await stage.book(*(show.order(owner=customer) for _ in range(2)))
     limited = Stage.build(stage.database, stage.redis, buyers=BuyerPolicy(owner_holds=5))
     await limited.book(show.order(owner=customer))
+    full = await stage.show(0)
+    await stage.call(JoinWaitingList(entry_id=uuid4(), owner=customer, event_id=full.id, quantity=1))
     for booking in (refunded, failing):
         await stage.apply(report(booking, IntentStatus.SUCCEEDED, 1))
         await stage.give(asked := refunding(booking, 500, operator))

@@ -18,6 +18,7 @@ from common.contracts.resources import (
     Refunds,
     Revocation,
     TicketType,
+    WaitingEntry,
 )
 from common.contracts.statuses import (
     BookingStatus,
@@ -28,6 +29,7 @@ from common.contracts.statuses import (
     MailKind,
     PaymentMethods,
     PaymentStatus,
+    WaitingStatus,
 )
 from common.contracts.values import (
     BoxOfficeSale,
@@ -121,7 +123,7 @@ EVENT = Event(
 SEATS = {"id": OTHER, "name": "Stehplatz", "unit_amount": 1000, "capacity": 10, "available": 7}
 OPERATORS_EVENT = OperatorsEvent(
     **EVENT.model_dump(exclude={"ticket_types"}),
-    ticket_types=(OperatorsTicketType(**SEATS, held=1, sold=2),),
+    ticket_types=(OperatorsTicketType(**SEATS, held=1, sold=2, reserved=1, waiting=3),),
     progress=Progress(
         bookings=9,
         cancelled=8,
@@ -180,6 +182,35 @@ _ALL: list[m.Message] = [
         expected_amount=2000,
         address="0123456789abcdef0123456789abcdef",
         customer=CUSTOMER,
+    ),
+    m.JoinWaitingList(
+        entry_id=ID,
+        owner="guest:1",
+        event_id=OTHER,
+        ticket_type_id=OTHER,
+        quantity=2,
+        address="0123456789abcdef0123456789abcdef",
+        customer=CUSTOMER,
+    ),
+    m.LeaveWaitingList(entry_id=ID, owner="guest:1"),
+    m.GetWaitingEntry(entry_id=ID, owner="guest:1"),
+    m.ListWaitingEntries(owner="guest:1", event_id=OTHER, behind=3, limit=50),
+    m.WaitingEntryChanged(
+        owner="guest:1",
+        entry=WaitingEntry(
+            id=ID,
+            event_id=OTHER,
+            ticket_type_id=OTHER,
+            quantity=2,
+            status=WaitingStatus.OFFERED,
+            reason="hold_expired",
+            position=1,
+            booking_id=OTHER,
+            offered_until=AT,
+            joined_at=AT,
+            updated_at=AT,
+            version=3,
+        ),
     ),
     m.SetCustomer(booking_id=ID, owner="guest:1", customer=CUSTOMER, **REQUEST),
     m.ResendMail(booking_id=ID, mail_id=OTHER, kind=MailKind.REFUND, **REQUEST),

@@ -24,6 +24,7 @@ from booking.mail_handlers import MailHandlers
 from booking.query_handlers import QueryHandlers
 from booking.revocation_handlers import RevocationHandlers
 from booking.ticket_handlers import TicketHandlers
+from booking.waiting_handlers import WaitingHandlers
 from booking.webhook_handlers import WebhookHandlers
 from common.contracts.messages import BOOKING_COMMANDS, MAILBOXES, NOTIFICATIONS, TYPES, Message
 from common.messaging.batch import Handlers
@@ -223,6 +224,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
     bookings = BookingHandlers(mock, mock, mock, mock, mock)
     events, guests = EventHandlers(mock, mock, mock), GuestHandlers(mock, mock, mock)
     tokens, tickets = RevocationHandlers(mock, mock), TicketHandlers(mock, mock)
+    waiting = WaitingHandlers(mock, mock, mock, mock)
     door, erasures = DoorHandlers(mock, mock, mock), ErasureHandlers(mock, mock)
     webhooks = WebhookHandlers(mock, mock, mock)
     mails = MailHandlers(mock, mock, on=True)
@@ -238,6 +240,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
             **guests.commands,
             **erasures.commands,
             **BoxOffice(mock, mock, mock).commands,
+            **waiting.commands,
             **mails.commands,
             **webhooks.commands,
         },
@@ -245,6 +248,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
             **QueryHandlers(mock, mock).queries,
             **tokens.queries,
             **tickets.queries,
+            **waiting.queries,
             **mails.queries,
             **webhooks.queries,
         },

@@ -107,6 +107,7 @@ async def test_links_lead_from_a_created_resource_to_operations_on_it(gateway: C
     event = {"get_event", "admin_get_event", "update_event", "cancel_event", "retry_refunds", "create_booking"}
     event |= {"get_event_image", "put_event_image", "delete_event_image", "sell_seats"}
     event |= {"export_bookings", "export_seats", "export_money"}
+    event |= {"join_waiting_list", "list_waiting_list"}
     event |= {"get_door", "check_in_ticket", "check_in_tickets"}
     event |= {"create_quote", "list_promo_codes", "create_promo_codes"}
     assert found["/admin/events"] == event | {"get_event_history", "list_bookings", "admin_list_bookings"}
@@ -121,8 +122,8 @@ async def test_what_costs_seats_or_money_or_uses_up_a_code_requires_a_key(gatewa
         for parameter in one.get("parameters", ())
         if parameter["name"] == "Idempotency-Key" and parameter.get("required")
     }
-    assert required == {"create_booking", "sell_seats", "refund_booking", "recover_guest"}
-    for path in ("/bookings", "/admin/bookings/{id}/refund", "/auth/guest/recover"):
+    assert required == {"create_booking", "sell_seats", "refund_booking", "recover_guest", "join_waiting_list"}
+    for path in ("/bookings", "/waiting-list", "/admin/bookings/{id}/refund", "/auth/guest/recover"):
         assert "`idempotency_key_required`" in document["paths"][path]["post"]["responses"]["400"]["description"]
 
 

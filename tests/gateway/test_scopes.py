@@ -49,6 +49,7 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
     "admin_list_events": (READ, "holdfast:read"),
     "admin_get_event": (READ, "holdfast:read"),
     "get_event_history": (READ, "holdfast:read"),
+    "list_waiting_list": (READ, "holdfast:read"),
     "create_event": (ADMIN, "holdfast:admin"),
     "update_event": (ADMIN, "holdfast:admin"),
     "cancel_event": (ADMIN, "holdfast:admin"),

@@ -27,6 +27,7 @@ async def test_matching_rows_are_clean(system: AuditedSystem) -> None:
         "ticket types": 1,
         "buyers": 0,
         "check-ins": 0,
+        "offers": 0,
         "events": 1,
         "bookings": 3,
         "payments": 3,

@@ -391,6 +391,13 @@ SEATS: dict[str, tuple[Seats, Iterable[str]]] = {
     "sold": (Seats("t", 4, 1, 1, 1, 2), ["held 1, sold 1"]),
     "oversold": (Seats("t", 4, 2, 3, 2, 3), ["5 seats given of 4"]),
     "oversold, and the counters do not say so": (Seats("t", 4, 1, 3, 2, 3), ["held 1", "5 seats given of 4"]),
+    "reserved": (Seats("t", 4, 3, 1, 1, 1, reserved=2, waiting=3, wanted=3), []),
+    "reserved, and not held": (
+        Seats("t", 4, 1, 3, 1, 3, reserved=1, waiting=1, wanted=1),
+        ["reserved 1", "5 seats"],
+    ),
+    "more reserved than wanted": (Seats("t", 4, 2, 0, 0, 0, reserved=2, waiting=1, wanted=1), ["2 reserved of 1"]),
+    "waited for by nobody": (Seats("t", 4, 0, 0, 0, 0, waiting=1), ["entries want 0"]),
     "no such ticket type": (Seats("t", None, 0, 0, 1, 0), ["no such ticket type"]),
 }
 

@@ -124,6 +124,8 @@ class Lure:
     codes: float = 0.4
     # The share of schedules in which tickets are shown at a door.
     doors: float = 0.3
+    # The share of schedules in which somebody waits for seats.
+    lines: float = 0.3
 
 
 @dataclass(frozen=True)

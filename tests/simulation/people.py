@@ -157,6 +157,9 @@ class People:
         self.payable: list[str] = []
         # Hears what is answered to scanners.
         self.at_the_door: Callable[[Message, Any], None] = lambda *_: None
+        # Hears what is answered to those who wait for seats; and the bookings that they may be offered.
+        self.in_line: Callable[[Message, Any], None] = lambda *_: None
+        self.offers: set[UUID] = set()
 
     # --- what they request
 
@@ -401,6 +404,7 @@ class People:
                 self._see(Booking.model_validate(result), request.version)
             elif message.error is None:
                 self.at_the_door(request.message, message.result)
+                self.in_line(request.message, message.result)
 
     def _see(self, booking: Booking, known: int) -> None:
         self._story.note(
@@ -408,7 +412,7 @@ class People:
             f"payment {booking.payment.status} {booking.closing or ''}"
         )
         self._note_payable(booking)
-        if booking.id in self.sales:
+        if booking.id in self.sales or booking.id in self.offers:
             return
         wish = self.wishes[booking.id]
         if self.shown_is_lost:

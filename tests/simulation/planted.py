@@ -19,6 +19,7 @@ import booking.domain
 import booking.door_rows
 import booking.fair_share
 import booking.mail_sender
+import booking.offers
 import booking.promo_codes
 import booking.unit_of_work
 import booking.webhook_sender
@@ -376,6 +377,23 @@ def scanners_miss_that_bookings_end() -> None:
     rows.SAVE_GIVEN_BACK = {kind: each.replace("WHERE sold < 0", "WHERE false") for kind, each in given_back}
 
 
+def freed_seats_are_free() -> None:
+    """Seats that are given back are for those who come first, and not for those who wait."""
+    rows: Any = booking.booking_rows
+    kept, free = rows._RESERVING, "held = t.held + locked.held"
+    rows.SAVE_GIVEN_BACK = {one: text.replace(kept, free) for one, text in rows.SAVE_GIVEN_BACK.items()}
+    rows.SAVE = {one: statement.replace(kept, free) for one, statement in rows.SAVE.items()}
+
+
+def the_small_pass_the_large() -> None:
+    """Who wants few seats gets them, while somebody before waits for more."""
+    offers: Any = booking.offers
+    decide = offers.decide
+    offers.decide = lambda event, entries, *rest: decide(
+        event, sorted(entries, key=lambda each: each.quantity), *rest
+    )
+
+
 def the_last_message_says_what_stripe_is_asked() -> None:
     """A repeated request for an intent is made from its message, and not from the payment's row."""
     rows: Any = payment.payment_rows
@@ -489,6 +507,8 @@ PLANTED: dict[str, Callable[[], None]] = {
         a_signed_code_is_enough,
         scanners_miss_that_bookings_end,
         the_last_message_says_what_stripe_is_asked,
+        freed_seats_are_free,
+        the_small_pass_the_large,
         a_webhook_gets_another_id,
         a_webhook_is_sent_once,
         marks_are_cleared_before_announcing,
@@ -523,6 +543,8 @@ LURES: dict[str, Lure] = {
     "one_share_for_everybody": Lure(loops=1.0),
     "a_signed_code_is_enough": Lure(doors=1.0),
     "scanners_miss_that_bookings_end": Lure(doors=1.0),
+    "freed_seats_are_free": Lure(lines=1.0),
+    "the_small_pass_the_large": Lure(lines=1.0),
     "unknown_types_are_dead_lettered": Lure(frozenset({Fault.OLDER_RELEASE})),
     "refund_key_changes": Lure(frozenset({Fault.STRIPE_LOST_ANSWER, Fault.STRIPE_500_KEPT}), refunds=6.0),
     "amount_not_compared": Lure(by_hand=6.0),

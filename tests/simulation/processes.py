@@ -31,6 +31,7 @@ from booking.reconciler import BookingReconciler
 from booking.repository import Store
 from booking.settings import BookingSettings
 from booking.unit_of_work import UnitOfWork
+from booking.waiting_handlers import WaitingHandlers
 from booking.webhook_announcer import EventAnnouncer, announced_by_webhook
 from booking.webhook_sender import WebhookSender
 from booking.webhooks import SenderTerms
@@ -243,6 +244,7 @@ class BookingProcess(ActorProcess):
         self._box_office = BoxOffice(self.repository, unit, self.now)
         self._query_handlers = QueryHandlers(self.repository, self.now)
         self._door_handlers = DoorHandlers(self.repository, CODES, self.now)
+        self._waiting = WaitingHandlers(self.repository, self.availability, self.now, policy)
         self._reconciler = BookingReconciler(
             self.repository, unit, self.availability, self.bus, self.redis, self.now, policy
         )
@@ -272,6 +274,7 @@ class BookingProcess(ActorProcess):
             **self._event_handlers.commands,
             **self._erasure_handlers.commands,
             **self._box_office.commands,
+            **self._waiting.commands,
         }
         return {
             BOOKING_PAYMENTS: (self._bookings.payments, None),

@@ -105,6 +105,7 @@ class Promises:
             self._not_on_sale = set()
             self._holds.forget()
             self._world.door.forget()
+            self._world.line.forget()
 
     async def check(self) -> None:
         """Check what must hold at every moment."""
@@ -157,6 +158,7 @@ class Promises:
             for finding in judge_seats(Seats(**record)):
                 self._world.story.violate("1 never oversold", f"{finding.id}: {finding.text}")
         await self._world.door.check(raw)
+        await self._world.line.check(raw)
         for record in await raw.fetch(BUYERS.format(part="true")):
             for finding in judge_buyer(Buyer(**record)):
                 self._world.story.violate("10 a share for each", f"{finding.id}: {finding.text}")
@@ -280,6 +282,7 @@ class Promises:
             await check_mails(self._world)
             await self._check_sent()
             await self._world.door.check_finished(self._world.lasting.booking.raw)
+            await self._world.line.check_finished(self._world.lasting.booking.raw, self._world.now())
             await self._holds.check_finished()
         await self._check_disputes()
         await self._check_addresses()

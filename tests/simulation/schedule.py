@@ -110,7 +110,7 @@ class Schedule:
 
     def _outside(self) -> list[tuple[float, Act]]:
         """Clients, operators, customers, banks and Stripe do something."""
-        people, customers, door = self._people, self._customers, self.world.door
+        people, customers, door, line = self._people, self._customers, self.world.door, self.world.line
         has_wishes = bool(people.wishes)
         confirmed, paid = bool(people.seen("confirmed")), bool(self._promises.count("succeeded"))
         webhooks = bool(self._postman.waiting) and Fault.STRIPE_OUTAGE not in self.world.gates.outages
@@ -139,6 +139,10 @@ class Schedule:
             (0.3 * door.busy, door.undo),
             (0.2 * door.shown, door.refund),
             (0.5 * door.opens, door.follow),
+            (2.0 * line.joins, line.join),
+            (0.3 * line.waits, line.leave),
+            (0.5 * line.waits, line.decline),
+            (0.2 * line.waits, line.add_seats),
         ]
 
     def _trouble(self) -> list[tuple[float, Act]]:

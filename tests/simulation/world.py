@@ -17,6 +17,7 @@ from tests.simulation.clockwork import EPOCH, EPOCH_S, Clock, VirtualLoop, insta
 from tests.simulation.door import AtTheDoor
 from tests.simulation.faults import Fault, Lure, Profile
 from tests.simulation.gates import Gates
+from tests.simulation.line import InLine
 from tests.simulation.mail import SimulatedMailServer
 from tests.simulation.people import People
 from tests.simulation.postgres import GatedDatabase, open_gated
@@ -81,6 +82,7 @@ class World:
             lure.codes,
         )
         self.door = AtTheDoor(random.Random(f"door {seed}"), self.people, self.story, lure.doors)
+        self.line = InLine(random.Random(f"line {seed}"), self.people, self.story, lure.lines)
         self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.receive)
         self.people.redis = self.redis
         self.mail = SimulatedMailServer(self.gates)

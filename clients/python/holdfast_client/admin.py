@@ -39,6 +39,7 @@ from holdfast_client.types import (
     NewWebhookSecret,
     OperatorsEvent,
     OperatorsEventDetails,
+    OperatorsWaitingEntry,
     PageQuery,
     PromoCode,
     PromoCodePatch,
@@ -69,6 +70,10 @@ class Admin:
 
     def event_history(self, id: str, query: PageQuery | None = None) -> Listing[EventChange]:
         return self._holdfast.list(Request("GET /admin/events/{id}/history", {"id": id}, query))
+
+    def waiting_list(self, id: str, query: PageQuery | None = None) -> Listing[OperatorsWaitingEntry]:
+        """Who waits, in the order of the line."""
+        return self._holdfast.list(Request("GET /admin/events/{id}/waiting-list", {"id": id}, query))
 
     async def create_event(self, event: NewEvent, *, key: str | None = None) -> Event:
         made: Event = await self._holdfast.keyed(Request("POST /admin/events", body=event, key=key))

@@ -31,12 +31,14 @@ from holdfast_client.types import (
     NewBooking,
     NewCustomer,
     NewQuote,
+    NewWaitingEntry,
     PageQuery,
     PaymentIntent,
     Quote,
     RecoveryCode,
     SigningKeys,
     Transition,
+    WaitingEntry,
 )
 
 
@@ -179,6 +181,27 @@ class Holdfast:
             Request("PUT /bookings/{id}/customer", {"id": id}, body=customer, key=key, if_match=if_match)
         )
         return booking
+
+    # --- waiting lists
+
+    async def join_waiting_list(self, entry: NewWaitingEntry, *, key: str | None = None) -> WaitingEntry:
+        """Waits for seats of a sold-out ticket type. An offer is a booking: `booking_id` of the entry."""
+        made: WaitingEntry = await self.keyed(Request("POST /waiting-list", body=entry, key=key))
+        return made
+
+    def waiting_entries(self, query: PageQuery | None = None) -> Listing[WaitingEntry]:
+        return self.list(Request("GET /waiting-list", query=query))
+
+    async def waiting_entry(self, id: str) -> WaitingEntry:
+        entry: WaitingEntry = await self.request(Request("GET /waiting-list/{id}", {"id": id}))
+        return entry
+
+    async def leave_waiting_list(self, id: str) -> WaitingEntry:
+        """Waits no longer. An offer is declined by `cancel`."""
+        entry: WaitingEntry = await self.request(Request("POST /waiting-list/{id}/leave", {"id": id}))
+        return entry
+
+    # --- payment
 
     async def payment_intent(self, booking_id: str) -> PaymentIntent:
         """What Stripe.js needs to let the customer pay."""

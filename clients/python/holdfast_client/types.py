@@ -30,8 +30,9 @@ KnownBookingReason = Literal[
 ]
 KnownCheckInOutcome = Literal["cancelled", "invalid", "ok", "other_event", "undone", "used"]
 KnownEventChangeKind = Literal["cancelled", "changed", "created"]
-KnownKindOfMail = Literal["attention", "cancellation", "confirmation", "refund"]
+KnownKindOfMail = Literal["attention", "cancellation", "confirmation", "offer", "refund"]
 KnownProblemCode = Literal[
+    "already_waiting",
     "amount_mismatch",
     "amount_off_step",
     "amount_over_left",
@@ -67,8 +68,10 @@ KnownProblemCode = Literal[
     "method_not_allowed",
     "not_found",
     "not_on_sale",
+    "not_sold_out",
     "nothing_to_pay",
     "nothing_to_recover",
+    "offer_made",
     "owner_limit_reached",
     "payload_too_large",
     "payment_canceled",
@@ -92,6 +95,7 @@ KnownProblemCode = Literal[
     "timeout",
     "too_many_holds",
     "too_many_requests",
+    "too_many_waiting",
     "unauthorized",
     "unavailable",
     "unsupported_media_type",
@@ -129,6 +133,7 @@ KnownWebhookType = Literal[
     "event.cancelled",
     "event.changed",
     "event.created",
+    "waiting_list.offered",
 ]
 MailStatus = Literal["owed", "sent", "refused", "given_up", "dropped"]
 PaymentMethods = Literal["instant", "all"]
@@ -145,6 +150,7 @@ PaymentStatus = Literal[
     "refund_failed",
     "disputed",
 ]
+WaitingStatus = Literal["waiting", "offered", "accepted", "lapsed", "left", "closed"]
 BookingReason = KnownBookingReason | str
 CheckInOutcome = KnownCheckInOutcome | str
 EventChangeKind = KnownEventChangeKind | str
@@ -592,10 +598,17 @@ class NewVenue(TypedDict):
     country: NotRequired[str | None]
 
 
+class NewWaitingEntry(TypedDict):
+    event_id: str
+    ticket_type_id: NotRequired[str | None]
+    quantity: int
+    customer: NotRequired[NewCustomer | None]
+
+
 class NewWebhookEndpoint(TypedDict):
     url: str
     description: NotRequired[str | None]
-    types: NotRequired[list[Literal["booking.confirmed", "booking.cancelled", "booking.failed", "booking.refunded", "booking.refund_failed", "booking.disputed", "booking.customer_changed", "event.created", "event.changed", "event.cancelled"]] | None]
+    types: NotRequired[list[Literal["booking.confirmed", "booking.cancelled", "booking.failed", "booking.refunded", "booking.refund_failed", "booking.disputed", "booking.customer_changed", "waiting_list.offered", "event.created", "event.changed", "event.cancelled"]] | None]
     enabled: NotRequired[bool]
 
 
@@ -689,6 +702,30 @@ class OperatorsTicketType(TypedDict):
     hidden: NotRequired[bool]
     held: int
     sold: int
+    reserved: NotRequired[int]
+    waiting: NotRequired[int]
+
+
+class OperatorsWaitingEntry(TypedDict):
+    id: str
+    event_id: str
+    ticket_type_id: str
+    quantity: int
+    status: WaitingStatus
+    reason: NotRequired[str | None]
+    position: NotRequired[int | None]
+    booking_id: NotRequired[str | None]
+    offered_until: NotRequired[str | None]
+    joined_at: str
+    updated_at: str
+    version: int
+    owner: str
+    customer: NotRequired[Customer | None]
+
+
+class OperatorsWaitingEntryPage(TypedDict):
+    items: list[OperatorsWaitingEntry]
+    next_cursor: NotRequired[str | None]
 
 
 class PaymentError(TypedDict):
@@ -733,6 +770,7 @@ class Problem(TypedDict):
     limit: NotRequired[int | None]
     sales_start: NotRequired[str | None]
     sales_end: NotRequired[str | None]
+    available: NotRequired[int | None]
     amount: NotRequired[int | None]
     expected_amount: NotRequired[int | None]
     max_per_owner: NotRequired[int | None]
@@ -1013,6 +1051,26 @@ class Venue(TypedDict):
     country: NotRequired[str | None]
 
 
+class WaitingEntry(TypedDict):
+    id: str
+    event_id: str
+    ticket_type_id: str
+    quantity: int
+    status: WaitingStatus
+    reason: NotRequired[str | None]
+    position: NotRequired[int | None]
+    booking_id: NotRequired[str | None]
+    offered_until: NotRequired[str | None]
+    joined_at: str
+    updated_at: str
+    version: int
+
+
+class WaitingEntryPage(TypedDict):
+    items: list[WaitingEntry]
+    next_cursor: NotRequired[str | None]
+
+
 class WebhookDelivery(TypedDict):
     id: str
     endpoint_id: str
@@ -1058,7 +1116,7 @@ class WebhookEndpointPage(TypedDict):
 class WebhookEndpointPatch(TypedDict):
     url: NotRequired[str]
     description: NotRequired[str | None]
-    types: NotRequired[list[Literal["booking.confirmed", "booking.cancelled", "booking.failed", "booking.refunded", "booking.refund_failed", "booking.disputed", "booking.customer_changed", "event.created", "event.changed", "event.cancelled"]] | None]
+    types: NotRequired[list[Literal["booking.confirmed", "booking.cancelled", "booking.failed", "booking.refunded", "booking.refund_failed", "booking.disputed", "booking.customer_changed", "waiting_list.offered", "event.created", "event.changed", "event.cancelled"]] | None]
     enabled: NotRequired[bool]
 
 

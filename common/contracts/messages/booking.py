@@ -101,6 +101,35 @@ class CreateBookingWithCode(CreateBooking, type="booking.create_with_code"):
     code: str = Field(max_length=PROMO_CODE_MAX)
 
 
+class JoinWaitingList(Message, type="waiting_list.join", stream=BOOKING_COMMANDS):
+    """Somebody waits for seats of a sold-out ticket type; without `ticket_type_id` of the event's only one.
+    `entry_id` follows from the owner and the Idempotency-Key. `address`: as in CreateBooking. `customer`: whom the
+    booking is for that will be offered."""
+
+    entry_id: UUID
+    owner: str
+    event_id: UUID
+    ticket_type_id: UUID | None = None
+    quantity: int = Field(ge=1, le=QUANTITY_MAX)
+    address: str | None = Field(default=None, max_length=32)
+    customer: Customer | None = None
+
+    @property
+    def requester(self) -> str | None:
+        return self.owner
+
+
+class LeaveWaitingList(Message, type="waiting_list.leave", stream=BOOKING_COMMANDS):
+    """The owner of an entry waits no longer. An offer is declined by cancelling its booking instead."""
+
+    entry_id: UUID
+    owner: str
+
+    @property
+    def requester(self) -> str | None:
+        return self.owner
+
+
 class SellSeats(OperatorCommand, type="booking.sell"):
     """An operator has sold seats, or gives them away: the booking is confirmed at once, without Stripe. Whether the
     event is on sale just now, and how many seats one owner may have, does not matter. `owner`: whose booking it is
@@ -366,6 +395,23 @@ class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
     name: str | None = None
     email: str | None = None
     intent_id: str | None = None
+
+
+class GetWaitingEntry(Message, type="waiting_list.get", stream=BOOKING_QUERIES):
+    """An entry of a waiting list, with its position. `owner` must be the entry's owner; None for an operator."""
+
+    entry_id: UUID
+    owner: str | None
+
+
+class ListWaitingEntries(Message, type="waiting_list.list", stream=BOOKING_QUERIES):
+    """The entries of an `owner`, newest first; or, for operators, those of an event in the order in which they were
+    made. `behind`: the number of the last entry of the page before."""
+
+    owner: str | None = None
+    event_id: UUID | None = None
+    behind: int | None = None
+    limit: int = Field(ge=1, le=200)
 
 
 class ListMails(GetBooking, type="booking.list_mails"):

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field
 
 from common.contracts.messages.base import NOTIFICATIONS, Message
-from common.contracts.resources import Booking, Event, OperatorsEvent, Revocation
+from common.contracts.resources import Booking, Event, OperatorsEvent, Revocation, WaitingEntry
 
 # The topic of all events' changes: gateways keep their catalogue current by it.
 EVENTS_TOPIC = "events"
@@ -34,6 +34,17 @@ class BookingChanged(Message, type="booking.changed", stream=NOTIFICATIONS):
 
     def topics(self) -> tuple[str, ...]:
         return f"owner:{self.owner}", f"booking:{self.booking.id}"
+
+
+class WaitingEntryChanged(Message, type="waiting_list.changed", stream=NOTIFICATIONS):
+    """Somebody joined a waiting list, got an offer, left, or is told that there will be none. What becomes of an
+    offer is told by the changes of its booking."""
+
+    owner: str
+    entry: WaitingEntry
+
+    def topics(self) -> tuple[str, ...]:
+        return (f"owner:{self.owner}",)
 
 
 class EventChanged(Message, type="event.changed", stream=NOTIFICATIONS):

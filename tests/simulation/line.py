@@ -1,0 +1,144 @@
+"""Those who wait for seats of sold-out ticket types, and what must hold of their line."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from booking.repository import Transaction
+from common.contracts.ids import offer_id, waiting_entry_id
+from common.contracts.messages import (
+    CancelBooking,
+    EventChanges,
+    JoinWaitingList,
+    LeaveWaitingList,
+    Message,
+    TicketTypeChange,
+    UpdateEvent,
+)
+from common.contracts.statuses import CancelReason
+from ops.audit.databases import OFFERS, SEATS
+from ops.audit.records import Offer
+from ops.audit.rules import judge_offer
+from tests.simulation.people import BY_OPERATOR, CUSTOMERS, OPERATOR, OWNERS, People
+from tests.simulation.story import Story
+
+# More than an event begins with, so that seats are added.
+MORE = (22, 24, 30)
+ENTRIES_MAX = 8
+ENTRIES = "SELECT id, ticket_type_id, number, status FROM waiting_entries"
+PROMISE = "nobody is passed over"
+
+
+class InLine:
+    """Some owners wait, leave, and decline offers; an operator adds seats."""
+
+    def __init__(self, chance: random.Random, people: People, story: Story, share: float) -> None:
+        """In `share` of the schedules somebody waits."""
+        self.opens = chance.random() < share
+        self._chance = chance
+        self._people = people
+        self._story = story
+        # By entry its owner: those that were asked for, and those that were answered.
+        self._asked: dict[UUID, JoinWaitingList] = {}
+        self._answered: set[UUID] = set()
+        # The entries that were seen to have an offer; None: whatever there is was not seen before.
+        self._offered: set[UUID] | None = set()
+        people.in_line = self.answered
+
+    # --- what is sent
+
+    @property
+    def joins(self) -> bool:
+        return self.opens and len(self._asked) < ENTRIES_MAX
+
+    @property
+    def waits(self) -> bool:
+        return self.opens and bool(self._asked)
+
+    def join(self) -> None:
+        """Somebody waits, or repeats that request."""
+        if self._asked and self._chance.random() < 0.2:
+            message = self._any()
+        else:
+            owner, show = self._chance.choice(OWNERS), self._chance.choice(self._people.shows)
+            message = JoinWaitingList(
+                entry_id=waiting_entry_id(owner, f"key {len(self._asked)}"),
+                owner=owner,
+                event_id=show.id,
+                ticket_type_id=self._chance.choice(show.types),
+                quantity=self._chance.randint(1, 2),
+                customer=CUSTOMERS.get(owner),
+            )
+            self._asked[message.entry_id] = message
+            self._story.name(message.entry_id, "W")
+            self._story.name(offer_id(message.entry_id), "O")
+            self._people.offers.add(offer_id(message.entry_id))
+        self._people.send(message, message.entry_id, message.owner)
+
+    def leave(self) -> None:
+        asked = self._any()
+        self._people.send(LeaveWaitingList(entry_id=asked.entry_id, owner=asked.owner), asked.entry_id, asked.owner)
+
+    def decline(self) -> None:
+        asked = self._any()
+        id, reason = offer_id(asked.entry_id), CancelReason.BY_CUSTOMER
+        self._people.send(CancelBooking(booking_id=id, owner=asked.owner, reason=reason), id, asked.owner)
+
+    def add_seats(self) -> None:
+        show = self._chance.choice(self._people.shows)
+        more = TicketTypeChange(id=self._chance.choice(show.types), capacity=self._chance.choice(MORE))
+        message = UpdateEvent(event_id=show.id, changes=EventChanges(), ticket_types=(more,), request=BY_OPERATOR)
+        self._people.send(message, show.id, OPERATOR)
+
+    def _any(self) -> JoinWaitingList:
+        return self._chance.choice(list(self._asked.values()))
+
+    def answered(self, message: Message, _: Any) -> None:
+        if isinstance(message, JoinWaitingList):
+            self._answered.add(message.entry_id)
+
+    # --- what must hold
+
+    def forget(self) -> None:
+        """The database has lost what it has answered."""
+        self._answered.clear()
+        self._offered = None
+
+    async def check(self, raw: asyncpg.Connection) -> None:
+        """Offers follow the line, no seat is free that somebody waits for, and what was answered is there."""
+        if not self.opens:
+            return
+        entries = await raw.fetch(ENTRIES)
+        if missing := self._answered - {row["id"] for row in entries}:
+            self._story.violate("6 nothing lost", f"entries {missing}")
+        first: dict[UUID, int] = {}
+        for row in entries:
+            if row["status"] == "waiting":
+                first[row["ticket_type_id"]] = min(row["number"], first.get(row["ticket_type_id"], row["number"]))
+        offered = {row["id"]: row for row in entries if row["status"] == "offered"}
+        new = offered.keys() - (offered.keys() if self._offered is None else self._offered)
+        for id in new:
+            row = offered[id]
+            if row["number"] > first.get(row["ticket_type_id"], row["number"]):
+                self._story.violate(PROMISE, f"{id} got an offer before number {first[row['ticket_type_id']]}")
+        self._offered = set(offered)
+        for row in await raw.fetch(SEATS.format(part="true")):
+            if row["capacity"] is None:
+                continue
+            wanted = min(row["waiting"], row["capacity"] - row["booked_held"] - row["booked_sold"])
+            if row["reserved"] != wanted:
+                self._story.violate(PROMISE, f"{row['id']}: {row['reserved']} reserved, and not {wanted}")
+        for record in await raw.fetch(OFFERS.format(part="true")):
+            for finding in judge_offer(Offer(**record)):
+                self._story.violate(PROMISE, f"{finding.id}: {finding.text}")
+
+    async def check_finished(self, raw: asyncpg.Connection, now: Any) -> None:
+        """Nobody waits for an offer that could be made."""
+        if self.opens:
+            for each in await Transaction(raw).waiting.waited_for(now):
+                if each.due:
+                    self._story.violate(PROMISE, f"{each.event_id}: an offer is still due")
