@@ -167,7 +167,7 @@ def booking_tickets(
     """The booking as its tickets show it, with these of them."""
     seats = (
         TicketSeats(ticket_type_id=type_id, name=event.ticket_types[type_id].name, quantity=quantity)
-        for type_id, quantity, _ in booking.items_left
+        for type_id, quantity, _, _ in booking.items_left
         if quantity
     )
     return BookingTickets(
