@@ -181,8 +181,8 @@ class TicketType(NamedTuple):
     """`held` and `sold` count seats; `version` grows with each change of the row. `terms_token` is another one
     after each change of the event's terms; 0 if it was not read. `hidden`: only those see it, and can book it, who
     have a promo code that unlocks it; `version_when_hidden` was its version when it became so. `waiting`: the seats
-    that the entries of its waiting list want. `reserved`: those of the held seats that no booking holds, but that are
-    kept for offers."""
+    that the entries of its waiting list want. `reserved`: those of the held seats that no booking holds, but that
+    are kept for offers."""
 
     id: UUID
     name: str

@@ -172,17 +172,31 @@ REQUEST: dict[str, Any] = {
     "if_match": (3,),
 }
 
+NEW_BOOKING: dict[str, Any] = {
+    "booking_id": ID,
+    "owner": "guest:1",
+    "event_id": OTHER,
+    "items": (m.ItemRequest(ticket_type_id=OTHER, quantity=2),),
+    "expected_amount": 2000,
+    "address": "0123456789abcdef0123456789abcdef",
+    "customer": CUSTOMER,
+}
+CODE_TERMS = m.CodeTerms(
+    percent_off=20,
+    amount_off=None,
+    ticket_types=(OTHER,),
+    unlocks=(OTHER,),
+    uses_max=100,
+    uses_per_owner=1,
+    valid_from=AT,
+    valid_until=None,
+    active=False,
+)
+
 _ALL: list[m.Message] = [
     m.Reply(result={"a": [1, None]}, error="conflict", detail="no", extra={"since": "today"}),
-    m.CreateBooking(
-        booking_id=ID,
-        owner="guest:1",
-        event_id=OTHER,
-        items=(m.ItemRequest(ticket_type_id=OTHER, quantity=2),),
-        expected_amount=2000,
-        address="0123456789abcdef0123456789abcdef",
-        customer=CUSTOMER,
-    ),
+    m.CreateBooking(**NEW_BOOKING),
+    m.CreateBookingWithCode(**NEW_BOOKING, code="Sommer 20"),
     m.JoinWaitingList(
         entry_id=ID,
         owner="guest:1",
@@ -320,7 +334,19 @@ _ALL: list[m.Message] = [
     m.ListEvents(
         after=(AT, OTHER), limit=20, operator=True, starts_from=AT, versions_only=True, status=EventStatus.DRAFT
     ),
-    m.GetEvent(event_id=OTHER, operator=True, details=True),
+    m.GetEvent(event_id=OTHER, operator=True, details=True, code="Sommer 20"),
+    m.GetQuote(
+        owner="guest:1",
+        event_id=OTHER,
+        items=(m.ItemRequest(ticket_type_id=OTHER, quantity=2),),
+        code="Sommer 20",
+        expected_amount=2000,
+    ),
+    m.CreatePromoCodes(
+        event_id=OTHER, codes=(m.NewPromoCode(id=ID, code="Sommer 20"),), terms=CODE_TERMS, **REQUEST
+    ),
+    m.UpdatePromoCode(event_id=OTHER, code_id=ID, changes=CODE_TERMS, **REQUEST),
+    m.ListPromoCodes(event_id=OTHER, after="SOMMER20", code="Sommer 20", limit=20),
     m.GetEventImage(event_id=OTHER, known="00"),
     m.GetEventHistory(event_id=OTHER, after=3, limit=20),
     m.CreateWebhookEndpoint(endpoint_id=ID, endpoint=ENDPOINT, **REQUEST),

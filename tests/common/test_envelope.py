@@ -35,11 +35,14 @@ TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-01")
 TABLE = {
     "booking.commands": {
         "booking.create": "CreateBooking",
+        "booking.create_with_code": "CreateBookingWithCode",
         "booking.cancel": "CancelBooking",
         "booking.request_payment": "RequestPayment",
         "event.create": "CreateEvent",
         "event.update": "UpdateEvent",
         "event.set_image": "SetEventImage",
+        "event.create_promo_codes": "CreatePromoCodes",
+        "event.update_promo_code": "UpdatePromoCode",
         "event.cancel": "CancelEvent",
         "event.retry_refunds": "RetryRefunds",
         "booking.refund": "RefundBooking",
@@ -68,6 +71,8 @@ TABLE = {
         "event.list": "ListEvents",
         "event.get": "GetEvent",
         "event.get_image": "GetEventImage",
+        "event.quote": "GetQuote",
+        "event.list_promo_codes": "ListPromoCodes",
         "token.list_revocations": "ListRevocations",
         "event.history": "GetEventHistory",
         "webhook_endpoint.list": "ListWebhookEndpoints",

@@ -26,6 +26,7 @@ async def test_matching_rows_are_clean(system: AuditedSystem) -> None:
     assert result.checked == {
         "ticket types": 1,
         "buyers": 0,
+        "promo codes": 0,
         "check-ins": 0,
         "offers": 0,
         "events": 1,
