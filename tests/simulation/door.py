@@ -60,7 +60,7 @@ class AtTheDoor:
 
     @property
     def ready(self) -> bool:
-        return self.opens and bool(self._tickets or self._people.seen("confirmed"))
+        return self.opens and bool(self._tickets or self._people.sold())
 
     @property
     def shown(self) -> bool:
@@ -72,11 +72,10 @@ class AtTheDoor:
 
     def show(self) -> None:
         """A ticket is shown, or a scanner asks again what became of one."""
-        for wish in self._people.seen("confirmed"):
-            assert wish.seen is not None
-            for item in wish.seen.items:
+        for booking in self._people.sold():
+            for item in booking.items:
                 for number in range(1, item.quantity + 1):
-                    self._tickets[Ticket(wish.seen.event_id, wish.id, item.ticket_type_id, number)] = None
+                    self._tickets[Ticket(booking.event_id, booking.id, item.ticket_type_id, number)] = None
         if self._sent and self._chance.random() < REPEATED:
             message = self._chance.choice(self._sent)
         else:
