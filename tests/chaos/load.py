@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.contracts.scopes import Scope
 from tests.acceptance.client import Json
 from tests.acceptance.customers import CANCELLABLE
 from tests.acceptance.holdfast import STARTS_AT
 from tests.chaos.browser import Browser
+from tests.chaos.door import SCANNERS, Door
 from tests.chaos.harness import Harness
 from tests.chaos.judge import Judge
 from tests.chaos.screen import Screen
@@ -25,6 +27,8 @@ SEATS, SCARCE_SEATS = 1_000_000, 30
 QUANTITY_MAX = 3
 # How many orders may be under way at once, so that a long fault does not collect more and more customers.
 ORDERS_MAX = 400
+# How many visits to the door come with an order.
+VISITS = 0.5
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class _Playing:
 
 @dataclass
 class Load:
-    """Made by `async with crowd(...)`. New orders come only while `gate` is set. `rate`: orders a second."""
+    """Made by `async with crowd(...)`. New orders come only while `gate` is set. `rate`: orders a second; `door`:
+    None where nobody checks tickets."""
 
     harness: Harness
     seed: int
@@ -69,6 +74,7 @@ class Load:
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
     cancelled_events: list[str] = field(default_factory=list)
     orders: int = 0
+    door: Door | None = None
     _playing: dict[str, _Playing] = field(default_factory=dict)
 
     @property
@@ -78,6 +84,10 @@ class Load:
     async def prepare(self) -> None:
         for role in ROLES:
             await self._cast(role)
+
+    def open_door(self, visitors: Sequence[Visitor]) -> None:
+        """From now on tickets are checked. The scanners follow the event that lasts for the whole run."""
+        self.door = Door(self.judge, self.seed, visitors, self._playing[ROLES[0].name].event)
 
     async def run(self) -> None:
         """Order at a steady rate, until cancelled."""
@@ -101,6 +111,8 @@ class Load:
         self.orders += 1
         playing.orders += 1
         self._spawn(shopper.go(order), order.key)
+        if self.door is not None and chance.random() < VISITS:
+            self._spawn(self.door.visit(self.shoppers), f"door after {order.key}")
         if playing.orders == role.orders_max:
             self._spawn(self._replace(role, playing), f"another {role.name}")
 
@@ -142,9 +154,11 @@ class Load:
 
 
 @asynccontextmanager
-async def crowd(harness: Harness, seed: int, rate: float, shoppers: int) -> AsyncIterator[Load]:
-    """A load with `shoppers` customers, who have open sockets, and with the events. No customer orders yet; at the
-    end all orders and sockets end."""
+async def crowd(
+    harness: Harness, seed: int, rate: float, shoppers: int, *, door: bool = True
+) -> AsyncIterator[Load]:
+    """A load with `shoppers` customers, who have open sockets, with the events, and with their door unless there is
+    a release that has none. No customer orders yet; at the end all orders and sockets end."""
     holdfast, judge = harness.holdfast, harness.judge
     closes: Counter[str] = Counter()
     cashier = Visitor(holdfast.client("cashier", operator=True), judge)
@@ -157,6 +171,9 @@ async def crowd(harness: Harness, seed: int, rate: float, shoppers: int) -> Asyn
         made.append(Shopper(subject, visitor, screen, browser, cashier))
     load = Load(harness, seed, rate, made, cashier, closes)
     await load.prepare()
+    if door:
+        clients = [holdfast.client(f"scanner-{number}", scopes=[Scope.DOOR]) for number in range(SCANNERS)]
+        load.open_door([Visitor(each, judge) for each in clients])
     watching = [asyncio.create_task(each.screen.run(), name=f"screen of {each.subject}") for each in made]
     for task in watching:
         task.add_done_callback(load._done)

@@ -45,6 +45,8 @@ class Report:
     # How many orders of clients, by what they wanted and how they ended.
     journeys: dict[str, int]
     answers: dict[str, int]
+    # What scanners have met, by how they sent it.
+    door: dict[str, int]
     sockets_closed: dict[str, int]
     poisoned: int
     dead_letters: int
@@ -92,6 +94,7 @@ class Report:
             ("Bookings", "ended", self.endings),
             ("Clients", "wanted, and what came of it", self.journeys),
             ("Answers", "request, status", self.answers),
+            ("The door", "sent, and what it met", self.door),
             ("Sockets closed", "code", self.sockets_closed),
             ("Logged", "line", self.logged),
         ):

@@ -17,6 +17,7 @@ from aiohttp import WSMsgType, web
 from documents.sources import ROOT
 from ops.layout import Scale
 from tests.acceptance.client import Answer, Client, Json
+from tests.chaos.check_ins import ENDED, ONCE, STAYS, TOLD, UNDONE, CheckIns, Kept, Shown
 from tests.chaos.judge import Judge
 from tests.chaos.plan import CLAIM_IDLE_S, REPEATS, Kind, Tempo, rounds, short, wires
 from tests.chaos.screen import Screen
@@ -197,6 +198,107 @@ def test_judge_allows_no_socket_closed_in_calm_but_by_a_gateway_that_leaves() ->
     judge.closed(1013, judge.now)
     judge.closed(None, judge.now)
     assert [each.what for each in judge.broken] == ["closed with 1001", "closed with 1013", "closed with None"]
+
+
+# --- the door -----------------------------------------------------------------------------------------------
+
+
+TICKET, OTHER = "22222222-2222-5222-8222-222222222222", "33333333-3333-5333-8333-333333333333"
+
+
+class AtTheDoor:
+    """Scanners that are answered as a test wants; the n-th time that a ticket is shown is by device `n`."""
+
+    def __init__(self) -> None:
+        self.judge = Judge()
+        self.check_ins = CheckIns(self.judge)
+        self._shown = 0
+
+    def shows(self, outcome: str, check_in_id: str = "", device: str = "", *, ended: bool = False) -> None:
+        self._shown += 1
+        shown = Shown(str(self._shown), str(self._shown), TICKET, ID, "code")
+        check_in = {"id": check_in_id, "device": device or shown.device} if check_in_id else None
+        self.check_ins.sent(shown)
+        self.check_ins.answered(shown, outcome, check_in, "at once", ended=ended)
+
+    def undoes(self, check_in_id: str, at: str | None = "now") -> None:
+        self.check_ins.undoing(check_in_id)
+        self.check_ins.undone(check_in_id, at)
+
+    def compares(self, confirmed: tuple[str, ...] = (), **kept: Kept) -> list[str]:
+        self.check_ins.compare(kept, confirmed)
+        return [each.promise for each in self.judge.broken]
+
+
+def test_nobody_is_let_in_twice_unless_a_check_in_was_undone() -> None:
+    door = AtTheDoor()
+    door.shows("ok", "a")
+    door.shows("used", "a", device="1")
+    door.undoes("a")
+    door.undoes("a")
+    door.shows("ok", "b")
+    assert door.compares(a=Kept(TICKET, "1", undone=True), b=Kept(TICKET, "3", undone=False)) == []
+    door.shows("ok", "c")
+    assert door.compares() == [ONCE, STAYS, STAYS, STAYS]
+
+
+@pytest.mark.parametrize(
+    ("answers", "broken"),
+    [
+        ([("ok", "a"), ("used", "b", "2")], TOLD),  # met itself
+        ([("ok", "a"), ("used", "a", "3")], STAYS),  # by whom was another one
+        ([("404 None",)], TOLD),
+    ],
+)
+def test_what_a_ticket_has_met_must_be_true(answers: list[tuple[str, ...]], broken: str) -> None:
+    door = AtTheDoor()
+    for each in answers:
+        door.shows(*each)
+    assert [each.promise for each in door.judge.broken] == [broken]
+
+
+def test_a_ticket_that_has_ended_lets_nobody_in_and_one_that_has_not_is_not_said_to_have() -> None:
+    door = AtTheDoor()
+    door.shows("cancelled", ended=True)
+    assert door.compares() == []
+    door.shows("ok", "a", ended=True)
+    assert door.compares(confirmed=(ID,), a=Kept(TICKET, "2", undone=False)) == [ENDED, TOLD]
+
+
+@pytest.mark.parametrize(
+    ("kept", "broken"),
+    [
+        ({"a": Kept(TICKET, "1", undone=True), "b": Kept(TICKET, "2", undone=False)}, []),
+        ({"b": Kept(TICKET, "2", undone=False)}, [STAYS]),  # lost
+        ({"a": Kept(OTHER, "1", undone=True), "b": Kept(TICKET, "2", undone=False)}, [STAYS]),
+        ({"a": Kept(TICKET, "1", undone=False), "b": Kept(TICKET, "2", undone=False)}, [UNDONE, ONCE]),
+        ({"a": Kept(TICKET, "1", undone=True), "b": Kept(TICKET, "2", undone=True)}, [UNDONE]),  # nobody has
+        (
+            {
+                "a": Kept(TICKET, "1", undone=True),
+                "b": Kept(TICKET, "2", undone=False),
+                "c": Kept(OTHER, "9", undone=False),
+            },
+            [STAYS],
+        ),
+    ],
+)
+def test_the_database_must_have_the_check_ins_that_scanners_were_told(
+    kept: dict[str, Kept], broken: list[str]
+) -> None:
+    door = AtTheDoor()
+    door.shows("ok", "a")
+    door.undoes("a")
+    door.shows("ok", "b")
+    assert door.compares(**kept) == broken
+
+
+def test_an_undo_that_is_repeated_changes_nothing() -> None:
+    door = AtTheDoor()
+    door.undoes("a", "at noon")
+    door.undoes("a", "later")
+    door.undoes("a", None)
+    assert [each.promise for each in door.judge.broken] == [UNDONE, UNDONE]
 
 
 @pytest.mark.parametrize(
