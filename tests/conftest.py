@@ -43,8 +43,8 @@ STACKS = {
         "stopped_servers",
     ),
     "holdfast": (
-        "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "main_job",
-        "privacy", "rush", "tickets", "webhooks", "who_did_it",
+        "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "mail", "main_job",
+        "outgoing_webhooks", "privacy", "rush", "tickets", "webhooks", "who_did_it",
     ),
 }  # fmt: skip
 STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS.items() for name in names}

@@ -12,11 +12,14 @@ from tests.acceptance.holdfast import SHORT_TIMES, SLOW_BANKS, STRICT, Holdfast,
 from tests.clients.buyers import BUYERS, Start
 from tests.clients.node import needs_node
 
+# To receivers on this machine.
+WEBHOOKS = dict.fromkeys(("WEBHOOKS", "WEBHOOK_HTTP", "WEBHOOK_PRIVATE_ADDRESSES"), "true")
+
 
 @pytest.fixture(scope="session")
 async def holdfast(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
     """For tests that stop no process and make no fault that lasts. At the end its logs must have no error."""
-    async with running(tmp_path_factory.mktemp("shared")) as shared:
+    async with running(tmp_path_factory.mktemp("shared"), settings=WEBHOOKS) as shared:
         yield shared
     assert complaints(shared.stack) == []
 

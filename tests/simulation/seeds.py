@@ -35,4 +35,6 @@ SHOWN_BY = {
     "one_share_for_everybody": 23,
     "a_signed_code_is_enough": 6,
     "scanners_miss_that_bookings_end": 3,
+    "a_webhook_gets_another_id": 1,
+    "a_webhook_is_sent_once": 5,
 }
