@@ -20,6 +20,7 @@ from tests.chaos.harness import Harness
 from tests.chaos.judge import Judge
 from tests.chaos.screen import Screen
 from tests.chaos.shopper import SHARES, Order, Shopper
+from tests.chaos.told import ADDRESSED
 from tests.chaos.visitor import Visitor
 
 PRICE = 1500
@@ -62,7 +63,7 @@ class _Playing:
 @dataclass
 class Load:
     """Made by `async with crowd(...)`. New orders come only while `gate` is set. `rate`: orders a second; `door`:
-    None where nobody checks tickets."""
+    None where a release takes part that knows nothing of tickets, customers and webhooks."""
 
     harness: Harness
     seed: int
@@ -107,7 +108,9 @@ class Load:
         wish = chance.choices(list(SHARES), list(SHARES.values()))[0]
         shopper = self.shoppers[self.orders % len(self.shoppers)]
         playing = self._playing[role.name]
-        order = Order(playing.event, chance.randint(1, QUANTITY_MAX), wish, f"order-{self.orders}")
+        key = f"order-{self.orders}"
+        email = f"{key}@example.com" if self.orders % ADDRESSED == 0 and self.door is not None else None
+        order = Order(playing.event, chance.randint(1, QUANTITY_MAX), wish, key, email)
         self.orders += 1
         playing.orders += 1
         self._spawn(shopper.go(order), order.key)
@@ -155,10 +158,11 @@ class Load:
 
 @asynccontextmanager
 async def crowd(
-    harness: Harness, seed: int, rate: float, shoppers: int, *, door: bool = True
+    harness: Harness, seed: int, rate: float, shoppers: int, *, former: bool = False
 ) -> AsyncIterator[Load]:
-    """A load with `shoppers` customers, who have open sockets, with the events, and with their door unless there is
-    a release that has none. No customer orders yet; at the end all orders and sockets end."""
+    """A load with `shoppers` customers, who have open sockets, with the events, their door, and who is told of what
+    changes. `former`: a release takes part that knows nothing of these. No customer orders yet; at the end all
+    orders and sockets end."""
     holdfast, judge = harness.holdfast, harness.judge
     closes: Counter[str] = Counter()
     cashier = Visitor(holdfast.client("cashier", operator=True), judge)
@@ -170,8 +174,10 @@ async def crowd(
         screen = Screen(visitor, holdfast.session, closes, in_message=number % 2 == 0)
         made.append(Shopper(subject, visitor, screen, browser, cashier))
     load = Load(harness, seed, rate, made, cashier, closes)
+    if not former:
+        await harness.told.receiver.register(cashier)
     await load.prepare()
-    if door:
+    if not former:
         clients = [holdfast.client(f"scanner-{number}", scopes=[Scope.DOOR]) for number in range(SCANNERS)]
         load.open_door([Visitor(each, judge) for each in clients])
     watching = [asyncio.create_task(each.screen.run(), name=f"screen of {each.subject}") for each in made]

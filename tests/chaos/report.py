@@ -47,6 +47,8 @@ class Report:
     answers: dict[str, int]
     # What scanners have met, by how they sent it.
     door: dict[str, int]
+    # How many mails and webhooks there were, and how often they were taken.
+    told: dict[str, int]
     sockets_closed: dict[str, int]
     poisoned: int
     dead_letters: int
@@ -95,6 +97,7 @@ class Report:
             ("Clients", "wanted, and what came of it", self.journeys),
             ("Answers", "request, status", self.answers),
             ("The door", "sent, and what it met", self.door),
+            ("Mails and webhooks", "taken", self.told),
             ("Sockets closed", "code", self.sockets_closed),
             ("Logged", "line", self.logged),
         ):

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.message import EmailMessage
 from itertools import islice
+from typing import Any
+from uuid import UUID, uuid5
 
 import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
+from standardwebhooks import Webhook
 
 from documents.sources import ROOT
 from ops.layout import Scale
 from tests.acceptance.client import Answer, Client, Json
+from tests.announced import Key, judge_mails, judge_webhooks
 from tests.chaos.check_ins import ENDED, ONCE, STAYS, TOLD, UNDONE, CheckIns, Kept, Shown
 from tests.chaos.judge import Judge
 from tests.chaos.plan import CLAIM_IDLE_S, REPEATS, Kind, Tempo, rounds, short, wires
 from tests.chaos.screen import Screen
+from tests.chaos.told import DOMAIN, HEARD, Receiver
 from tests.chaos.verdict import expected
 from tests.chaos.visitor import Visitor
 from tests.chaos.wire import Wire
@@ -299,6 +308,98 @@ def test_an_undo_that_is_repeated_changes_nothing() -> None:
     door.undoes("a", "later")
     door.undoes("a", None)
     assert [each.promise for each in door.judge.broken] == [UNDONE, UNDONE]
+
+
+# --- who is told of changes ---------------------------------------------------------------------------------
+
+
+SECRET, FORGED = (f"whsec_{base64.b64encode(bytes([each]) * 32).decode()}" for each in (1, 2))
+BOOKING = UUID(ID)
+CONFIRMED, REFUNDED = ("booking.confirmed", BOOKING, 3), ("booking.refunded", BOOKING, 5)
+
+
+@pytest.mark.parametrize(
+    ("data", "secret", "broken"),
+    [
+        ({"version": 3}, SECRET, []),
+        ({"version": 4, "payment": {"client_secret": None}}, SECRET, []),  # has changed since
+        ({"version": 2}, SECRET, [HEARD]),
+        ({"version": 3, "payment": {"client_secret": "secret"}}, SECRET, [HEARD]),
+        ({"version": 3}, FORGED, [HEARD]),
+    ],
+)
+def test_receiver_reports_webhooks_that_are_not_true_or_not_ours(
+    data: Json, secret: str, broken: list[str]
+) -> None:
+    judge = Judge()
+    receiver = Receiver(judge)
+    receiver.secret = SECRET
+    body = json.dumps({"type": "booking.confirmed", "version": 3, "data": {"id": ID, **data}})
+    now = datetime.now(UTC)
+    headers = {
+        "webhook-id": "one",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign("one", now, body),
+    }
+    receiver.take(headers, body.encode())
+    assert [each.promise for each in judge.broken] == broken
+    assert receiver.received == ({} if secret == FORGED else {CONFIRMED: {"one"}})
+
+
+@pytest.mark.parametrize(
+    ("received", "found"),
+    [
+        ({CONFIRMED: {"one"}}, ""),
+        ({}, "was not received"),
+        ({CONFIRMED: {"one", "two"}}, "under 2 ids"),
+        ({CONFIRMED: {"one"}, REFUNDED: {"two"}}, "never happened"),
+    ],
+)
+def test_webhooks_must_be_the_changes_each_under_one_id(received: dict[Key, set[str]], found: str) -> None:
+    findings = list(judge_webhooks({CONFIRMED}, received))
+    assert (len(findings), found in "".join(findings)) == (int(bool(found)), True)
+
+
+def mail(of: int, *, status: str = "sent", attempts: int = 1, amount: int | None = None, **more: Any) -> Json:
+    """The row of the mail that is owed for the booking's version `of`."""
+    id = uuid5(BOOKING, f"{of}/booking.confirmed")
+    base = {"id": id, "booking_id": BOOKING, "kind": "confirmation", "version": of}
+    return {**base, "status": status, "attempts": attempts, "amount": amount, **more}
+
+
+def became(to: str, version: int, refunded: int = 0) -> Json:
+    return {
+        "id": BOOKING,
+        "version": version,
+        "from_status": "pending",
+        "to_status": to,
+        "amount_refunded": refunded,
+    }
+
+
+@pytest.mark.parametrize(
+    ("mails", "changes", "copies", "found"),
+    [
+        ([mail(3)], [became("confirmed", 3)], 1, ""),
+        ([mail(3, attempts=2)], [became("confirmed", 3)], 2, ""),  # again, under the same id
+        ([mail(3, status="dropped", attempts=0)], [became("confirmed", 3)], 0, ""),
+        ([mail(3)], [became("confirmed", 3)], 2, "sent 2 times by 1 attempts"),
+        ([mail(3)], [became("confirmed", 3)], 0, "sent 0 times"),
+        ([mail(3, status="owed")], [became("confirmed", 3)], 1, "owed, sent 1 times"),
+        ([], [became("confirmed", 3)], 0, "no mail is owed"),
+        ([], [], 1, "nobody knows of it"),
+        ([mail(3, amount=500)], [became("confirmed", 3, refunded=700)], 1, "700 went back, and mails say 500"),
+    ],
+)
+def test_mails_must_be_what_customers_are_owed(
+    mails: list[Json], changes: list[Json], copies: int, found: str
+) -> None:
+    taken = {f"<{mail(3)['id']}@{DOMAIN}>": [EmailMessage()] * copies} if copies else {}
+    findings = list(judge_mails(mails, changes, taken, DOMAIN))
+    assert (len(findings), found in "".join(findings)) == (int(bool(found)), True)
+
+
+# --- the logs -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,13 @@ from ops.audit.databases import SourceUnavailable
 from tests.acceptance.command import audit
 from tests.acceptance.database_rows import unfinished_work
 from tests.acceptance.holdfast import complaints
+from tests.announced import mail_findings, webhook_findings
 from tests.chaos.check_ins import Kept
 from tests.chaos.door import Door, Scanner
 from tests.chaos.harness import Harness
 from tests.chaos.load import Load
 from tests.chaos.shopper import BY_HAND
+from tests.chaos.told import DOMAIN
 from tests.chaos.witness import SHOWN, Fact, Witness
 from tests.forked import CommandResult
 
@@ -46,6 +48,21 @@ HAD_TICKETS = """
 SELECT id, reason, items FROM bookings b WHERE event_id = $1 AND status = 'cancelled'
     AND EXISTS (SELECT FROM booking_transitions t WHERE t.booking_id = b.id AND t.to_status = 'confirmed')
 """
+# What is still to be told to others. It waits for a retry time, which may be hours away, or was claimed by a
+# process that was killed: DUE_NOW makes it due.
+UNTOLD = """
+SELECT (SELECT count(*) FROM bookings WHERE announce_from IS NOT NULL)
+    + (SELECT count(*) FROM event_changes WHERE to_announce)
+    + (SELECT count(*) FROM mails WHERE send_after IS NOT NULL)
+    + (SELECT count(*) FROM webhook_deliveries WHERE due_at IS NOT NULL)
+"""
+DUE_NOW = (
+    """UPDATE mails SET send_after = now()
+    WHERE send_after > now() AND coalesce(tried_at, made_at) < now() - interval '5 seconds'""",
+    """UPDATE webhook_deliveries SET due_at = now()
+    WHERE due_at > now() AND coalesce(last_attempt_at, made_at) < now() - interval '5 seconds'""",
+)
+WRITTEN = "SELECT id, booking_id FROM mails"
 CHANGES = "SELECT booking_id, version, to_status, payment_status FROM booking_transitions"
 
 
@@ -59,6 +76,8 @@ class Verdict:
     finished_s: float = 0.0
     # What the processes logged, by level and event.
     logged: Counter[str] = field(default_factory=Counter)
+    # How many mails and webhooks there were, and how often they were taken.
+    told: dict[str, int] = field(default_factory=dict)
 
 
 async def finish(harness: Harness, load: Load) -> Verdict:
@@ -79,6 +98,8 @@ async def finish(harness: Harness, load: Load) -> Verdict:
     await _check_cancelled_events(harness, load)
     if load.door is not None:
         await _compare_door(harness, load.door)
+    if load.door is not None:
+        verdict.told = await _compare_told(harness, load)
     await _read_once_more(load)
     verdict.endings = await _endings(harness)
     await _letters(harness, verdict)
@@ -172,6 +193,39 @@ async def _wrongly_known(scanner: Scanner, states: dict[str, str]) -> list[tuple
     known = scanner.known.states
     both = {id: (states.get(id, "valid"), known.get(id, "valid")) for id in {*states, *known}}
     return [(id, *pair) for id, pair in both.items() if pair[0] != pair[1]]
+
+
+async def _compare_told(harness: Harness, load: Load) -> dict[str, int]:
+    """Each change was mailed to its customer and delivered to the receiver, under one id, and nothing else was."""
+    judge, told = harness.judge, harness.told
+    until = judge.now + FINISH_MAX_S
+    while (left := (await _rows(harness, UNTOLD))[0][0]) and judge.now < until:
+        for statement in DUE_NOW:
+            await _rows(harness, statement)
+        await asyncio.sleep(CHECK_S)
+    if left:
+        judge.breaks("all is told in time", f"{left} announcements, mails or webhooks are left")
+    taken, received = told.mails.taken, told.receiver.received
+    written = {f"<{row['id']}@{DOMAIN}>": str(row["booking_id"]) for row in await _rows(harness, WRITTEN)}
+    emails = {id: order.email for each in load.shoppers for id, order in each.ordered.items()}
+    for message_id, copies in taken.items():
+        wanted = emails.get(written.get(message_id, ""))
+        if wrong := [copy["To"] for copy in copies if wanted is None or wanted not in copy["To"]]:
+            judge.breaks("mails go to their customers", f"{message_id} for {wanted} went to {wrong}")
+    connection = await asyncpg.connect(harness.holdfast.stack.booking_database_url)
+    try:
+        for finding in await mail_findings(connection, taken, DOMAIN):
+            judge.breaks("each change is mailed once", finding)
+        for finding in await webhook_findings(connection, received):
+            judge.breaks("each change is delivered once", finding)
+    finally:
+        await connection.close()
+    return {
+        "mails": len(taken),
+        "mails, with copies": sum(map(len, taken.values())),
+        "webhooks": len(received),
+        "webhooks, with copies": told.receiver.requests,
+    }
 
 
 async def _read_once_more(load: Load) -> None:
