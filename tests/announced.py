@@ -1,4 +1,4 @@
-"""What others must have been told by mail and webhook, by the history in booking's database at rest."""
+"""What others must have been notified of by mail and webhook, by the history in booking's database at rest."""
 
 from __future__ import annotations
 

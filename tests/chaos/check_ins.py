@@ -14,7 +14,7 @@ ONCE = "a ticket lets somebody in once"
 STAYS = "a check-in that was answered stays"
 UNDONE = "a check-in that was undone stays undone"
 ENDED = "a ticket that has ended lets nobody in"
-TOLD = "scanners are told what they have met"
+MET = "scanners are answered what they have met"
 
 
 class Shown(NamedTuple):
@@ -46,7 +46,7 @@ class CheckIns:
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     let_in: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     by_id: dict[str, tuple[str, str]] = field(default_factory=dict)
-    # Whose bookings had ended, as scanners were told.
+    # Whose bookings had ended, as scanners were answered.
     ended: set[str] = field(default_factory=set)
     _shown: set[str] = field(default_factory=set)
     # For which an undo was sent, and those that are undone, with the time of it.
@@ -68,12 +68,12 @@ class CheckIns:
         elif outcome == "used":
             assert check_in is not None
             if check_in["device"] == shown.device:
-                self.judge.breaks(TOLD, f"{shown} has met itself: {check_in}")
+                self.judge.breaks(MET, f"{shown} has met itself: {check_in}")
             self._learn(check_in["id"], shown.ticket_id, check_in["device"])
         elif outcome == "cancelled":
             self.ended.add(shown.booking_id)
         else:
-            self.judge.breaks(TOLD, f"{shown}: {outcome}")
+            self.judge.breaks(MET, f"{shown}: {outcome}")
 
     def _let(self, shown: Shown, check_in: Json) -> None:
         ids = self.let_in[shown.ticket_id]
@@ -111,5 +111,5 @@ class CheckIns:
         for ticket_id, times in counting.items():
             if times > 1:
                 self.judge.breaks(ONCE, f"{times} check-ins of {ticket_id} count")
-        if told := self.ended & set(confirmed):
-            self.judge.breaks(TOLD, f"confirmed, and scanners were told that they had ended: {told}")
+        if wrong := self.ended & set(confirmed):
+            self.judge.breaks(MET, f"confirmed, and scanners were answered that they had ended: {wrong}")

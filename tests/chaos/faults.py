@@ -17,8 +17,8 @@ from ops.errors import StartError
 from ops.redis import RedisServer
 from tests.acceptance.mailboxes import empty
 from tests.chaos.harness import Harness
+from tests.chaos.notified import Refusal
 from tests.chaos.plan import Fault, Kind
-from tests.chaos.told import Refusal
 
 # A process that is started while its servers are unavailable may need more than one try.
 STARTS_MAX = 4
@@ -243,22 +243,22 @@ COUNTS = {
 }
 
 
-# --- Who is told of changes ---------------------------------------------------------------------------------
+# --- Mails and webhooks -------------------------------------------------------------------------------------
 
 
-async def _told(harness: Harness, fault: Fault) -> int:
-    told = harness.told.receiver if fault.kind is Kind.RECEIVER_REFUSES else harness.told.mails
+async def _notified(harness: Harness, fault: Fault) -> int:
+    one = harness.notified.receiver if fault.kind is Kind.RECEIVER_REFUSES else harness.notified.mails
     async with harness.locks[fault.kind]:
-        before = told.refused
-        told.refuse(Refusal.NOT_NOW if fault.strength < 0.5 else Refusal.LOST)
+        before = one.refused
+        one.refuse(Refusal.NOT_NOW if fault.strength < 0.5 else Refusal.LOST)
 
         async def struck() -> int:
-            return told.refused - before
+            return one.refused - before
 
         try:
             return await _last(fault, struck)
         finally:
-            told.refuse(None)
+            one.refuse(None)
 
 
 # --- Mailboxes ----------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ INJECTIONS: dict[Kind, Inject] = {
     Kind.HOLD: _hold,
     Kind.DELAY: _delay,
     **dict.fromkeys(SWITCHES, _stripe),
-    Kind.MAIL_REFUSED: _told,
-    Kind.RECEIVER_REFUSES: _told,
+    Kind.MAIL_REFUSED: _notified,
+    Kind.RECEIVER_REFUSES: _notified,
     Kind.POISON: _poison,
 }

@@ -19,8 +19,8 @@ from ops.stack import Stack
 from tests.acceptance.holdfast import SHORT_TIMES, Holdfast, running
 from tests.acceptance.poison import letters, put, undecodable
 from tests.chaos.judge import Judge
+from tests.chaos.notified import DOMAIN, Notified, open_notified
 from tests.chaos.plan import wires
-from tests.chaos.told import DOMAIN, Told, open_told
 from tests.chaos.wire import Wire
 
 # The server to which the address in a setting leads.
@@ -122,8 +122,8 @@ class Poison:
 
 @dataclass
 class Harness:
-    """A running Holdfast. `told`: who gets its mails and webhooks; `locks`, by name: only one fault at a time may
-    harm a process, a wire or a server."""
+    """A running Holdfast. `notified`: who gets its mails and webhooks; `locks`, by name: only one fault at a time
+    may harm a process, a wire or a server."""
 
     holdfast: Holdfast
     scale: Scale
@@ -131,7 +131,7 @@ class Harness:
     wires: dict[str, Wire]
     stripe: Switchboard
     poison: Poison
-    told: Told
+    notified: Notified
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
 
@@ -158,12 +158,12 @@ async def open_harness(
         for wire in between.values():
             await wire.open()
             stack.push_async_callback(wire.close)
-        told = await stack.enter_async_context(open_told(judge))
-        settings = {**SETTINGS, "SMTP_URL": told.mails.url, **more}
+        notified = await stack.enter_async_context(open_notified(judge))
+        settings = {**SETTINGS, "SMTP_URL": notified.mails.url, **more}
         holdfast = await stack.enter_async_context(
             running(folder, scale=scale, settings=settings, detour=detour, kind=kind)
         )
         holdfast.url = between[CLIENTS].lead_to(holdfast.url)
-        told.receiver.url = between[RECEIVER].lead_to(told.receiver.url)
+        notified.receiver.url = between[RECEIVER].lead_to(notified.receiver.url)
         poison = Poison(holdfast.stack.redis_url)
-        yield Harness(holdfast, scale, judge, between, Switchboard(holdfast), poison, told)
+        yield Harness(holdfast, scale, judge, between, Switchboard(holdfast), poison, notified)

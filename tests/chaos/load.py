@@ -18,9 +18,9 @@ from tests.chaos.browser import Browser
 from tests.chaos.door import SCANNERS, Door
 from tests.chaos.harness import Harness
 from tests.chaos.judge import Judge
+from tests.chaos.notified import ADDRESSED
 from tests.chaos.screen import Screen
 from tests.chaos.shopper import SHARES, Order, Shopper
-from tests.chaos.told import ADDRESSED
 from tests.chaos.visitor import Visitor
 
 PRICE = 1500
@@ -160,8 +160,8 @@ class Load:
 async def crowd(
     harness: Harness, seed: int, rate: float, shoppers: int, *, former: bool = False
 ) -> AsyncIterator[Load]:
-    """A load with `shoppers` customers, who have open sockets, with the events, their door, and who is told of what
-    changes. `former`: a release takes part that knows nothing of these. No customer orders yet; at the end all
+    """A load with `shoppers` customers, who have open sockets, with the events, their door, and a receiver of
+    webhooks. `former`: a release takes part that knows nothing of these. No customer orders yet; at the end all
     orders and sockets end."""
     holdfast, judge = harness.holdfast, harness.judge
     closes: Counter[str] = Counter()
@@ -175,7 +175,7 @@ async def crowd(
         made.append(Shopper(subject, visitor, screen, browser, cashier))
     load = Load(harness, seed, rate, made, cashier, closes)
     if not former:
-        await harness.told.receiver.register(cashier)
+        await harness.notified.receiver.register(cashier)
     await load.prepare()
     if not former:
         clients = [holdfast.client(f"scanner-{number}", scopes=[Scope.DOOR]) for number in range(SCANNERS)]

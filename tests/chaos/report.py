@@ -48,7 +48,7 @@ class Report:
     # What scanners have met, by how they sent it.
     door: dict[str, int]
     # How many mails and webhooks there were, and how often they were taken.
-    told: dict[str, int]
+    notified: dict[str, int]
     sockets_closed: dict[str, int]
     poisoned: int
     dead_letters: int
@@ -97,7 +97,7 @@ class Report:
             ("Clients", "wanted, and what came of it", self.journeys),
             ("Answers", "request, status", self.answers),
             ("The door", "sent, and what it met", self.door),
-            ("Mails and webhooks", "taken", self.told),
+            ("Mails and webhooks", "taken", self.notified),
             ("Sockets closed", "code", self.sockets_closed),
             ("Logged", "line", self.logged),
         ):

@@ -42,6 +42,6 @@ async def test_promises_are_kept_whatever_fails(tmp_path: Path) -> None:
     for end in ENDS:
         assert any(ending.startswith(end) for ending in report.endings), end
     assert {"at once: ok", "at once: used", "later: ok", "undo: undone"} <= report.door.keys()
-    assert report.told["mails, with copies"] > report.told["mails"]
-    assert report.told["webhooks, with copies"] > report.told["webhooks"]
+    assert report.notified["mails, with copies"] > report.notified["mails"]
+    assert report.notified["webhooks, with copies"] > report.notified["webhooks"]
     assert report.audit_code == 0

@@ -25,11 +25,11 @@ from documents.sources import ROOT
 from ops.layout import Scale
 from tests.acceptance.client import Answer, Client, Json
 from tests.announced import Key, judge_mails, judge_webhooks
-from tests.chaos.check_ins import ENDED, ONCE, STAYS, TOLD, UNDONE, CheckIns, Kept, Shown
+from tests.chaos.check_ins import ENDED, MET, ONCE, STAYS, UNDONE, CheckIns, Kept, Shown
 from tests.chaos.judge import Judge
+from tests.chaos.notified import DOMAIN, SIGNED, Receiver
 from tests.chaos.plan import CLAIM_IDLE_S, REPEATS, Kind, Tempo, rounds, short, wires
 from tests.chaos.screen import Screen
-from tests.chaos.told import DOMAIN, HEARD, Receiver
 from tests.chaos.verdict import expected
 from tests.chaos.visitor import Visitor
 from tests.chaos.wire import Wire
@@ -254,9 +254,9 @@ def test_nobody_is_let_in_twice_unless_a_check_in_was_undone() -> None:
 @pytest.mark.parametrize(
     ("answers", "broken"),
     [
-        ([("ok", "a"), ("used", "b", "2")], TOLD),  # met itself
+        ([("ok", "a"), ("used", "b", "2")], MET),  # met itself
         ([("ok", "a"), ("used", "a", "3")], STAYS),  # by whom was another one
-        ([("404 None",)], TOLD),
+        ([("404 None",)], MET),
     ],
 )
 def test_what_a_ticket_has_met_must_be_true(answers: list[tuple[str, ...]], broken: str) -> None:
@@ -271,7 +271,7 @@ def test_a_ticket_that_has_ended_lets_nobody_in_and_one_that_has_not_is_not_said
     door.shows("cancelled", ended=True)
     assert door.compares() == []
     door.shows("ok", "a", ended=True)
-    assert door.compares(confirmed=(ID,), a=Kept(TICKET, "2", undone=False)) == [ENDED, TOLD]
+    assert door.compares(confirmed=(ID,), a=Kept(TICKET, "2", undone=False)) == [ENDED, MET]
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_ticket_that_has_ended_lets_nobody_in_and_one_that_has_not_is_not_said
         ),
     ],
 )
-def test_the_database_must_have_the_check_ins_that_scanners_were_told(
+def test_the_database_must_have_the_check_ins_that_scanners_were_answered(
     kept: dict[str, Kept], broken: list[str]
 ) -> None:
     door = AtTheDoor()
@@ -310,7 +310,7 @@ def test_an_undo_that_is_repeated_changes_nothing() -> None:
     assert [each.promise for each in door.judge.broken] == [UNDONE, UNDONE]
 
 
-# --- who is told of changes ---------------------------------------------------------------------------------
+# --- mails and webhooks -------------------------------------------------------------------------------------
 
 
 SECRET, FORGED = (f"whsec_{base64.b64encode(bytes([each]) * 32).decode()}" for each in (1, 2))
@@ -323,9 +323,9 @@ CONFIRMED, REFUNDED = ("booking.confirmed", BOOKING, 3), ("booking.refunded", BO
     [
         ({"version": 3}, SECRET, []),
         ({"version": 4, "payment": {"client_secret": None}}, SECRET, []),  # has changed since
-        ({"version": 2}, SECRET, [HEARD]),
-        ({"version": 3, "payment": {"client_secret": "secret"}}, SECRET, [HEARD]),
-        ({"version": 3}, FORGED, [HEARD]),
+        ({"version": 2}, SECRET, [SIGNED]),
+        ({"version": 3, "payment": {"client_secret": "secret"}}, SECRET, [SIGNED]),
+        ({"version": 3}, FORGED, [SIGNED]),
     ],
 )
 def test_receiver_reports_webhooks_that_are_not_true_or_not_ours(

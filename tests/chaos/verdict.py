@@ -23,8 +23,8 @@ from tests.chaos.check_ins import Kept
 from tests.chaos.door import Door, Scanner
 from tests.chaos.harness import Harness
 from tests.chaos.load import Load
+from tests.chaos.notified import DOMAIN
 from tests.chaos.shopper import BY_HAND
-from tests.chaos.told import DOMAIN
 from tests.chaos.witness import SHOWN, Fact, Witness
 from tests.forked import CommandResult
 
@@ -48,9 +48,9 @@ HAD_TICKETS = """
 SELECT id, reason, items FROM bookings b WHERE event_id = $1 AND status = 'cancelled'
     AND EXISTS (SELECT FROM booking_transitions t WHERE t.booking_id = b.id AND t.to_status = 'confirmed')
 """
-# What is still to be told to others. It waits for a retry time, which may be hours away, or was claimed by a
+# What is still to be announced or sent. It waits for a retry time, which may be hours away, or was claimed by a
 # process that was killed: DUE_NOW makes it due.
-UNTOLD = """
+NOT_ANNOUNCED = """
 SELECT (SELECT count(*) FROM bookings WHERE announce_from IS NOT NULL)
     + (SELECT count(*) FROM event_changes WHERE to_announce)
     + (SELECT count(*) FROM mails WHERE send_after IS NOT NULL)
@@ -77,7 +77,7 @@ class Verdict:
     # What the processes logged, by level and event.
     logged: Counter[str] = field(default_factory=Counter)
     # How many mails and webhooks there were, and how often they were taken.
-    told: dict[str, int] = field(default_factory=dict)
+    notified: dict[str, int] = field(default_factory=dict)
 
 
 async def finish(harness: Harness, load: Load) -> Verdict:
@@ -99,7 +99,7 @@ async def finish(harness: Harness, load: Load) -> Verdict:
     if load.door is not None:
         await _compare_door(harness, load.door)
     if load.door is not None:
-        verdict.told = await _compare_told(harness, load)
+        verdict.notified = await _compare_notified(harness, load)
     await _read_once_more(load)
     verdict.endings = await _endings(harness)
     await _letters(harness, verdict)
@@ -158,8 +158,8 @@ async def _check_cancelled_events(harness: Harness, load: Load) -> None:
 
 
 async def _compare_door(harness: Harness, door: Door) -> None:
-    """The database has each check-in as scanners were told, and each scanner hears of every ticket that was used or
-    has ended: soon, because changes are held back while any transaction is under way."""
+    """The database has each check-in as scanners were answered, and each scanner learns which tickets were used or
+    have ended: soon, because changes are held back while any transaction is under way."""
     kept = {
         str(row["id"]): Kept(str(row["ticket_id"]), row["device"], row["undone"])
         for row in await _rows(harness, CHECK_INS)
@@ -195,17 +195,17 @@ async def _wrongly_known(scanner: Scanner, states: dict[str, str]) -> list[tuple
     return [(id, *pair) for id, pair in both.items() if pair[0] != pair[1]]
 
 
-async def _compare_told(harness: Harness, load: Load) -> dict[str, int]:
+async def _compare_notified(harness: Harness, load: Load) -> dict[str, int]:
     """Each change was mailed to its customer and delivered to the receiver, under one id, and nothing else was."""
-    judge, told = harness.judge, harness.told
+    judge, notified = harness.judge, harness.notified
     until = judge.now + FINISH_MAX_S
-    while (left := (await _rows(harness, UNTOLD))[0][0]) and judge.now < until:
+    while (left := (await _rows(harness, NOT_ANNOUNCED))[0][0]) and judge.now < until:
         for statement in DUE_NOW:
             await _rows(harness, statement)
         await asyncio.sleep(CHECK_S)
     if left:
-        judge.breaks("all is told in time", f"{left} announcements, mails or webhooks are left")
-    taken, received = told.mails.taken, told.receiver.received
+        judge.breaks("all is announced and sent in time", f"{left} announcements, mails or webhooks are left")
+    taken, received = notified.mails.taken, notified.receiver.received
     written = {f"<{row['id']}@{DOMAIN}>": str(row["booking_id"]) for row in await _rows(harness, WRITTEN)}
     emails = {id: order.email for each in load.shoppers for id, order in each.ordered.items()}
     for message_id, copies in taken.items():
@@ -224,7 +224,7 @@ async def _compare_told(harness: Harness, load: Load) -> dict[str, int]:
         "mails": len(taken),
         "mails, with copies": sum(map(len, taken.values())),
         "webhooks": len(received),
-        "webhooks, with copies": told.receiver.requests,
+        "webhooks, with copies": notified.receiver.requests,
     }
 
 

@@ -1,4 +1,4 @@
-"""Who is told of what changes: a mail server and a receiver of webhooks. At times both refuse, or lose answers."""
+"""Who is notified of changes: a mail server and a receiver of webhooks. At times both refuse, or lose answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.chaos.visitor import Visitor
 DOMAIN = "chaos.example"
 # One in so many orders says to whom mails about it go.
 ADDRESSED = 3
-HEARD = "webhooks say what has changed, signed"
+SIGNED = "webhooks say what has changed, signed"
 
 
 class Refusal(Enum):
@@ -75,7 +75,7 @@ class Receiver:
         self.received: dict[Key, set[str]] = defaultdict(set)
 
     async def register(self, operator: Visitor) -> None:
-        """From now on it is told of all that can be expected."""
+        """From now on it gets all that can be expected."""
         body = {"url": self.url, "types": list(EXPECTED_TYPES)}
         answer = await operator.insist("POST", "/admin/webhook-endpoints", json=body)
         assert answer is not None
@@ -101,26 +101,26 @@ class Receiver:
         try:
             Webhook(self.secret).verify(body, dict(headers))
         except WebhookVerificationError as error:
-            self._judge.breaks(HEARD, f"{error}: {body!r}")
+            self._judge.breaks(SIGNED, f"{error}: {body!r}")
             return
         message = orjson.loads(body)
         data = message["data"]
         self.received[message["type"], UUID(data["id"]), message["version"]].add(headers["webhook-id"])
         if data.get("terms_version", data["version"]) < message["version"]:
-            self._judge.breaks(HEARD, f"older than the change: {message}")
+            self._judge.breaks(SIGNED, f"older than the change: {message}")
         if data.get("payment", {}).get("client_secret") is not None:
-            self._judge.breaks(HEARD, f"with the client secret: {message}")
+            self._judge.breaks(SIGNED, f"with the client secret: {message}")
 
 
 @dataclass(frozen=True)
-class Told:
+class Notified:
     mails: Mails
     receiver: Receiver
 
 
 @asynccontextmanager
-async def open_told(judge: Judge) -> AsyncIterator[Told]:
+async def open_notified(judge: Judge) -> AsyncIterator[Notified]:
     receiver = Receiver(judge)
     async with mail_server() as server, open_receiver(receiver.answer) as stand:
         receiver.url = stand.url()
-        yield Told(Mails(server), receiver)
+        yield Notified(Mails(server), receiver)
