@@ -98,10 +98,14 @@ class Scanner:
             self.offline = True
             await asyncio.sleep(seconds)
             self.offline = False
-            while self._kept:
-                part, self._kept = self._kept[:SENT_MAX], self._kept[SENT_MAX:]
-                await self._send(part)
+            await self.send_kept()
             await self.follow()
+
+    async def send_kept(self) -> None:
+        """Send what was checked in without a network."""
+        while self._kept:
+            part, self._kept = self._kept[:SENT_MAX], self._kept[SENT_MAX:]
+            await self._send(part)
 
     async def _send(self, part: Sequence[tuple[Ticket, Shown, datetime]]) -> None:
         ended = [ticket.ended for ticket, _, _ in part]

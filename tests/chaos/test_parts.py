@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid5
 
 import aiohttp
@@ -26,6 +26,7 @@ from ops.layout import Scale
 from tests.acceptance.client import Answer, Client, Json
 from tests.announced import Key, judge_mails, judge_webhooks
 from tests.chaos.check_ins import ENDED, MET, ONCE, STAYS, UNDONE, CheckIns, Kept, Shown
+from tests.chaos.door import Scanner, Ticket
 from tests.chaos.judge import Judge
 from tests.chaos.notified import DOMAIN, SIGNED, Receiver
 from tests.chaos.plan import CLAIM_IDLE_S, REPEATS, Kind, Tempo, rounds, short, wires
@@ -308,6 +309,43 @@ def test_an_undo_that_is_repeated_changes_nothing() -> None:
     door.undoes("a", "later")
     door.undoes("a", None)
     assert [each.promise for each in door.judge.broken] == [UNDONE, UNDONE]
+
+
+class Gateway:
+    """Answers a scanner: the door as it was at first, and to check-ins what a test wants."""
+
+    def __init__(self, *outcomes: str) -> None:
+        self._outcomes = outcomes
+        self.received: list[Json] = []
+
+    async def insist(self, _: str, path: str, **options: Any) -> Answer:
+        if "/door" in path:
+            items = [{"ticket_id": OTHER, "state": "used"}]
+            return Answer(200, {"keys": [], "mark": "m", "reset": False, "more": False, "items": items}, {})
+        self.received += (items := options["json"]["items"])
+        results = [
+            {"id": each["id"], "ticket_id": TICKET, "outcome": outcome, "check_in": {"id": each["id"], **each}}
+            for each, outcome in zip(items, self._outcomes, strict=True)
+        ]
+        return Answer(200, {"items": results}, {})
+
+
+async def test_scanner_without_a_network_lets_each_valid_ticket_in_once_and_sends_it_later() -> None:
+    judge, gateway = Judge(), Gateway("ok")
+    customer = Visitor(cast(Client, None), judge)
+    customer.witness.newest[ID] = booking(3, "confirmed")
+    check_ins = CheckIns(judge)
+    scanner = Scanner("one", cast(Visitor, gateway), {"id": "event"}, check_ins)
+    await scanner.follow()
+    scanner.offline = True
+    for event, ticket in (("event", TICKET), ("event", TICKET), ("event", OTHER), ("another", ID)):
+        assert await scanner.show(Ticket(event, ID, ticket, "code", customer), ticket) is None
+    assert not gateway.received
+    scanner.offline = False
+    await scanner.send_kept()
+    assert [each["id"] for each in gateway.received] == [TICKET]
+    assert check_ins.outcomes == {("later", "ok"): 1}
+    assert not judge.broken
 
 
 # --- mails and webhooks -------------------------------------------------------------------------------------
