@@ -51,6 +51,9 @@ class AtTheDoor:
         self._sent: list[CheckInTickets] = []
         # By ticket, the check-ins that let somebody in.
         self._let_in: defaultdict[UUID, set[UUID]] = defaultdict(set)
+        # By check-in that is not forged, its ticket; and the tickets that scanners were answered to be none.
+        self._genuine: dict[UUID, Ticket] = {}
+        self._turned_away: set[Ticket] = set()
         # What the scanner that follows knows of each event.
         self._marks: dict[UUID, tuple[str, int, int]] = {}
         self._known: dict[UUID, str] = {}
@@ -87,9 +90,11 @@ class AtTheDoor:
     def _entry(self) -> CheckInEntry:
         ticket, id = self._chance.choice(list(self._tickets)), UUID(int=self._chance.getrandbits(128), version=4)
         drawn, code = self._chance.random(), CODES.sign(ticket)
+        self._genuine[id] = ticket
         if drawn < BY_HAND:
             return CheckInEntry(id=id, booking_id=ticket.booking_id, ticket_id=ticket.id)
         if drawn < BY_HAND + FORGED:
+            del self._genuine[id]
             code = TicketCodes(("another-private-key-of-some-32-bytes-abcdef",)).sign(ticket)
         return CheckInEntry(id=id, code=code, gate=self._chance.choice(("north", "south")))
 
@@ -117,7 +122,9 @@ class AtTheDoor:
 
     def answered(self, message: Message, result: Any) -> None:
         if isinstance(message, CheckInTickets):
-            for each in CheckInResults.model_validate(result).items:
+            for entry, each in zip(message.entries, CheckInResults.model_validate(result).items, strict=True):
+                if each.outcome == CheckInOutcome.INVALID and entry.id in self._genuine:
+                    self._turned_away.add(self._genuine[entry.id])
                 if each.outcome == CheckInOutcome.OK:
                     assert each.ticket_id is not None
                     assert each.check_in is not None
@@ -155,9 +162,12 @@ class AtTheDoor:
                 self._story.violate("nobody without a seat", f"{finding.id}: {finding.text}")
 
     async def check_finished(self, raw: asyncpg.Connection) -> None:
-        """The scanner that follows knows every ticket that was used or has ended."""
+        """Nobody with a seat was turned away, and the scanner that follows knows every ticket that was used or has
+        ended."""
         if not self.opens:
             return
+        for ticket in self._turned_away:
+            self._story.violate("who has a seat is let in", f"{ticket} is none")
         for show in self._people.shows:
             await self._receive_the_rest(raw, show.id)
         rows, used = Transaction(raw), {row["ticket_id"] for row in await raw.fetch(USED)}
