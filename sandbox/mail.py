@@ -1,6 +1,7 @@
 """A stand-in for a mail server: it takes every mail, delivers none, and shows them under `/_sandbox/mail`."""
 
 import asyncio
+from base64 import b64encode
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 KEPT = 500
 SHOWN_HEADERS = ("From", "To", "Subject", "Date", "Message-ID")
 # A mail's HTML may show itself, and do nothing else.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; img-src data:"
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -47,12 +48,25 @@ class Caught:
             **{name.lower().replace("-", "_"): str(self.message[name] or "") for name in SHOWN_HEADERS},
             "text": self.body("plain"),
             "html": self.body("html"),
-            "attachments": [each.get_filename() or "" for each in self.message.iter_attachments()],
+            "attachments": self.attachments(),
         }
 
     def body(self, kind: str) -> str:
         part = self.message.get_body((kind,))
         return "" if part is None else str(part.get_content())
+
+    def attachments(self) -> list[str]:
+        """The names of its files, and of the images that its HTML shows."""
+        return [name for part in self.message.walk() if (name := part.get_filename())]
+
+    def html(self) -> str:
+        """With its images in itself, as a mail program shows it."""
+        html = self.body("html")
+        for part in self.message.walk():
+            if (id := part["Content-ID"]) is not None:
+                image = b64encode(part.get_payload(decode=True)).decode()
+                html = html.replace(f"cid:{id.strip('<>')}", f"data:{part.get_content_type()};base64,{image}")
+        return html
 
 
 class Mailbox:
@@ -107,12 +121,10 @@ def add_routes(router: web.UrlDispatcher, find: Callable[[web.Request], Mailbox]
         headers = "".join(
             f"<tr><th>{name}</th><td>{escape(str(mail.message[name] or ''))}</td></tr>" for name in SHOWN_HEADERS
         )
-        attached = "".join(
-            f"<li>{escape(each.get_filename() or '')}</li>" for each in mail.message.iter_attachments()
-        )
+        attached = "".join(f"<li>{escape(name)}</li>" for name in mail.attachments())
         content = (
             f'<p><a href="/_sandbox/mail">All mails</a></p><table>{headers}</table>'
-            f'<h2>HTML</h2><iframe sandbox title="HTML" srcdoc="{escape(mail.body("html"))}"></iframe>'
+            f'<h2>HTML</h2><iframe sandbox title="HTML" srcdoc="{escape(mail.html())}"></iframe>'
             f"<h2>Text</h2><pre>{escape(mail.body('plain'))}</pre>"
             + (f"<h2>Attachments</h2><ul>{attached}</ul>" if attached else "")
         )

@@ -30,6 +30,7 @@ async def test_a_paid_booking_is_mailed_and_mailed_again_on_request(holdfast: Ho
 
     (mail,) = await eventually(mails, lambda found: len(found) == 1)
     assert mail["subject"].startswith(f"Ihre Buchung {booking['reference']}")
+    assert mail["attachments"] == ["ticket-1.png", "booking.ics"]
 
     path = f"/admin/bookings/{booking['id']}/mails"
     (await operator.request("POST", path, json={"kind": "confirmation"})).ok(202)

@@ -24,11 +24,13 @@ async def pages() -> AsyncIterator[tuple[Client, int]]:
         yield client, port
 
 
-async def send(port: int, subject: str = "Hello", html: str = "<p>Hi</p>", times: int = 1) -> None:
+async def send(port: int, subject: str = "Hello", html: str = '<img src="cid:1@shop">', times: int = 1) -> None:
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "shop@example.com", "ada@example.com", subject
     message.set_content("Hi")
     message.add_alternative(html, subtype="html")
+    shown = message.get_payload(1)
+    shown.add_related(b"<svg/>", "image", "svg+xml", cid="<1@shop>", disposition="inline", filename="seat.svg")
     message.add_attachment(b"x", maintype="application", subtype="pdf", filename="ticket.pdf")
     async with aiosmtplib.SMTP(hostname="127.0.0.1", port=port) as smtp:
         for _ in range(times):
@@ -41,10 +43,11 @@ async def test_what_was_sent_is_shown(pages: tuple[Client, int]) -> None:
     await send(port)
     (mail,) = (await (await client.get("/_sandbox/mail")).json())["mails"]
     assert (mail["recipients"], mail["subject"], mail["text"].strip()) == (["ada@example.com"], "Hello", "Hi")
-    assert mail["attachments"] == ["ticket.pdf"]
+    assert mail["attachments"] == ["seat.svg", "ticket.pdf"]
     assert 'href="/_sandbox/mail/1"' in await (await client.get("/_sandbox/mail", headers=HTML)).text()
     page = await (await client.get("/_sandbox/mail/1", headers=HTML)).text()
     assert "ticket.pdf" in page
+    assert "data:image/svg+xml;base64,PHN2Zy8+" in page
     assert (await client.get("/_sandbox/mail/2", headers=HTML)).status == 404
 
 
