@@ -78,7 +78,12 @@ async def test_what_was_checked_offline_is_sent_later_and_more_than_once(holdfas
 
     async def known() -> dict[str, str]:
         await offline.follow()
-        return offline.states
+        return offline.known.states
 
     await eventually(known, lambda states: states.get(left["id"]) == "cancelled")
-    assert offline.states == {one["id"]: "used", two["id"]: "used", three["id"]: "used", left["id"]: "cancelled"}
+    assert offline.known.states == {
+        one["id"]: "used",
+        two["id"]: "used",
+        three["id"]: "used",
+        left["id"]: "cancelled",
+    }
