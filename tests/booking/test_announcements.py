@@ -14,7 +14,13 @@ from redis.asyncio import Redis
 
 from booking.announcements import Announcement
 from common.contracts.ids import ticket_id
-from common.contracts.messages import BookingChanged, RefundBooking, RefundTickets, SetCustomer
+from common.contracts.messages import (
+    BookingChanged,
+    OperatorRequest,
+    RefundBooking,
+    RefundTickets,
+    SetCustomer,
+)
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, IntentStatus
 from common.contracts.values import Customer
@@ -133,7 +139,8 @@ async def test_a_refund_of_single_tickets_is_announced_when_its_money_went_back(
     await announcing.announcer.run_once()
     assert announced.kinds(booking) == ["confirmed"]
     ids = (ticket_id(booking.id, show.types[0], 1),)
-    await announcing.give(RefundTickets(booking_id=booking.id, refund_id=uuid4(), ticket_ids=ids, operator="root"))
+    asked = OperatorRequest(subject="desk", operation="refund", content_hash="")
+    await announcing.give(RefundTickets(booking_id=booking.id, refund_id=uuid4(), ticket_ids=ids, request=asked))
     if not at_box_office:
         assert await marks(announcing) == [None]
         await announcing.apply(report(booking, IntentStatus.SUCCEEDED, 3, amount_refunded=2500))

@@ -91,7 +91,10 @@ class Post:
 
 
 async def refund_tickets(stage: Stage, booking: Booking, *ids: UUID) -> None:
-    (reply,) = await stage.call(RefundTickets(booking_id=booking.id, refund_id=uuid4(), ticket_ids=ids))
+    asked = OperatorRequest(subject="desk", operation="refund", content_hash="")
+    (reply,) = await stage.call(
+        RefundTickets(booking_id=booking.id, refund_id=uuid4(), ticket_ids=ids, request=asked)
+    )
     assert reply.error is None, reply
 
 

@@ -84,7 +84,7 @@ def test_every_ticket_type_is_named() -> None:
 @pytest.mark.parametrize(
     ("venue", "location"),
     [
-        (TICKETS["event"]["venue"], None),
+        (TICKETS["event"]["venue"], "Stadttheater\\, Am Markt 1\\, 99423 Weimar\\, DE"),
         ({"name": "Hall 1; left"}, "Hall 1\\; left"),
         (None, None),
     ],
