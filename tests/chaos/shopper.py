@@ -107,7 +107,7 @@ class Shopper:
         items = [{"ticket_type_id": order.event["ticket_types"][0]["id"], "quantity": order.quantity}]
         body = {"event_id": order.event["id"], "items": items}
         if order.email is not None:
-            body["customer"] = {"name": "A customer", "email": order.email}
+            body["customer"] = {"name": "A customer", "email": order.email, "locale": "en"}
         while self._known(id) is None:
             answer = await self.visitor.insist(
                 "POST", "/bookings", json=body, headers={"Idempotency-Key": order.key}
