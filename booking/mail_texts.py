@@ -121,6 +121,7 @@ class MailTexts:
         message.add_alternative(html, subtype="html")
         message["Content-Language"] = language
         shown = message.get_payload(1)
+        assert isinstance(shown, EmailMessage)
         for id, image in images:
             kind, _, subtype = image.media_type.partition("/")
             shown.add_related(

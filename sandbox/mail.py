@@ -64,8 +64,10 @@ class Caught:
         html = self.body("html")
         for part in self.message.walk():
             if (id := part["Content-ID"]) is not None:
-                image = b64encode(part.get_payload(decode=True)).decode()
-                html = html.replace(f"cid:{id.strip('<>')}", f"data:{part.get_content_type()};base64,{image}")
+                image = part.get_payload(decode=True)
+                assert isinstance(image, bytes)
+                data = f"data:{part.get_content_type()};base64,{b64encode(image).decode()}"
+                html = html.replace(f"cid:{id.strip('<>')}", data)
         return html
 
 

@@ -197,7 +197,7 @@ async def test_tickets_say_where_it_is_and_whom_they_are_for(stage: Stage) -> No
     booking = await bought(stage, show, {show.types[0]: 1})
     page = await tickets(stage, booking.id)
     assert (page.event.venue, page.reference, page.holder) == (venue, reference_of(booking.id), None)
-    ada = Customer("Ada Lovelace", "ada@example.com")
+    ada = Customer("Ada Lovelace", "ada@example.com", "en-GB")
     await stage.give(SetCustomer(booking_id=booking.id, owner="alice", customer=ada))
     assert (await tickets(stage, booking.id)).holder == ada.name
 

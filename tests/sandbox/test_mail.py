@@ -30,6 +30,7 @@ async def send(port: int, subject: str = "Hello", html: str = '<img src="cid:1@s
     message.set_content("Hi")
     message.add_alternative(html, subtype="html")
     shown = message.get_payload(1)
+    assert isinstance(shown, EmailMessage)
     shown.add_related(b"<svg/>", "image", "svg+xml", cid="<1@shop>", disposition="inline", filename="seat.svg")
     message.add_attachment(b"x", maintype="application", subtype="pdf", filename="ticket.pdf")
     async with aiosmtplib.SMTP(hostname="127.0.0.1", port=port) as smtp:
