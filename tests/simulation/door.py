@@ -53,7 +53,7 @@ class AtTheDoor:
         self._let_in: defaultdict[UUID, set[UUID]] = defaultdict(set)
         # By check-in that is not forged, its ticket; and the tickets that scanners were answered to be none.
         self._genuine: dict[UUID, Ticket] = {}
-        self._turned_away: set[Ticket] = set()
+        self._unknown: set[Ticket] = set()
         # What the scanner that follows knows of each event.
         self._marks: dict[UUID, tuple[str, int, int]] = {}
         self._known: dict[UUID, str] = {}
@@ -124,7 +124,7 @@ class AtTheDoor:
         if isinstance(message, CheckInTickets):
             for entry, each in zip(message.entries, CheckInResults.model_validate(result).items, strict=True):
                 if each.outcome == CheckInOutcome.INVALID and entry.id in self._genuine:
-                    self._turned_away.add(self._genuine[entry.id])
+                    self._unknown.add(self._genuine[entry.id])
                 if each.outcome == CheckInOutcome.OK:
                     assert each.ticket_id is not None
                     assert each.check_in is not None
@@ -162,11 +162,11 @@ class AtTheDoor:
                 self._story.violate("nobody without a seat", f"{finding.id}: {finding.text}")
 
     async def check_finished(self, raw: asyncpg.Connection) -> None:
-        """Nobody with a seat was turned away, and the scanner that follows knows every ticket that was used or has
+        """Who has a seat was let in, and the scanner that follows knows every ticket that was used or has
         ended."""
         if not self.opens:
             return
-        for ticket in self._turned_away:
+        for ticket in self._unknown:
             self._story.violate("who has a seat is let in", f"{ticket} is none")
         for show in self._people.shows:
             await self._receive_the_rest(raw, show.id)
