@@ -20,10 +20,12 @@ from tests.chaos.visitor import Visitor
 
 SCANNERS = 4
 # Of so many visits one is a scanner's loss of its network, which lasts so many seconds, from and to.
-OUTAGE_EVERY, OUTAGE_S = 20, (2.0, 8.0)
+OUTAGE_EVERY, OUTAGE_S = 15, (2.0, 8.0)
 # How likely somebody shows a ticket that was shown before, two people show one ticket at once, and a check-in that
 # let somebody in is undone.
 AGAIN, AT_ONCE, UNDO = 0.4, 0.3, 0.15
+# And how likely a ticket that a scanner without a network can check is shown there.
+AT_OFFLINE = 0.7
 # The last so many tickets and check-ins may come again, and a customer's last so many bookings come to the door.
 RECENT = 50
 # How many check-ins a request has at most.
@@ -175,7 +177,11 @@ class Door:
         if ticket is None:
             return
         self._recent.append(ticket)
-        scanners = chance.sample(self.scanners, 2 if chance.random() < AT_ONCE else 1)
+        offline = [each for each in self.scanners if each.offline and each.known.event_id == ticket.event_id]
+        if offline and chance.random() < AT_OFFLINE:
+            scanners = [chance.choice(offline)]
+        else:
+            scanners = chance.sample(self.scanners, 2 if chance.random() < AT_ONCE else 1)
         ids = [str(UUID(int=chance.getrandbits(128), version=4)) for _ in scanners]
         shown = (scanner.show(ticket, id) for scanner, id in zip(scanners, ids, strict=True))
         self._let_in += [each for each in await asyncio.gather(*shown) if each is not None]
