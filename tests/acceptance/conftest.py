@@ -1,4 +1,7 @@
-"""Two running stacks for all acceptance tests: one that no test harms, and one whose processes tests kill."""
+"""Two running stacks for all acceptance tests: one that no test harms, and one whose processes tests kill.
+
+Each ends with the last test of this folder that its process runs: a stack costs CPU also while nobody uses it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from tests.clients.node import needs_node
 WEBHOOKS = dict.fromkeys(("WEBHOOKS", "WEBHOOK_HTTP", "WEBHOOK_PRIVATE_ADDRESSES"), "true")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def holdfast(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
     """For tests that stop no process and make no fault that lasts. At the end its logs must have no error."""
     async with running(tmp_path_factory.mktemp("shared"), settings=WEBHOOKS) as shared:
@@ -24,7 +27,7 @@ async def holdfast(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ho
     assert complaints(shared.stack) == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def battered(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
     """For tests that kill and stop processes. Each test leaves it running, at rest, and with a clean audit."""
     async with running(tmp_path_factory.mktemp("battered"), settings=SHORT_TIMES | STRICT | SLOW_BANKS) as stack:

@@ -328,7 +328,7 @@ async def test_a_refund_of_single_tickets_is_mailed_with_its_amount_and_what_sta
     await post.stage.apply(report(booking, IntentStatus.SUCCEEDED, 3, amount_refunded=2500))
     (mail,) = await post.run()
     assert mail["Subject"].startswith("Refund of €25.00")
-    assert "These seats of your booking stay:\n- 2 × Type 0, €50.00" in text_of(mail)
+    assert "These seats of your booking stay:\r\n- 2 × Type 0, €50.00" in text_of(mail)
     transitions = await post.stage.rows("SELECT amount_refunded FROM booking_transitions ORDER BY version")
     assert [row["amount_refunded"] for row in transitions][-2:] == [None, 2500]
 
