@@ -23,18 +23,38 @@ async def tickets(client: Client, booking: Json) -> list[Json]:
     return items
 
 
+class Followed:
+    """What a scanner knows of an event, by what GET …/door has answered. `states`: of the tickets that came."""
+
+    def __init__(self, event: Json) -> None:
+        self.event_id: str = event["id"]
+        self._mark: str | None = None
+        self.keys: list[Json] = []
+        self.states: dict[str, str] = {}
+
+    @property
+    def path(self) -> str:
+        """What to ask for next."""
+        query = "" if self._mark is None else f"?since={self._mark}"
+        return f"/admin/events/{self.event_id}/door{query}"
+
+    def learn(self, door: Json) -> bool:
+        """Take the answer in. Returns whether there is more."""
+        self.keys, self._mark = door["keys"], door["mark"]
+        self.states = {} if door["reset"] else self.states
+        self.states |= {each["ticket_id"]: each["state"] for each in door["items"]}
+        return bool(door["more"])
+
+
 class Scanner:
     """Has a token for the door, and of the event what GET …/door has answered."""
 
     def __init__(self, holdfast: Holdfast, event: Json) -> None:
         self._client = holdfast.client(scopes=["holdfast:door"])
-        self._event = event
-        self._mark: str | None = None
-        self.keys: list[Json] = []
-        self.states: dict[str, str] = {}
+        self.known = Followed(event)
 
     async def check_in(self, ticket: Json, **more: Any) -> Answer:
-        body = {"id": str(uuid4()), "code": ticket["code"], "event_id": self._event["id"], **more}
+        body = {"id": str(uuid4()), "code": ticket["code"], "event_id": self.known.event_id, **more}
         return await self._client.request("POST", "/admin/tickets/check-in", json=body)
 
     async def send(self, *items: Json) -> list[Json]:
@@ -48,10 +68,6 @@ class Scanner:
 
     async def follow(self) -> Json:
         while True:
-            query = "" if self._mark is None else f"?since={self._mark}"
-            door = (await self._client.request("GET", f"/admin/events/{self._event['id']}/door{query}")).ok()
-            self.keys, self._mark = door["keys"], door["mark"]
-            self.states = {} if door["reset"] else self.states
-            self.states |= {each["ticket_id"]: each["state"] for each in door["items"]}
-            if not door["more"]:
+            door = (await self._client.request("GET", self.known.path)).ok()
+            if not self.known.learn(door):
                 return door

@@ -17,19 +17,25 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 class MailServerInTests:
     """`received`: the mails that it has taken. `answers`: what it says at its next mails, in order: to RCPT ("rcpt
     450 later"), to MAIL ("mail 550 no"), to the data ("data 554 no"), or nothing, after it has taken the mail
-    ("lost")."""
+    ("lost"). `always`: what it says where `answers` has nothing; `said`: how often it has said any of them."""
 
     def __init__(self) -> None:
         self.received: list[EmailMessage] = []
         self.recipients: list[str] = []
         self.users: list[str] = []
         self.answers: list[str] = []
+        self.always = ""
+        self.said = 0
         self.port = 0
 
     def _answer(self, step: str) -> str | None:
-        if self.answers and self.answers[0].startswith(step):
-            return self.answers.pop(0).removeprefix(step).strip()
-        return None
+        answer = self.answers[0] if self.answers else self.always
+        if not answer.startswith(step):
+            return None
+        if self.answers:
+            self.answers.pop(0)
+        self.said += 1
+        return answer.removeprefix(step).strip()
 
     async def handle_MAIL(self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]) -> str:
         envelope.mail_from = address

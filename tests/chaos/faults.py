@@ -17,6 +17,7 @@ from ops.errors import StartError
 from ops.redis import RedisServer
 from tests.acceptance.mailboxes import empty
 from tests.chaos.harness import Harness
+from tests.chaos.notified import Refusal
 from tests.chaos.plan import Fault, Kind
 
 # A process that is started while its servers are unavailable may need more than one try.
@@ -242,6 +243,24 @@ COUNTS = {
 }
 
 
+# --- Mails and webhooks -------------------------------------------------------------------------------------
+
+
+async def _notified(harness: Harness, fault: Fault) -> int:
+    one = harness.notified.receiver if fault.kind is Kind.RECEIVER_REFUSES else harness.notified.mails
+    async with harness.locks[fault.kind]:
+        before = one.refused
+        one.refuse(Refusal.NOT_NOW if fault.strength < 0.5 else Refusal.LOST)
+
+        async def struck() -> int:
+            return one.refused - before
+
+        try:
+            return await _last(fault, struck)
+        finally:
+            one.refuse(None)
+
+
 # --- Mailboxes ----------------------------------------------------------------------------------------------
 
 
@@ -265,5 +284,7 @@ INJECTIONS: dict[Kind, Inject] = {
     Kind.HOLD: _hold,
     Kind.DELAY: _delay,
     **dict.fromkeys(SWITCHES, _stripe),
+    Kind.MAIL_REFUSED: _notified,
+    Kind.RECEIVER_REFUSES: _notified,
     Kind.POISON: _poison,
 }

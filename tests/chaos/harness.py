@@ -19,6 +19,7 @@ from ops.stack import Stack
 from tests.acceptance.holdfast import SHORT_TIMES, Holdfast, running
 from tests.acceptance.poison import letters, put, undecodable
 from tests.chaos.judge import Judge
+from tests.chaos.notified import DOMAIN, Notified, open_notified
 from tests.chaos.plan import wires
 from tests.chaos.wire import Wire
 
@@ -28,8 +29,9 @@ WAYS = {
     "BOOKING_DATABASE_URL": "postgres",
     "PAYMENT_DATABASE_URL": "postgres",
     "STRIPE_API_BASE": "stripe",
+    "SMTP_URL": "mail",
 }
-CLIENTS, WEBHOOKS = "clients to gateway", "stripe to webhooks"
+CLIENTS, WEBHOOKS, RECEIVER = "clients to gateway", "stripe to webhooks", "booking to receiver"
 
 # Holds and grace times short enough to end within a run; as many calls to Stripe a second as with a live key.
 SETTINGS = SHORT_TIMES | {
@@ -39,6 +41,11 @@ SETTINGS = SHORT_TIMES | {
     "GRACE_SECONDS": "15",
     "STRIPE_REQUESTS_PER_SECOND": "100",
     "STRIPE_EVENTS_CATCH_UP_SECONDS": "2",
+    "MAIL_FROM": f"Holdfast <tickets@{DOMAIN}>",
+    **dict.fromkeys(("WEBHOOKS", "WEBHOOK_HTTP", "WEBHOOK_PRIVATE_ADDRESSES"), "true"),
+    # A mail server or receiver that is silent has an end before the fault has.
+    "SMTP_TIMEOUT_SECONDS": "3",
+    "WEBHOOK_TIMEOUT_SECONDS": "3",
 }
 
 
@@ -115,7 +122,8 @@ class Poison:
 
 @dataclass
 class Harness:
-    """A running Holdfast. `locks`, by name: only one fault at a time may harm a process, a wire or a server."""
+    """A running Holdfast. `notified`: who gets its mails and webhooks; `locks`, by name: only one fault at a time
+    may harm a process, a wire or a server."""
 
     holdfast: Holdfast
     scale: Scale
@@ -123,6 +131,7 @@ class Harness:
     wires: dict[str, Wire]
     stripe: Switchboard
     poison: Poison
+    notified: Notified
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
 
@@ -131,7 +140,7 @@ async def open_harness(
     folder: Path, scale: Scale, judge: Judge, more: Mapping[str, str], kind: Callable[..., Stack] = Stack
 ) -> AsyncIterator[Harness]:
     """Start Holdfast under `folder`, with wires between its parts and without faults."""
-    between = {name: Wire(name) for name in (*wires(scale), CLIENTS, WEBHOOKS)}
+    between = {name: Wire(name) for name in wires(scale)}
 
     def detour(name: str, environment: dict[str, str]) -> dict[str, str]:
         if name == "sandbox":
@@ -149,9 +158,12 @@ async def open_harness(
         for wire in between.values():
             await wire.open()
             stack.push_async_callback(wire.close)
-        settings = {**SETTINGS, **more}
+        notified = await stack.enter_async_context(open_notified(judge))
+        settings = {**SETTINGS, "SMTP_URL": notified.mails.url, **more}
         holdfast = await stack.enter_async_context(
             running(folder, scale=scale, settings=settings, detour=detour, kind=kind)
         )
         holdfast.url = between[CLIENTS].lead_to(holdfast.url)
-        yield Harness(holdfast, scale, judge, between, Switchboard(holdfast), Poison(holdfast.stack.redis_url))
+        notified.receiver.url = between[RECEIVER].lead_to(notified.receiver.url)
+        poison = Poison(holdfast.stack.redis_url)
+        yield Harness(holdfast, scale, judge, between, Switchboard(holdfast), poison, notified)

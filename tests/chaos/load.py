@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.contracts.scopes import Scope
 from tests.acceptance.client import Json
 from tests.acceptance.customers import CANCELLABLE
 from tests.acceptance.holdfast import STARTS_AT
 from tests.chaos.browser import Browser
+from tests.chaos.door import SCANNERS, Door
 from tests.chaos.harness import Harness
 from tests.chaos.judge import Judge
+from tests.chaos.notified import ADDRESSED
 from tests.chaos.screen import Screen
 from tests.chaos.shopper import SHARES, Order, Shopper
 from tests.chaos.visitor import Visitor
@@ -25,6 +28,8 @@ SEATS, SCARCE_SEATS = 1_000_000, 30
 QUANTITY_MAX = 3
 # How many orders may be under way at once, so that a long fault does not collect more and more customers.
 ORDERS_MAX = 400
+# How many visits to the door come with an order.
+VISITS = 0.5
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class _Playing:
 
 @dataclass
 class Load:
-    """Made by `async with crowd(...)`. New orders come only while `gate` is set. `rate`: orders a second."""
+    """Made by `async with crowd(...)`. New orders come only while `gate` is set. `rate`: orders a second; `door`:
+    None where a release takes part that knows nothing of tickets, customers and webhooks."""
 
     harness: Harness
     seed: int
@@ -69,6 +75,7 @@ class Load:
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
     cancelled_events: list[str] = field(default_factory=list)
     orders: int = 0
+    door: Door | None = None
     _playing: dict[str, _Playing] = field(default_factory=dict)
 
     @property
@@ -78,6 +85,10 @@ class Load:
     async def prepare(self) -> None:
         for role in ROLES:
             await self._cast(role)
+
+    def open_door(self, visitors: Sequence[Visitor]) -> None:
+        """From now on tickets are checked. The scanners follow the event that lasts for the whole run."""
+        self.door = Door(self.judge, self.seed, visitors, self._playing[ROLES[0].name].event)
 
     async def run(self) -> None:
         """Order at a steady rate, until cancelled."""
@@ -97,10 +108,14 @@ class Load:
         wish = chance.choices(list(SHARES), list(SHARES.values()))[0]
         shopper = self.shoppers[self.orders % len(self.shoppers)]
         playing = self._playing[role.name]
-        order = Order(playing.event, chance.randint(1, QUANTITY_MAX), wish, f"order-{self.orders}")
+        key = f"order-{self.orders}"
+        email = f"{key}@example.com" if self.orders % ADDRESSED == 0 and self.door is not None else None
+        order = Order(playing.event, chance.randint(1, QUANTITY_MAX), wish, key, email)
         self.orders += 1
         playing.orders += 1
         self._spawn(shopper.go(order), order.key)
+        if self.door is not None and chance.random() < VISITS:
+            self._spawn(self.door.visit(self.shoppers), f"door after {order.key}")
         if playing.orders == role.orders_max:
             self._spawn(self._replace(role, playing), f"another {role.name}")
 
@@ -142,9 +157,12 @@ class Load:
 
 
 @asynccontextmanager
-async def crowd(harness: Harness, seed: int, rate: float, shoppers: int) -> AsyncIterator[Load]:
-    """A load with `shoppers` customers, who have open sockets, and with the events. No customer orders yet; at the
-    end all orders and sockets end."""
+async def crowd(
+    harness: Harness, seed: int, rate: float, shoppers: int, *, former: bool = False
+) -> AsyncIterator[Load]:
+    """A load with `shoppers` customers, who have open sockets, with the events, their door, and a receiver of
+    webhooks. `former`: a release takes part that knows nothing of these. No customer orders yet; at the end all
+    orders and sockets end."""
     holdfast, judge = harness.holdfast, harness.judge
     closes: Counter[str] = Counter()
     cashier = Visitor(holdfast.client("cashier", operator=True), judge)
@@ -156,7 +174,12 @@ async def crowd(harness: Harness, seed: int, rate: float, shoppers: int) -> Asyn
         screen = Screen(visitor, holdfast.session, closes, in_message=number % 2 == 0)
         made.append(Shopper(subject, visitor, screen, browser, cashier))
     load = Load(harness, seed, rate, made, cashier, closes)
+    if not former:
+        await harness.notified.receiver.register(cashier)
     await load.prepare()
+    if not former:
+        clients = [holdfast.client(f"scanner-{number}", scopes=[Scope.DOOR]) for number in range(SCANNERS)]
+        load.open_door([Visitor(each, judge) for each in clients])
     watching = [asyncio.create_task(each.screen.run(), name=f"screen of {each.subject}") for each in made]
     for task in watching:
         task.add_done_callback(load._done)

@@ -14,6 +14,7 @@ import asyncpg
 
 from ops.actor import ActorProcess
 from ops.audit.databases import SourceUnavailable
+from tests.acceptance.client import send
 from tests.acceptance.database_rows import unfinished_work
 from tests.chaos.faults import inject, start
 from tests.chaos.harness import Harness
@@ -115,12 +116,18 @@ class Monkey:
     async def _restless(self, since: datetime) -> list[str]:
         holdfast = self.harness.holdfast
         unready = {name: status for name, status in (await holdfast.readiness()).items() if status != 200}
-        if unready:
-            return [f"not ready: {unready}"]
         try:
+            if unready:
+                return [f"not ready: {name}, {status}: {await self._why(name)}" for name, status in unready.items()]
             return await unfinished_work(holdfast, since=since, dead_letters=False)
         except (SourceUnavailable, AssertionError, aiohttp.ClientError, OSError, TimeoutError) as error:
             return [f"cannot check: {error}"]
+
+    async def _why(self, name: str) -> object:
+        """What keeps the process from being ready, by itself."""
+        process = self.harness.holdfast.stack.processes[name]
+        assert isinstance(process, ActorProcess)
+        return (await send(self.harness.holdfast.session, "GET", process.health_url)).body
 
     async def _sockets_show_all(self) -> None:
         """Each open socket that shows a booking gets its newest version, within NOTIFY_AGAIN_MAX_S: when an outage

@@ -38,6 +38,8 @@ class Kind(StrEnum):
     WEBHOOKS_LOST = "webhooks forgotten"
     WEBHOOKS_TWICE = "webhooks doubled"
     WEBHOOKS_MIXED = "webhooks reordered"
+    MAIL_REFUSED = "mails not taken"
+    RECEIVER_REFUSES = "receiver refuses"
     POISON = "poison"
 
 
@@ -98,6 +100,8 @@ SECONDS: dict[Kind, tuple[float, float]] = {
     Kind.WEBHOOKS_LOST: (3.0, 8.0),
     Kind.WEBHOOKS_TWICE: (3.0, 8.0),
     Kind.WEBHOOKS_MIXED: (3.0, 8.0),
+    Kind.MAIL_REFUSED: (3.0, 8.0),
+    Kind.RECEIVER_REFUSES: (3.0, 8.0),
     Kind.POISON: (0.0, 0.0),
 }
 
@@ -109,10 +113,14 @@ def actors(scale: Scale) -> tuple[str, ...]:
 
 def wires(scale: Scale) -> tuple[str, ...]:
     """The names of all connections between two parts."""
-    ways = {"gateway": ("redis",), "booking": ("redis", "postgres"), "payment": ("redis", "postgres", "stripe")}
+    ways = {
+        "gateway": ("redis",),
+        "booking": ("redis", "postgres", "mail"),
+        "payment": ("redis", "postgres", "stripe"),
+    }
     between = [f"{name} to {there}" for name in actors(scale) for there in ways[name.partition("-")[0]]]
     # The connections of all clients, and of all webhooks, are drawn as often as those of one process.
-    return (*between, *("clients to gateway", "stripe to webhooks") * scale.gateway)
+    return (*between, "booking to receiver", *("clients to gateway", "stripe to webhooks") * scale.gateway)
 
 
 def _targets(scale: Scale) -> dict[Kind, tuple[str, ...]]:

@@ -45,6 +45,10 @@ class Report:
     # How many orders of clients, by what they wanted and how they ended.
     journeys: dict[str, int]
     answers: dict[str, int]
+    # What scanners have met, by how they sent it.
+    door: dict[str, int]
+    # How many mails and webhooks there were, and how often they were taken.
+    notified: dict[str, int]
     sockets_closed: dict[str, int]
     poisoned: int
     dead_letters: int
@@ -92,6 +96,8 @@ class Report:
             ("Bookings", "ended", self.endings),
             ("Clients", "wanted, and what came of it", self.journeys),
             ("Answers", "request, status", self.answers),
+            ("The door", "sent, and what it met", self.door),
+            ("Mails and webhooks", "taken", self.notified),
             ("Sockets closed", "code", self.sockets_closed),
             ("Logged", "line", self.logged),
         ):

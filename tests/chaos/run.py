@@ -109,6 +109,8 @@ def _report(run: Run, judge: Judge, load: Load, monkey: Monkey, verdict: Verdict
         endings=verdict.endings,
         journeys=named(journeys),
         answers=named(judge.answers),
+        door={} if load.door is None else named(load.door.check_ins.outcomes),
+        notified=verdict.notified,
         sockets_closed=dict(sorted(load.closes.items())),
         poisoned=load.harness.poison.in_all,
         dead_letters=verdict.dead_letters,

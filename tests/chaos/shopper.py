@@ -39,12 +39,14 @@ def payable(booking: Json) -> bool:
 
 @dataclass(frozen=True)
 class Order:
-    """What a customer wants: `quantity` seats, and then what `wish` names. `key` is the Idempotency-Key."""
+    """What a customer wants: `quantity` seats, and then what `wish` names. `key` is the Idempotency-Key; `email`:
+    to whom mails about it go, None if nobody has said."""
 
     event: Json
     quantity: int
     wish: str
     key: str
+    email: str | None = None
 
 
 # Error codes of a booking that ended before its client got an answer: it waited in a mailbox, or for its intent.
@@ -104,6 +106,8 @@ class Shopper:
         judge = self.visitor.judge
         items = [{"ticket_type_id": order.event["ticket_types"][0]["id"], "quantity": order.quantity}]
         body = {"event_id": order.event["id"], "items": items}
+        if order.email is not None:
+            body["customer"] = {"name": "A customer", "email": order.email, "locale": "en"}
         while self._known(id) is None:
             answer = await self.visitor.insist(
                 "POST", "/bookings", json=body, headers={"Idempotency-Key": order.key}

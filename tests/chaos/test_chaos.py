@@ -41,4 +41,8 @@ async def test_promises_are_kept_whatever_fails(tmp_path: Path) -> None:
     assert {kind for kind in Kind if not struck[kind]} == set()
     for end in ENDS:
         assert any(ending.startswith(end) for ending in report.endings), end
+    assert {"at once: ok", "at once: used", "undo: undone"} <= report.door.keys()
+    assert {"later: ok", "later: used"} & report.door.keys()
+    assert report.notified["mails"]
+    assert report.notified["webhooks"]
     assert report.audit_code == 0

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.message import EmailMessage
 from itertools import islice
+from typing import Any, cast
+from uuid import UUID, uuid5
 
 import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
+from standardwebhooks import Webhook
 
 from documents.sources import ROOT
 from ops.layout import Scale
 from tests.acceptance.client import Answer, Client, Json
+from tests.announced import Key, judge_mails, judge_webhooks
+from tests.chaos.check_ins import ENDED, MET, ONCE, STAYS, UNDONE, CheckIns, Kept, Shown
+from tests.chaos.door import Scanner, Ticket
 from tests.chaos.judge import Judge
+from tests.chaos.notified import DOMAIN, SIGNED, Receiver
 from tests.chaos.plan import CLAIM_IDLE_S, REPEATS, Kind, Tempo, rounds, short, wires
 from tests.chaos.screen import Screen
 from tests.chaos.verdict import expected
@@ -197,6 +208,236 @@ def test_judge_allows_no_socket_closed_in_calm_but_by_a_gateway_that_leaves() ->
     judge.closed(1013, judge.now)
     judge.closed(None, judge.now)
     assert [each.what for each in judge.broken] == ["closed with 1001", "closed with 1013", "closed with None"]
+
+
+# --- the door -----------------------------------------------------------------------------------------------
+
+
+TICKET, OTHER = "22222222-2222-5222-8222-222222222222", "33333333-3333-5333-8333-333333333333"
+
+
+class AtTheDoor:
+    """Scanners that are answered as a test wants; the n-th time that a ticket is shown is by device `n`."""
+
+    def __init__(self) -> None:
+        self.judge = Judge()
+        self.check_ins = CheckIns(self.judge)
+        self._shown = 0
+
+    def shows(self, outcome: str, check_in_id: str = "", device: str = "", *, ended: bool = False) -> None:
+        self._shown += 1
+        shown = Shown(str(self._shown), str(self._shown), TICKET, ID, "code")
+        check_in = {"id": check_in_id, "device": device or shown.device} if check_in_id else None
+        self.check_ins.sent(shown)
+        self.check_ins.answered(shown, outcome, check_in, "at once", ended=ended)
+
+    def undoes(self, check_in_id: str, at: str | None = "now") -> None:
+        self.check_ins.undoing(check_in_id)
+        self.check_ins.undone(check_in_id, at)
+
+    def compares(self, kept: Mapping[str, Kept], confirmed: tuple[str, ...] = ()) -> list[str]:
+        self.check_ins.compare(kept, confirmed)
+        return [each.promise for each in self.judge.broken]
+
+
+def test_nobody_is_let_in_twice_unless_a_check_in_was_undone() -> None:
+    door = AtTheDoor()
+    door.shows("ok", "a")
+    door.shows("used", "a", device="1")
+    door.undoes("a")
+    door.undoes("a")
+    door.shows("ok", "b")
+    assert door.compares({"a": Kept(TICKET, "1", undone=True), "b": Kept(TICKET, "3", undone=False)}) == []
+    door.shows("ok", "c")
+    assert door.compares({}) == [ONCE, STAYS, STAYS, STAYS]
+
+
+@pytest.mark.parametrize(
+    ("answers", "broken"),
+    [
+        ([("ok", "a"), ("used", "b", "2")], MET),  # met itself
+        ([("ok", "a"), ("used", "a", "3")], STAYS),  # by whom was another one
+        ([("404 None",)], MET),
+    ],
+)
+def test_what_a_ticket_has_met_must_be_true(answers: list[tuple[str, ...]], broken: str) -> None:
+    door = AtTheDoor()
+    for each in answers:
+        door.shows(*each)
+    assert [each.promise for each in door.judge.broken] == [broken]
+
+
+def test_a_ticket_that_has_ended_lets_nobody_in_and_one_that_has_not_is_not_said_to_have() -> None:
+    door = AtTheDoor()
+    door.shows("cancelled", ended=True)
+    assert door.compares({}) == []
+    door.shows("ok", "a", ended=True)
+    assert door.compares({"a": Kept(TICKET, "2", undone=False)}, confirmed=(ID,)) == [ENDED, MET]
+
+
+@pytest.mark.parametrize(
+    ("kept", "broken"),
+    [
+        ({"a": Kept(TICKET, "1", undone=True), "b": Kept(TICKET, "2", undone=False)}, []),
+        ({"b": Kept(TICKET, "2", undone=False)}, [STAYS]),  # lost
+        ({"a": Kept(OTHER, "1", undone=True), "b": Kept(TICKET, "2", undone=False)}, [STAYS]),
+        ({"a": Kept(TICKET, "1", undone=False), "b": Kept(TICKET, "2", undone=False)}, [UNDONE, ONCE]),
+        ({"a": Kept(TICKET, "1", undone=True), "b": Kept(TICKET, "2", undone=True)}, [UNDONE]),  # nobody has
+        (
+            {
+                "a": Kept(TICKET, "1", undone=True),
+                "b": Kept(TICKET, "2", undone=False),
+                "c": Kept(OTHER, "9", undone=False),
+            },
+            [STAYS],
+        ),
+    ],
+)
+def test_the_database_must_have_the_check_ins_that_scanners_were_answered(
+    kept: dict[str, Kept], broken: list[str]
+) -> None:
+    door = AtTheDoor()
+    door.shows("ok", "a")
+    door.undoes("a")
+    door.shows("ok", "b")
+    assert door.compares(kept) == broken
+
+
+def test_an_undo_that_is_repeated_changes_nothing() -> None:
+    door = AtTheDoor()
+    door.undoes("a", "at noon")
+    door.undoes("a", "later")
+    door.undoes("a", None)
+    assert [each.promise for each in door.judge.broken] == [UNDONE, UNDONE]
+
+
+class Gateway:
+    """Answers a scanner: the door as it was at first, and to check-ins what a test wants."""
+
+    def __init__(self, *outcomes: str) -> None:
+        self._outcomes = outcomes
+        self.received: list[Json] = []
+
+    async def insist(self, _: str, path: str, **options: Any) -> Answer:
+        if "/door" in path:
+            items = [{"ticket_id": OTHER, "state": "used"}]
+            return Answer(200, {"keys": [], "mark": "m", "reset": False, "more": False, "items": items}, {})
+        self.received += (items := options["json"]["items"])
+        results = [
+            {"id": each["id"], "ticket_id": TICKET, "outcome": outcome, "check_in": {"id": each["id"], **each}}
+            for each, outcome in zip(items, self._outcomes, strict=True)
+        ]
+        return Answer(200, {"items": results}, {})
+
+
+async def test_scanner_without_a_network_lets_each_valid_ticket_in_once_and_sends_it_later() -> None:
+    judge, gateway = Judge(), Gateway("ok")
+    customer = Visitor(cast(Client, None), judge)
+    customer.witness.newest[ID] = booking(3, "confirmed")
+    check_ins = CheckIns(judge)
+    scanner = Scanner("one", cast(Visitor, gateway), {"id": "event"}, check_ins)
+    await scanner.follow()
+    scanner.offline = True
+    for event, ticket in (("event", TICKET), ("event", TICKET), ("event", OTHER), ("another", ID)):
+        assert await scanner.show(Ticket(event, ID, ticket, "code", customer), ticket) is None
+    assert not gateway.received
+    scanner.offline = False
+    await scanner.send_kept()
+    assert [each["id"] for each in gateway.received] == [TICKET]
+    assert check_ins.outcomes == {("later", "ok"): 1}
+    assert not judge.broken
+
+
+# --- mails and webhooks -------------------------------------------------------------------------------------
+
+
+SECRET, FORGED = (f"whsec_{base64.b64encode(bytes([each]) * 32).decode()}" for each in (1, 2))
+BOOKING = UUID(ID)
+CONFIRMED, REFUNDED = ("booking.confirmed", BOOKING, 3), ("booking.refunded", BOOKING, 5)
+
+
+@pytest.mark.parametrize(
+    ("data", "secret", "broken"),
+    [
+        ({"version": 3}, SECRET, []),
+        ({"version": 4, "payment": {"client_secret": None}}, SECRET, []),  # has changed since
+        ({"version": 2}, SECRET, [SIGNED]),
+        ({"version": 3, "payment": {"client_secret": "secret"}}, SECRET, [SIGNED]),
+        ({"version": 3}, FORGED, [SIGNED]),
+    ],
+)
+def test_receiver_reports_webhooks_that_are_not_true_or_not_ours(
+    data: Json, secret: str, broken: list[str]
+) -> None:
+    judge = Judge()
+    receiver = Receiver(judge)
+    receiver.secret = SECRET
+    body = json.dumps({"type": "booking.confirmed", "version": 3, "data": {"id": ID, **data}})
+    now = datetime.now(UTC)
+    headers = {
+        "webhook-id": "one",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign("one", now, body),
+    }
+    receiver.take(headers, body.encode())
+    assert [each.promise for each in judge.broken] == broken
+    assert receiver.received == ({} if secret == FORGED else {CONFIRMED: {"one"}})
+
+
+@pytest.mark.parametrize(
+    ("received", "found"),
+    [
+        ({CONFIRMED: {"one"}}, ""),
+        ({}, "was not received"),
+        ({CONFIRMED: {"one", "two"}}, "under 2 ids"),
+        ({CONFIRMED: {"one"}, REFUNDED: {"two"}}, "never happened"),
+    ],
+)
+def test_webhooks_must_be_the_changes_each_under_one_id(received: dict[Key, set[str]], found: str) -> None:
+    findings = list(judge_webhooks({CONFIRMED}, received))
+    assert (len(findings), found in "".join(findings)) == (int(bool(found)), True)
+
+
+def mail(of: int, *, status: str = "sent", attempts: int = 1, amount: int | None = None, **more: Any) -> Json:
+    """The row of the mail that is owed for the booking's version `of`."""
+    id = uuid5(BOOKING, f"{of}/booking.confirmed")
+    base = {"id": id, "booking_id": BOOKING, "kind": "confirmation", "version": of}
+    return {**base, "status": status, "attempts": attempts, "amount": amount, **more}
+
+
+def became(to: str, version: int, refunded: int = 0) -> Json:
+    return {
+        "id": BOOKING,
+        "version": version,
+        "from_status": "pending",
+        "to_status": to,
+        "amount_refunded": refunded,
+    }
+
+
+@pytest.mark.parametrize(
+    ("mails", "changes", "copies", "found"),
+    [
+        ([mail(3)], [became("confirmed", 3)], 1, ""),
+        ([mail(3, attempts=2)], [became("confirmed", 3)], 2, ""),  # again, under the same id
+        ([mail(3, status="dropped", attempts=0)], [became("confirmed", 3)], 0, ""),
+        ([mail(3)], [became("confirmed", 3)], 2, "sent 2 times by 1 attempts"),
+        ([mail(3)], [became("confirmed", 3)], 0, "sent 0 times"),
+        ([mail(3, status="owed")], [became("confirmed", 3)], 1, "owed, sent 1 times"),
+        ([], [became("confirmed", 3)], 0, "no mail is owed"),
+        ([], [], 1, "nobody knows of it"),
+        ([mail(3, amount=500)], [became("confirmed", 3, refunded=700)], 1, "700 went back, and mails say 500"),
+    ],
+)
+def test_mails_must_be_what_customers_are_owed(
+    mails: list[Json], changes: list[Json], copies: int, found: str
+) -> None:
+    taken = {f"<{mail(3)['id']}@{DOMAIN}>": [EmailMessage()] * copies} if copies else {}
+    findings = list(judge_mails(mails, changes, taken, DOMAIN))
+    assert (len(findings), found in "".join(findings)) == (int(bool(found)), True)
+
+
+# --- the logs -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

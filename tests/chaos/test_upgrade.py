@@ -56,7 +56,7 @@ async def test_nothing_is_lost_in_a_rolling_upgrade_under_load(tmp_path: Path, r
         open_harness(
             tmp_path / "stack", TWO_OF_EACH, judge, SHORT_HOLDS | FORMER | SMALL_SHARES, kind=before
         ) as harness,
-        crowd(harness, SEED, rate=7, shoppers=12) as load,
+        crowd(harness, SEED, rate=7, shoppers=12, former=True) as load,
     ):
         stack = harness.holdfast.stack
         assert isinstance(stack, BeforeUpgrade)

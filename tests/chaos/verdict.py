@@ -8,16 +8,22 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import asyncpg
 
+from common.contracts.ids import ticket_id
 from ops.audit.databases import SourceUnavailable
 from tests.acceptance.command import audit
 from tests.acceptance.database_rows import unfinished_work
 from tests.acceptance.holdfast import complaints
+from tests.announced import mail_findings, webhook_findings
+from tests.chaos.check_ins import Kept
+from tests.chaos.door import Door, Scanner
 from tests.chaos.harness import Harness
 from tests.chaos.load import Load
+from tests.chaos.notified import DOMAIN
 from tests.chaos.shopper import BY_HAND
 from tests.chaos.witness import SHOWN, Fact, Witness
 from tests.forked import CommandResult
@@ -25,10 +31,38 @@ from tests.forked import CommandResult
 # The longest wait in seconds for the last orders: a hold, its grace time, a claim, and what clients do in between.
 FINISH_MAX_S = 120.0
 CHECK_S = 0.5
+# The longest wait in seconds until scanners hear of the last change.
+FOLLOW_MAX_S = 20.0
 
 OPEN = "SELECT count(*) FROM bookings WHERE status = 'pending' OR refund_amount IS NOT NULL"
 ENDINGS = "SELECT status, reason, payment, count(*) AS number FROM bookings GROUP BY 1, 2, 3"
 LEFT = "SELECT count(*) FROM bookings WHERE event_id = ANY($1::uuid[]) AND status NOT IN ('cancelled', 'failed')"
+CHECK_INS = "SELECT id, ticket_id, device, undone_at IS NOT NULL AS undone FROM check_ins"
+CONFIRMED = "SELECT id FROM bookings WHERE status = 'confirmed' AND id = ANY($1::uuid[])"
+# Of an event: the tickets by which somebody is in, and the bookings whose tickets have ended.
+USED = """
+SELECT c.ticket_id FROM check_ins c JOIN bookings b ON b.id = c.booking_id
+WHERE c.event_id = $1 AND c.undone_at IS NULL AND b.status = 'confirmed'
+"""
+HAD_TICKETS = """
+SELECT id, reason, items FROM bookings b WHERE event_id = $1 AND status = 'cancelled'
+    AND EXISTS (SELECT FROM booking_transitions t WHERE t.booking_id = b.id AND t.to_status = 'confirmed')
+"""
+# What is still to be announced or sent. It waits for a retry time, which may be hours away, or was claimed by a
+# process that was killed: DUE_NOW makes it due.
+NOT_ANNOUNCED = """
+SELECT (SELECT count(*) FROM bookings WHERE announce_from IS NOT NULL)
+    + (SELECT count(*) FROM event_changes WHERE to_announce)
+    + (SELECT count(*) FROM mails WHERE send_after IS NOT NULL)
+    + (SELECT count(*) FROM webhook_deliveries WHERE due_at IS NOT NULL)
+"""
+DUE_NOW = (
+    """UPDATE mails SET send_after = now()
+    WHERE send_after > now() AND coalesce(tried_at, made_at) < now() - interval '5 seconds'""",
+    """UPDATE webhook_deliveries SET due_at = now()
+    WHERE due_at > now() AND coalesce(last_attempt_at, made_at) < now() - interval '5 seconds'""",
+)
+WRITTEN = "SELECT id, booking_id FROM mails"
 CHANGES = "SELECT booking_id, version, to_status, payment_status FROM booking_transitions"
 
 
@@ -42,6 +76,8 @@ class Verdict:
     finished_s: float = 0.0
     # What the processes logged, by level and event.
     logged: Counter[str] = field(default_factory=Counter)
+    # How many mails and webhooks there were, and how often they were taken.
+    notified: dict[str, int] = field(default_factory=dict)
 
 
 async def finish(harness: Harness, load: Load) -> Verdict:
@@ -60,6 +96,10 @@ async def finish(harness: Harness, load: Load) -> Verdict:
         judge.breaks("every booking ends", f"{verdict.finished_s:.0f} s after the last fault: {left[:5]}")
     await _compare(harness, load)
     await _check_cancelled_events(harness, load)
+    if load.door is not None:
+        await _compare_door(harness, load.door)
+    if load.door is not None:
+        verdict.notified = await _compare_notified(harness, load)
     await _read_once_more(load)
     verdict.endings = await _endings(harness)
     await _letters(harness, verdict)
@@ -115,6 +155,77 @@ async def _check_cancelled_events(harness: Harness, load: Load) -> None:
     """A cancelled event has no booking that is pending or confirmed."""
     if left := (await _rows(harness, LEFT, load.cancelled_events))[0][0]:
         harness.judge.breaks("a cancelled event has no bookings", f"{left} are left")
+
+
+async def _compare_door(harness: Harness, door: Door) -> None:
+    """The database has each check-in as scanners were answered, and each scanner learns which tickets were used or
+    have ended: soon, because changes are held back while any transaction is under way."""
+    kept = {
+        str(row["id"]): Kept(str(row["ticket_id"]), row["device"], row["undone"])
+        for row in await _rows(harness, CHECK_INS)
+    }
+    confirmed = await _rows(harness, CONFIRMED, list(door.check_ins.ended))
+    door.check_ins.compare(kept, [str(row["id"]) for row in confirmed])
+    for scanner in door.scanners:
+        states = await _ticket_states(harness, scanner.known.event_id)
+        until = harness.judge.now + FOLLOW_MAX_S
+        wrong = await _wrongly_known(scanner, states)
+        while wrong and harness.judge.now < until:
+            await asyncio.sleep(CHECK_S)
+            wrong = await _wrongly_known(scanner, states)
+        if wrong:
+            harness.judge.breaks("scanners miss no change", f"by ticket, what is and what is known: {wrong[:5]}")
+
+
+async def _ticket_states(harness: Harness, event_id: str) -> dict[str, str]:
+    """The tickets of the event that are not valid."""
+    states = {str(row["ticket_id"]): "used" for row in await _rows(harness, USED, event_id)}
+    for row in await _rows(harness, HAD_TICKETS, event_id):
+        state = "refunded" if row["reason"] == "refunded" else "cancelled"
+        for item in json.loads(row["items"]):
+            for number in range(1, item["quantity"] + 1):
+                states[str(ticket_id(row["id"], UUID(item["ticket_type_id"]), number))] = state
+    return states
+
+
+async def _wrongly_known(scanner: Scanner, states: dict[str, str]) -> list[tuple[str, str, str]]:
+    await scanner.follow()
+    known = scanner.known.states
+    both = {id: (states.get(id, "valid"), known.get(id, "valid")) for id in {*states, *known}}
+    return [(id, *pair) for id, pair in both.items() if pair[0] != pair[1]]
+
+
+async def _compare_notified(harness: Harness, load: Load) -> dict[str, int]:
+    """Each change was mailed to its customer and delivered to the receiver, under one id, and nothing else was."""
+    judge, notified = harness.judge, harness.notified
+    until = judge.now + FINISH_MAX_S
+    while (left := (await _rows(harness, NOT_ANNOUNCED))[0][0]) and judge.now < until:
+        for statement in DUE_NOW:
+            await _rows(harness, statement)
+        await asyncio.sleep(CHECK_S)
+    if left:
+        judge.breaks("all is announced and sent in time", f"{left} announcements, mails or webhooks are left")
+    taken, received = notified.mails.taken, notified.receiver.received
+    written = {f"<{row['id']}@{DOMAIN}>": str(row["booking_id"]) for row in await _rows(harness, WRITTEN)}
+    emails = {id: order.email for each in load.shoppers for id, order in each.ordered.items()}
+    for message_id, copies in taken.items():
+        wanted = emails.get(written.get(message_id, ""))
+        if wrong := [copy["To"] for copy in copies if wanted is None or wanted not in copy["To"]]:
+            judge.breaks("mails go to their customers", f"{message_id} for {wanted} went to {wrong}")
+    connection = await asyncpg.connect(harness.holdfast.stack.booking_database_url)
+    try:
+        for finding in await mail_findings(connection, taken, DOMAIN):
+            judge.breaks("each change is mailed once", finding)
+        for finding in await webhook_findings(connection, received):
+            judge.breaks("each change is delivered once", finding)
+    finally:
+        await connection.close()
+    return {
+        "mails": len(taken),
+        "mails, with copies": sum(map(len, taken.values())),
+        "webhooks": len(received),
+        "webhooks, with copies": notified.receiver.requests,
+    }
 
 
 async def _read_once_more(load: Load) -> None:

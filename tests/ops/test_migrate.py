@@ -78,6 +78,29 @@ async def test_one_database_can_be_migrated_alone(postgres: Postgres, name: str)
         await connection.close()
 
 
+@pytest.mark.parametrize("app", DATABASES)
+async def test_the_database_has_all_checks_that_its_models_declare(postgres: Postgres, app: str) -> None:
+    assert (await migrate(**urls(postgres)))[0] == 0
+    config = migrations.tortoise_config(app, "postgresql://127.0.0.1/nowhere")
+    async with TortoiseContext() as context:
+        await context.init(config=config, init_connections=False)
+        assert context.apps is not None
+        declared = {
+            (model._meta.db_table, check.name)
+            for model in context.apps[app].values()
+            for check in model._meta.constraints
+        }
+    connection = await asyncpg.connect(postgres.url(app))
+    try:
+        rows = await connection.fetch(
+            "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE contype = 'c'"
+        )
+    finally:
+        await connection.close()
+    assert declared
+    assert declared - set(map(tuple, rows)) == set()
+
+
 SETTINGS = """\
 [databases]
 {databases}

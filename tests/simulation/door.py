@@ -51,6 +51,9 @@ class AtTheDoor:
         self._sent: list[CheckInTickets] = []
         # By ticket, the check-ins that let somebody in.
         self._let_in: defaultdict[UUID, set[UUID]] = defaultdict(set)
+        # By check-in that is not forged, its ticket; and the tickets that scanners were answered to be none.
+        self._genuine: dict[UUID, Ticket] = {}
+        self._unknown: set[Ticket] = set()
         # What the scanner that follows knows of each event.
         self._marks: dict[UUID, tuple[str, int, int]] = {}
         self._known: dict[UUID, str] = {}
@@ -60,7 +63,7 @@ class AtTheDoor:
 
     @property
     def ready(self) -> bool:
-        return self.opens and bool(self._tickets or self._people.seen("confirmed"))
+        return self.opens and bool(self._tickets or self._people.sold())
 
     @property
     def shown(self) -> bool:
@@ -72,11 +75,10 @@ class AtTheDoor:
 
     def show(self) -> None:
         """A ticket is shown, or a scanner asks again what became of one."""
-        for wish in self._people.seen("confirmed"):
-            assert wish.seen is not None
-            for item in wish.seen.items:
+        for booking in self._people.sold():
+            for item in booking.items:
                 for number in range(1, item.quantity + 1):
-                    self._tickets[Ticket(wish.seen.event_id, wish.id, item.ticket_type_id, number)] = None
+                    self._tickets[Ticket(booking.event_id, booking.id, item.ticket_type_id, number)] = None
         if self._sent and self._chance.random() < REPEATED:
             message = self._chance.choice(self._sent)
         else:
@@ -88,9 +90,11 @@ class AtTheDoor:
     def _entry(self) -> CheckInEntry:
         ticket, id = self._chance.choice(list(self._tickets)), UUID(int=self._chance.getrandbits(128), version=4)
         drawn, code = self._chance.random(), CODES.sign(ticket)
+        self._genuine[id] = ticket
         if drawn < BY_HAND:
             return CheckInEntry(id=id, booking_id=ticket.booking_id, ticket_id=ticket.id)
         if drawn < BY_HAND + FORGED:
+            del self._genuine[id]
             code = TicketCodes(("another-private-key-of-some-32-bytes-abcdef",)).sign(ticket)
         return CheckInEntry(id=id, code=code, gate=self._chance.choice(("north", "south")))
 
@@ -118,7 +122,9 @@ class AtTheDoor:
 
     def answered(self, message: Message, result: Any) -> None:
         if isinstance(message, CheckInTickets):
-            for each in CheckInResults.model_validate(result).items:
+            for entry, each in zip(message.entries, CheckInResults.model_validate(result).items, strict=True):
+                if each.outcome == CheckInOutcome.INVALID and entry.id in self._genuine:
+                    self._unknown.add(self._genuine[entry.id])
                 if each.outcome == CheckInOutcome.OK:
                     assert each.ticket_id is not None
                     assert each.check_in is not None
@@ -156,9 +162,12 @@ class AtTheDoor:
                 self._story.violate("nobody without a seat", f"{finding.id}: {finding.text}")
 
     async def check_finished(self, raw: asyncpg.Connection) -> None:
-        """The scanner that follows knows every ticket that was used or has ended."""
+        """Who has a seat was let in, and the scanner that follows knows every ticket that was used or has
+        ended."""
         if not self.opens:
             return
+        for ticket in self._unknown:
+            self._story.violate("who has a seat is let in", f"{ticket} is none")
         for show in self._people.shows:
             await self._receive_the_rest(raw, show.id)
         rows, used = Transaction(raw), {row["ticket_id"] for row in await raw.fetch(USED)}

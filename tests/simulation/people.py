@@ -133,7 +133,8 @@ class People:
         )
         # In few schedules operators sell at the box office, too: which, follows from what was drawn apart.
         self.sells = self._arena.id.int % BOX_OFFICES == 0
-        self.sales: list[UUID] = []
+        # By what the box office has sold: how it was last shown, None before.
+        self.sales: dict[UUID, Booking | None] = {}
         self._kept: list[Wish] = []
         self._looped = 0
         self._begins_soon = begins_soon
@@ -274,6 +275,13 @@ class People:
         """The bookings whose clients were last shown this status."""
         return [each for each in self.wishes.values() if each.seen is not None and each.seen.status == status]
 
+    def sold(self) -> list[Booking]:
+        """What was last shown confirmed, of customers and of the box office."""
+        customers = [wish.seen for wish in self.wishes.values()]
+        return [
+            each for each in (*customers, *self.sales.values()) if each is not None and each.status == "confirmed"
+        ]
+
     def book(self) -> None:
         owner = self._chance.choice(OWNERS)
         show = self._chance.choice(self.shows)
@@ -331,16 +339,18 @@ class People:
             booking_id=self._id(),
             owner="box-office",
             event_id=show.id,
-            items=(ItemRequest(ticket_type_id=self._chance.choice(show.types), quantity=1),),
+            items=(
+                ItemRequest(ticket_type_id=self._chance.choice(show.types), quantity=self._chance.choice((1, 2))),
+            ),
             sale=BoxOfficeSale(method),
             request=BY_OPERATOR,
         )
-        self.sales.append(message.booking_id)
+        self.sales[message.booking_id] = None
         self._story.name(message.booking_id, "S")
         self.send(message, message.booking_id, OPERATOR)
 
     def operator_ends_sale(self) -> None:
-        id = self._chance.choice(self.sales)
+        id = self._chance.choice(list(self.sales))
         message: Message = CancelBooking(
             booking_id=id, owner=None, reason=CancelReason.BY_OPERATOR, request=BY_OPERATOR
         )
@@ -412,7 +422,12 @@ class People:
             f"payment {booking.payment.status} {booking.closing or ''}"
         )
         self._note_payable(booking)
-        if booking.id in self.sales or booking.id in self.offers:
+        if booking.id in self.sales:
+            sale = self.sales[booking.id]
+            if self.shown_is_lost or sale is None or booking.version > sale.version:
+                self.sales[booking.id] = booking
+            return
+        if booking.id in self.offers:
             return
         wish = self.wishes[booking.id]
         if self.shown_is_lost:

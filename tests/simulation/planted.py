@@ -370,6 +370,13 @@ def a_signed_code_is_enough() -> None:
     rows.CHECK_IN = rows.CHECK_IN.replace("WHERE status = 'confirmed' AND seat", "WHERE seat")
 
 
+def the_box_office_sells_no_tickets() -> None:
+    """The door knows the bookings of customers alone."""
+    rows: Any = booking.door_rows
+    asked = "WHERE b.id IN (SELECT booking_id FROM asked)"
+    rows.CHECK_IN = rows.CHECK_IN.replace(asked, f"{asked} AND b.box_office IS NULL")
+
+
 def scanners_miss_that_bookings_end() -> None:
     """Scanners do not hear that a booking has ended."""
     rows: Any = booking.booking_rows
@@ -505,6 +512,7 @@ PLANTED: dict[str, Callable[[], None]] = {
         shares_without_end,
         one_share_for_everybody,
         a_signed_code_is_enough,
+        the_box_office_sells_no_tickets,
         scanners_miss_that_bookings_end,
         the_last_message_says_what_stripe_is_asked,
         freed_seats_are_free,
@@ -542,6 +550,7 @@ LURES: dict[str, Lure] = {
     "shares_without_end": Lure(loops=1.0),
     "one_share_for_everybody": Lure(loops=1.0),
     "a_signed_code_is_enough": Lure(doors=1.0),
+    "the_box_office_sells_no_tickets": Lure(doors=1.0),
     "scanners_miss_that_bookings_end": Lure(doors=1.0),
     "freed_seats_are_free": Lure(lines=1.0),
     "the_small_pass_the_large": Lure(lines=1.0),

@@ -13,6 +13,7 @@ import orjson
 
 from booking.webhooks import Attempt, Outcome, Secret, new_secret, signed
 from common.postgres.sql import as_json
+from tests.announced import Key, webhook_findings
 from tests.simulation.clockwork import EPOCH
 from tests.simulation.gates import Gates
 from tests.simulation.story import Story
@@ -27,19 +28,6 @@ MADE_AT = EPOCH - timedelta(days=1)
 ADD_ENDPOINT = """
 INSERT INTO webhook_endpoints (id, url, secrets, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
 """
-# What a receiver must learn: a booking that has begun or ended to be sold, money that went back, and each change of
-# an event.
-EXPECTED = """
-SELECT 'booking.' || to_status, booking_id, version FROM booking_transitions
-WHERE to_status <> 'pending' AND from_status IS DISTINCT FROM to_status
-    AND NOT (from_status IS NULL AND to_status = 'failed')
-UNION ALL SELECT 'booking.refunded', booking_id, version FROM (
-    SELECT booking_id, version, to_status, coalesce(amount_refunded, 0) AS refunded,
-        lag(coalesce(amount_refunded, 0), 1, 0) OVER (PARTITION BY booking_id ORDER BY version) AS before
-    FROM booking_transitions
-) t WHERE refunded > before AND to_status <> 'pending'
-UNION ALL SELECT 'event.' || what, event_id, version FROM event_changes
-"""
 
 
 class Receivers:
@@ -50,7 +38,7 @@ class Receivers:
         self._gates = gates
         self._story = story
         # By type, booking or event, and version: under which ids it was received.
-        self._received: dict[tuple[str, UUID, int], set[str]] = defaultdict(set)
+        self._received: dict[Key, set[str]] = defaultdict(set)
 
     async def set_up(self, connection: asyncpg.Connection) -> None:
         id, url = UUID(int=1), "https://receiver.simulation/"
@@ -80,12 +68,8 @@ class Receivers:
 
     async def check(self, connection: asyncpg.Connection) -> None:
         """Each change was received, and under one id however often."""
-        for type, id, version in await connection.fetch(EXPECTED):
-            if (type, id, version) not in self._received:
-                self._violate(f"{type} of {id} v{version} was not received")
-        for (type, id, version), ids in self._received.items():
-            if len(ids) > 1:
-                self._violate(f"{type} of {id} v{version} was received under {len(ids)} ids")
+        for finding in await webhook_findings(connection, self._received):
+            self._violate(finding)
 
     def _violate(self, text: str) -> None:
         self._story.violate(PROMISE, text)

@@ -34,6 +34,7 @@ SHOWN_BY = {
     "shares_without_end": 3,
     "one_share_for_everybody": 23,
     "a_signed_code_is_enough": 7,
+    "the_box_office_sells_no_tickets": 6,
     "scanners_miss_that_bookings_end": 3,
     "a_webhook_gets_another_id": 1,
     "a_webhook_is_sent_once": 5,
