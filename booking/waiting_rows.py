@@ -44,11 +44,13 @@ RESERVE = f"""
 UPDATE ticket_types t SET version = t.version + 1, {reserving()}
 WHERE t.event_id = $1 AND t.waiting > t.reserved AND t.held + t.sold < t.capacity
 """
+# A booking is found by its key, and not by a join, for which Postgres might read all of them: as in `booking_rows`.
+OFFERED = "LEFT JOIN LATERAL (SELECT * FROM bookings WHERE id = w.booking_id LIMIT 1) b ON true"
 # The rows of `w`, with the position of those that wait, and with the bookings that were offered.
 SEEN = f"""
 SELECT {{position}} AS position, {", ".join(f"b.{name} AS booking_{name}" for name in Offered._fields)},
     {", ".join(f"w.{name}" for name in WaitingEntry._fields)}
-FROM ({{found}}) w LEFT JOIN bookings b ON b.id = w.booking_id ORDER BY w.number {{order}}
+FROM ({{found}}) w {OFFERED} ORDER BY w.number {{order}}
 """
 POSITION = """CASE WHEN w.status = 'waiting' THEN (
     SELECT count(*) FROM waiting_entries o
@@ -72,8 +74,8 @@ OF_EVENT = SEEN.format(
     order="ASC",
 )
 # Who waits for a ticket type, or has an offer of it that is not paid.
-OPEN = """
-SELECT w.owner, w.ticket_type_id FROM waiting_entries w LEFT JOIN bookings b ON b.id = w.booking_id
+OPEN = f"""
+SELECT w.owner, w.ticket_type_id FROM waiting_entries w {OFFERED}
 WHERE w.owner = ANY($1::varchar[]) AND (w.status = 'waiting' OR b.status = 'pending')
 """
 OF_ADDRESSES = """
