@@ -79,8 +79,8 @@ async def test_an_events_history_says_who_changed_what(holdfast: Holdfast) -> No
     ]
     assert found[0]["what"] == "created"
     assert found[1]["changes"] == [
-        {"field": "name", "ticket_type_id": None, "old": event["name"], "new": "Matinee"},
-        {"field": "unit_amount", "ticket_type_id": row["id"], "old": 4500, "new": 3000},
+        {"field": "name", "ticket_type_id": None, "code": None, "old": event["name"], "new": "Matinee"},
+        {"field": "unit_amount", "ticket_type_id": row["id"], "code": None, "old": 4500, "new": 3000},
     ]
     assert (await holdfast.client().request("GET", f"{path}/history")).status == 403
     await assert_clean(holdfast)

@@ -188,7 +188,9 @@ class AtTheDoor:
         for _ in range(WAITS_MAX):
             since = self._marks.get(event_id)
             message = GetDoor(event_id=event_id, since=since, limit=1000)
-            more = self._receive(event_id, await handlers._door(Transaction(raw), message))
+            if (found := await handlers._door(Transaction(raw), message)) is None:
+                return  # the request to create it was lost
+            more = self._receive(event_id, found)
             if not more and (last is None or self._marks[event_id][2] >= last):
                 return
             await raw.execute("SELECT pg_sleep(0.01)")

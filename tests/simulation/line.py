@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -27,10 +28,14 @@ from tests.simulation.people import BY_OPERATOR, CUSTOMERS, OPERATOR, OWNERS, Pe
 from tests.simulation.story import Story
 
 # More than an event begins with, so that seats are added.
-MORE = (22, 24, 30)
-ENTRIES_MAX = 8
+MORE = (4, 5, 22)
+ENTRIES_MAX = 16
+# How often the same ticket type is waited for: one line that is long shows more than many short ones.
+SAME = 0.8
 ENTRIES = "SELECT id, ticket_type_id, number, status FROM waiting_entries"
 PROMISE = "nobody is passed over"
+
+T = TypeVar("T")
 
 
 class InLine:
@@ -48,6 +53,7 @@ class InLine:
         # The entries that were seen to have an offer; None: whatever there is was not seen before.
         self._offered: set[UUID] | None = set()
         people.in_line = self.answered
+        people.scarce = self.opens
 
     # --- what is sent
 
@@ -64,12 +70,12 @@ class InLine:
         if self._asked and self._chance.random() < 0.2:
             message = self._any()
         else:
-            owner, show = self._chance.choice(OWNERS), self._chance.choice(self._people.shows)
+            owner, show = self._chance.choice(OWNERS), self._one_of(self._people.shows)
             message = JoinWaitingList(
                 entry_id=waiting_entry_id(owner, f"key {len(self._asked)}"),
                 owner=owner,
                 event_id=show.id,
-                ticket_type_id=self._chance.choice(show.types),
+                ticket_type_id=self._one_of(show.types),
                 quantity=self._chance.randint(1, 2),
                 customer=CUSTOMERS.get(owner),
             )
@@ -78,6 +84,10 @@ class InLine:
             self._story.name(offer_id(message.entry_id), "O")
             self._people.offers.add(offer_id(message.entry_id))
         self._people.send(message, message.entry_id, message.owner)
+
+    def _one_of(self, choices: Sequence[T]) -> T:
+        """Mostly the first."""
+        return choices[0] if self._chance.random() < SAME else self._chance.choice(choices)
 
     def leave(self) -> None:
         asked = self._any()

@@ -46,6 +46,8 @@ from tests.simulation.gates import Gates
 from tests.simulation.redis import SimulatedRedis, encoded
 from tests.simulation.story import Story
 
+# How many seats a ticket type has.
+SEATS, SCARCE = (2, 4, 8, 20, 20), (1, 2, 2, 3)
 OWNERS = ("ann", "ben", "cas", "dee")
 # Two of them are guests of one address.
 ADDRESSES = {"ann": "an address", "ben": "an address"}
@@ -161,6 +163,8 @@ class People:
         # Hears what is answered to those who wait for seats; and the bookings that they may be offered.
         self.in_line: Callable[[Message, Any], None] = lambda *_: None
         self.offers: set[UUID] = set()
+        # Whether the seats are soon sold out, so that some wait for them.
+        self.scarce = False
 
     # --- what they request
 
@@ -188,7 +192,7 @@ class People:
                 price = self._chance.choices(PRICES, (1, 1, 9, 9))[0]
                 if price == TOO_LITTLE:
                     currency = CONVERTED
-                capacity = self._chance.choice((2, 4, 8, 20, 20))
+                capacity = self._chance.choice(SCARCE if self.scarce else SEATS)
                 types.append(NewTicketType(id=show.types[-1], name="Seats", unit_amount=price, capacity=capacity))
                 self._story.name(show.types[-1], "T")
             until = self._chance.choice((None, timedelta(minutes=5), timedelta(days=1)))
