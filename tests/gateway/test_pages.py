@@ -14,7 +14,6 @@ import pytest
 from aiohttp import ClientResponse
 
 from common.contracts.errors import ConfigurationError
-from common.contracts.messages import EventChanged
 from common.runtime.settings import load
 from gateway.brand import CONTRAST, DARK, LIGHT, Colour, contrast, readable, stylesheet
 from gateway.catalogue_reader import CATALOGUE
@@ -88,7 +87,10 @@ def test_the_script_belongs_to_the_pinned_release_of_the_api() -> None:
     ("values", "named"),
     [
         ({"stripe_publishable_key": "pk_live_1", "stripe_js_url": SANDBOX}, "STRIPE_JS_URL"),
-        ({"stripe_publishable_key": "pk_live_1", "stripe_js_url": "http://js.stripe.com/endive/stripe.js"}, "STRIPE"),
+        (
+            {"stripe_publishable_key": "pk_live_1", "stripe_js_url": "http://js.stripe.com/endive/stripe.js"},
+            "STRIPE",
+        ),
         ({"shop_colour": "red"}, "SHOP_COLOUR"),
         ({"shop_logo": "/nowhere/logo.svg"}, "SHOP_LOGO"),
         ({"shop_logo": __file__}, "SHOP_LOGO"),
