@@ -59,7 +59,7 @@ class BookingView {
   #paid = returned === "succeeded";
   #head = h("div");
   #body = h("div.body");
-  #aside = h("aside.summary-card");
+  #aside = h("section.summary-card", { "aria-label": t("summary") });
   /** Shows what changes while the view stays. @type {(booking: Types.Booking) => void} */
   #update = () => {};
   /** @type {AbortController} */
@@ -219,7 +219,7 @@ class BookingView {
   #confirmed() {
     const { booking, event } = this;
     const reader = h("div");
-    this.#body.append(refunds(booking), h("p.lead", null, booking.customer ? t("booking.confirmed.to", { email: booking.customer.email }) : t("booking.confirmed.text")), reader);
+    this.#body.append(refunds(booking) ?? "", h("p.lead", null, booking.customer ? t("booking.confirmed.to", { email: booking.customer.email }) : t("booking.confirmed.text")), reader);
     tickets(booking, this.#shown.signal).then(
       (shown) => reader.replaceChildren(shown),
       (error) => this.#shown.signal.aborted || reader.replaceChildren(failure(error, () => location.reload())),

@@ -34,7 +34,7 @@ export function takeAlong() {
         copy.textContent = t("recovery.copied");
       });
       const end = when(expires_at, Intl.DateTimeFormat().resolvedOptions().timeZone, "day");
-      said.replaceChildren(h("p.recovery-code", null, code), navigator.clipboard && copy, h("p.small", null, t("recovery.once", { time: end })));
+      said.replaceChildren(h("p.recovery-code", null, code), navigator.clipboard ? copy : "", h("p.small", null, t("recovery.once", { time: end })));
     } catch (error) {
       const { title, advice } = explained(error);
       said.replaceChildren(notice("bad", title, advice));
