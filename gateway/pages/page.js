@@ -43,7 +43,11 @@ export function attend(heading) {
  */
 export function explained(error) {
   const code = error instanceof HoldfastError ? error.code : "unexpected";
-  const name = has(`error.${code}`) ? code : error instanceof HoldfastError && error.retryable ? "unavailable" : "unexpected";
+  const name = has(`error.${code}`)
+    ? code
+    : error instanceof HoldfastError && error.retryable
+      ? "unavailable"
+      : "unexpected";
   const seconds = error instanceof HoldfastError ? (error.retryAfter ?? error.problem?.retry_after ?? 0) : 0;
   return { title: t(`error.${name}`), advice: t(`error.${name}.advice`, { count: Math.ceil(Number(seconds)) }) };
 }
@@ -68,11 +72,17 @@ function drawHeader() {
   document.getElementById("header")?.replaceChildren(
     h("a.skip", { href: "#main" }, t("skip")),
     h("a.brand", { href: "/" }, name),
-    h("nav", { "aria-label": t("navigation") },
+    h(
+      "nav",
+      { "aria-label": t("navigation") },
       h("a", { href: "/my", "aria-current": location.pathname === "/my" && "page" }, t("my_bookings")),
       others.map((each) =>
-        h("a.language", { href: inLanguage(each), hreflang: each, lang: each, title: named.of(each) },
-          each.toUpperCase(), h("span.hidden-visually", null, ` ${new Intl.DisplayNames([each], { type: "language" }).of(each)}`)),
+        h(
+          "a.language",
+          { href: inLanguage(each), hreflang: each, lang: each, title: named.of(each) },
+          each.toUpperCase(),
+          h("span.hidden-visually", null, ` ${new Intl.DisplayNames([each], { type: "language" }).of(each)}`),
+        ),
       ),
     ),
     h("p.offline", { id: "offline", hidden: true, role: "status" }, t("offline")),
@@ -88,10 +98,9 @@ function inLanguage(other) {
 
 function drawFooter() {
   const links = Object.entries(shop.links).map(([name, url]) => h("a", { href: url }, t(`link.${name}`)));
-  document.getElementById("footer")?.replaceChildren(
-    h("nav", { "aria-label": t("legal") }, links),
-    h("p", null, shop.name),
-  );
+  document
+    .getElementById("footer")
+    ?.replaceChildren(h("nav", { "aria-label": t("legal") }, links), h("p", null, shop.name));
 }
 
 /** Whether live changes come; a short pause is nobody's business. */
@@ -105,5 +114,8 @@ holdfast.addEventListener("connection", (event) => {
   clearTimeout(offlineSoon);
   if (open && !offline.hidden) say(t("online_again"));
   if (open) offline.hidden = true;
-  else offlineSoon = setTimeout(() => { offline.hidden = false; }, OFFLINE_MS);
+  else
+    offlineSoon = setTimeout(() => {
+      offline.hidden = false;
+    }, OFFLINE_MS);
 });
