@@ -157,6 +157,7 @@ def _addresses(stack: Stack) -> list[tuple[str, str]]:
     actors = [child for child in stack.processes.values() if isinstance(child, ActorProcess) and child.admin_port]
     addresses = [
         ("gateway", stack.gateway_url),
+        ("shop", f"{stack.gateway_url}/"),
         ("documentation", f"{stack.gateway_url}/docs (OpenAPI: {stack.gateway_url}/openapi.json)"),
         ("WebSocket", f"{stack.gateway_url.replace('http', 'ws', 1)}/ws"),
         ("webhook", stack.webhook_url),
@@ -169,7 +170,7 @@ def _addresses(stack: Stack) -> list[tuple[str, str]]:
         *((f"metrics {child.name}", f"{child.admin_url}/metrics") for child in actors),
     ]
     if stack.sandbox_url is not None:
-        addresses.insert(5, ("publishable key", stack.secrets.stripe_publishable_key))
+        addresses.insert(6, ("publishable key", stack.secrets.stripe_publishable_key))
     return addresses
 
 
