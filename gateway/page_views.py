@@ -1,5 +1,5 @@
-"""The pages for those who buy: `/`, `/e/{slug}`, `/b/{reference}` and `/my`. Each is the same shell with another
-script from `pages/`, which does the rest in the browser, through the public API alone."""
+"""The pages for those who buy: `/`, `/e/{slug}`, `/b/{reference}` and `/my`; and `/door`, a scanner. Each is the
+same shell with another script from `pages/`, which does the rest in the browser, through the public API alone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PAGE_FILES = web.AppKey("page_files", PageFiles)
 
 
 class Page(NamedTuple):
-    """A page: the script in `pages/` that draws it."""
+    """A page: the script in `pages/` that draws it. A stylesheet of the same name is the page's own."""
 
     path: str
     script: str
@@ -50,7 +50,13 @@ PAGES = (
     Page("/e/{slug}", "event"),
     Page("/b/{reference}", "booking"),
     Page("/my", "my"),
+    Page("/door", "door"),
 )
+# Service workers, with the address for which they may answer; without a header only for what is beside the script:
+# https://www.w3.org/TR/service-workers/#service-worker-allowed
+WORKERS = {"door-worker.js": "/door"}
+# A worker's requests follow the policy of its own file.
+WORKER_POLICY = "default-src 'none'; connect-src 'self'"
 FILES = "/pages/{release}/{name:.+}"
 # What every script imports: the browser gets them at once, not one after the other.
 SHARED = ("page.js", "words.js", "dom.js", "holdfast.js", "events.js")
@@ -120,6 +126,9 @@ def _drawn(request: web.Request, page: Page, event_id: UUID | None) -> str:
         description=escape(description or settings.shop_name),
         folder=folder,
         script=page.script,
+        styles="\n".join(
+            f'<link rel="stylesheet" href="{folder}/{name}">' for name in files.stylesheets(page.script)
+        ),
         shared="\n".join(f'<link rel="modulepreload" href="{folder}/{name}">' for name in SHARED),
         shop=_for_script(shop_of(settings, files)),
     )
@@ -190,6 +199,8 @@ async def get_file(request: web.Request) -> web.Response:
     headers = {hdrs.ETAG: file.tag, hdrs.CACHE_CONTROL: FOR_EVER if own else ASK, hdrs.VARY: hdrs.ACCEPT_ENCODING}
     if file.media_type.startswith("image/"):
         headers["Content-Security-Policy"] = IMAGE_POLICY
+    if (scope := WORKERS.get(request.match_info["name"])) is not None:
+        headers |= {"Service-Worker-Allowed": scope, "Content-Security-Policy": WORKER_POLICY}
     if knows(request, file.tag):
         return web.Response(status=NOT_MODIFIED, headers=headers)
     body = file.body

@@ -63,19 +63,23 @@ export function empty(title, text, ...more) {
 
 function drawHeader() {
   const name = shop.logo ? h("img", { src: shop.logo, alt: shop.name, height: 36 }) : shop.name;
-  const others = shop.languages.filter((each) => each !== language);
-  const named = new Intl.DisplayNames([language], { type: "language" });
   document.getElementById("header")?.replaceChildren(
     h("a.skip", { href: "#main" }, t("skip")),
     h("a.brand", { href: "/" }, name),
     h("nav", { "aria-label": t("navigation") },
       h("a", { href: "/my", "aria-current": location.pathname === "/my" && "page" }, t("my_bookings")),
-      others.map((each) =>
-        h("a.language", { href: inLanguage(each), hreflang: each, lang: each, title: named.of(each) },
-          each.toUpperCase(), h("span.hidden-visually", null, ` ${new Intl.DisplayNames([each], { type: "language" }).of(each)}`)),
-      ),
+      languageLinks(),
     ),
     h("p.offline", { id: "offline", hidden: true, role: "status" }, t("offline")),
+  );
+}
+
+/** Links to this page in the other languages. */
+export function languageLinks() {
+  const named = new Intl.DisplayNames([language], { type: "language" });
+  return shop.languages.filter((each) => each !== language).map((each) =>
+    h("a.language", { href: inLanguage(each), hreflang: each, lang: each, title: named.of(each) },
+      each.toUpperCase(), h("span.hidden-visually", null, ` ${new Intl.DisplayNames([each], { type: "language" }).of(each)}`)),
   );
 }
 
