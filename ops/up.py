@@ -169,7 +169,7 @@ def _addresses(stack: Stack) -> list[tuple[str, str]]:
         *((f"metrics {child.name}", f"{child.admin_url}/metrics") for child in actors),
     ]
     if stack.sandbox_url is not None:
-        addresses.insert(5, ("publishable key", stack.secrets.stripe_publishable_key))
+        addresses.insert(6, ("publishable key", stack.secrets.stripe_publishable_key))
     return addresses
 
 

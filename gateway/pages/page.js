@@ -99,15 +99,15 @@ function drawFooter() {
 }
 
 /** Whether live changes come; a short pause is nobody's business. */
-const PATIENCE_MS = 2000;
+const OFFLINE_MS = 2000;
 /** @type {any} */
-let patience = null;
+let offlineSoon = null;
 
 holdfast.addEventListener("connection", (event) => {
   const { open } = /** @type {CustomEvent} */ (event).detail;
   const offline = /** @type {HTMLElement} */ (document.getElementById("offline"));
-  clearTimeout(patience);
+  clearTimeout(offlineSoon);
   if (open && !offline.hidden) say(t("online_again"));
   if (open) offline.hidden = true;
-  else patience = setTimeout(() => { offline.hidden = false; }, PATIENCE_MS);
+  else offlineSoon = setTimeout(() => { offline.hidden = false; }, OFFLINE_MS);
 });
