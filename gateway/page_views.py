@@ -40,10 +40,12 @@ PAGE_FILES = web.AppKey("page_files", PageFiles)
 
 
 class Page(NamedTuple):
-    """A page: the script in `pages/` that draws it. A stylesheet of the same name is the page's own."""
+    """A page: the script in `pages/` that draws it; a stylesheet of the same name is its own. `desk`: it is for
+    operators."""
 
     path: str
     script: str
+    desk: bool = False
 
 
 PAGES = (
@@ -51,7 +53,7 @@ PAGES = (
     Page("/e/{slug}", "event"),
     Page("/b/{reference}", "booking"),
     Page("/my", "my"),
-    Page("/door", "door"),
+    Page("/door", "door", desk=True),
 )
 # Service workers, with the address for which they may answer; without a header only for what is beside the script:
 # https://www.w3.org/TR/service-workers/#service-worker-allowed
@@ -71,8 +73,14 @@ def add_pages(app: web.Application, settings: GatewaySettings) -> None:
     app.router.add_get(FILES, get_file)
 
 
-def policy(settings: GatewaySettings) -> str:
-    """The Content-Security-Policy of the pages: what they may load, from where."""
+def policy(settings: GatewaySettings, page: Page = PAGES[0]) -> str:
+    """The Content-Security-Policy of a page: what it may load, from where. No script of others runs beside an
+    operator's token."""
+    if page.desk:
+        return (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+            "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        )
     script = settings.stripe_js_url
     stripe = STRIPE
     if script.host != STRIPE_JS_HOST:
@@ -97,7 +105,7 @@ def _view(page: Page) -> Handler:
             hdrs.ETAG: tag,
             hdrs.CACHE_CONTROL: ASK,
             hdrs.VARY: hdrs.ACCEPT_LANGUAGE,
-            "Content-Security-Policy": policy(request.app[SETTINGS]),
+            "Content-Security-Policy": policy(request.app[SETTINGS], page),
         }
         status = 404 if slug is not None and event_id is None else 200
         if status == 200 and knows(request, tag):

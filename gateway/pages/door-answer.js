@@ -26,11 +26,16 @@ export const kindOf = ({ outcome }) => (outcome === "in" || outcome === "unknown
  */
 export const clock = (time, timeZone) => when(new Date(time).toISOString(), timeZone, "time");
 
-/** When and where somebody was let in before. @param {{ usedAt?: string | null, gate?: string | null }} of @param {string} timeZone */
-export function before({ usedAt, gate }, timeZone) {
+/**
+ * When and where somebody was let in before.
+ * @param {{ usedAt?: string | null, gate?: string | null }} of
+ * @param {string} timeZone
+ * @param {string} message
+ */
+export function before({ usedAt, gate }, timeZone, message = "door.before") {
   if (!usedAt) return null;
   const time = clock(usedAt, timeZone);
-  return gate ? t("door.before.at", { time, gate }) : t("door.before", { time });
+  return gate ? t(`${message}.at`, { time, gate }) : t(message, { time });
 }
 
 /** The ticket, in words. @param {Answer} answer */

@@ -43,7 +43,6 @@ export class Camera {
 
   /** Rejected with a DOMException: `NotAllowedError` where people or the browser refuse it, `NotFoundError` without one. */
   async start() {
-    if (!navigator.mediaDevices) throw new DOMException("Only pages over HTTPS have a camera", "SecurityError");
     const wanted = { facingMode: { ideal: "environment" }, width: { ideal: 1280 }, height: { ideal: 720 } };
     const [stream, reader] = await Promise.all([navigator.mediaDevices.getUserMedia({ video: wanted }), newReader()]);
     this.#stream = stream;
@@ -76,7 +75,7 @@ export class Camera {
   async #look(reader, stream) {
     const canvas = document.createElement("canvas");
     const pen = canvas.getContext("2d", { willReadFrequently: true });
-    /** When each code was last in sight. @type {Map<string, number>} */
+    /** The codes that were read: since when each has been out of sight; null: it is in sight. @type {Map<string, number | null>} */
     const seen = new Map();
     while (this.#stream === stream) {
       const begin = performance.now();
@@ -86,12 +85,17 @@ export class Camera {
         canvas.width = Math.round(videoWidth * scale);
         canvas.height = Math.round(videoHeight * scale);
         pen.drawImage(this.video, 0, 0, canvas.width, canvas.height);
-        for (const { rawValue } of await reader.detect(canvas)) {
-          const now = performance.now();
-          const isNew = now - (seen.get(rawValue) ?? -Infinity) > GONE_MS;
-          if (this.paused && isNew) continue;
-          seen.set(rawValue, now);
-          if (isNew && this.#stream === stream) this.#onCode(rawValue);
+        /** @type {Set<string>} */
+        const inSight = new Set((await reader.detect(canvas)).map((/** @type {any} */ each) => each.rawValue));
+        for (const [text, since] of seen) {
+          if (inSight.has(text)) seen.set(text, null);
+          else if (since === null) seen.set(text, begin);
+          else if (begin - since > GONE_MS) seen.delete(text);
+        }
+        for (const text of inSight) {
+          if (seen.has(text) || this.paused || this.#stream !== stream) continue;
+          seen.set(text, null);
+          this.#onCode(text);
         }
       }
       await new Promise((resolve) => setTimeout(resolve, Math.max(PAUSE_MS, performance.now() - begin)));

@@ -45,7 +45,7 @@ export async function found(client, reference, show) {
   }
   const who = [booking.customer?.name, booking.reference].filter(Boolean).join(" · ");
   return h("section.lookup", null,
-    h("h3", null, who),
+    h("h2", null, who),
     h("p.small", null, event.name),
     !tickets.length && h("p", null, t("door.lookup.none")),
     h("ul.lookup-tickets", null, tickets.map((each) => h("li.line", null,

@@ -11,14 +11,14 @@ import { HoldfastError } from "./holdfast.js";
 
 /**
  * What a ticket has met. `outcome`: "in" lets somebody in, all others do not; "unknown" is none of the ticket's fault.
- * `offline`: by the list; `usedAt`, `gate`: where somebody was let in by it before.
+ * `offline`: by the list; `usedAt`, `gate`: where somebody was let in by it before; `id`: what this scanner calls it.
  * @typedef {object} Answer
  * @property {"in" | "used" | "cancelled" | "other_event" | "invalid" | "unknown"} outcome
  * @property {boolean} offline
  * @property {number} at In milliseconds
  * @property {Shown | null} shown
  * @property {string | null} ticketType
- * @property {string} [checkInId]
+ * @property {string} [id]
  * @property {string | null} [usedAt]
  * @property {string | null} [gate]
  * @property {boolean} [undone]
@@ -54,7 +54,9 @@ export class Scanner extends EventTarget {
   #standings;
   /** By id, in their order. @type {Map<string, Kept>} */
   #kept;
-  /** Ends the pause of the loop. */
+  /** The server's ids of check-ins, by those that this scanner gave them. @type {Map<string, string>} */
+  #made = new Map();
+  /** Begins the next round of the loop at once. */
   #wake = () => {};
 
   /**
@@ -120,7 +122,7 @@ export class Scanner extends EventTarget {
     const answer = (more) => ({ offline: false, at: Date.now(), shown, ticketType, ...more });
     // The server may not have heard of it yet.
     const before = this.#keptOf(shown.ticketId, { undone: false });
-    if (before) return answer({ outcome: "used", usedAt: before.at, gate: before.gate, checkInId: before.id });
+    if (before) return answer({ outcome: "used", usedAt: before.at, gate: before.gate });
     const id = crypto.randomUUID();
     // Undone here, and still used there: the list decides until that is sent.
     const asks = this.connected && navigator.onLine && !this.#keptOf(shown.ticketId, { undone: true });
@@ -137,17 +139,19 @@ export class Scanner extends EventTarget {
   async #ask(id, shown) {
     const body = { id, event_id: this.#eventId, ...named(shown), ...this.labels };
     try {
-      const { at, gate } = await this.#client.admin.checkIn(body, { signal: AbortSignal.timeout(ANSWER_MS) });
+      const made = await this.#client.admin.checkIn(body, { signal: AbortSignal.timeout(ANSWER_MS) });
+      const { at, gate } = made;
+      this.#made.set(id, made.id);
       await this.#stand(shown.ticketId, { state: "used", used_at: at, gate });
       this.#count(shown.ticketTypeId, 1);
-      return { outcome: /** @type {const} */ ("in"), checkInId: id };
+      return { outcome: /** @type {const} */ ("in"), id };
     } catch (error) {
       if (!(error instanceof HoldfastError) || error.retryable || SIGNED_OUT.has(error.status)) {
         this.#failed(error);
         return null;
       }
-      const { used_at, gate, check_in_id } = /** @type {any} */ (error.problem ?? {});
-      return { outcome: REFUSALS[error.code] ?? "unknown", usedAt: used_at, gate, checkInId: check_in_id };
+      const { used_at, gate } = /** @type {any} */ (error.problem ?? {});
+      return { outcome: REFUSALS[error.code] ?? "unknown", usedAt: used_at, gate };
     }
   }
 
@@ -173,7 +177,7 @@ export class Scanner extends EventTarget {
     if (state === "used") return { outcome: "used", usedAt: standing?.used_at, gate: standing?.gate };
     if (state !== undefined && state !== "valid") return { outcome: "cancelled" };
     await this.#keep(id, shown, { tried, undone: false });
-    return { outcome: "in", checkInId: id };
+    return { outcome: "in", id };
   }
 
   /** @param {string} id @param {Shown} shown @param {{ tried: boolean, undone: boolean }} as */
@@ -196,13 +200,14 @@ export class Scanner extends EventTarget {
 
   /** The ticket lets somebody in again; without a network that is sent later. @param {Answer} answer */
   async undo(answer) {
-    const { checkInId: id, shown } = answer;
+    const { id, shown } = answer;
     if (!id || !shown) return;
     const kept = this.#kept.get(id);
+    const made = this.#made.get(id);
     if (kept) {
       kept.undone = true;
       await this.#store.keep([kept]);
-    } else if (!(this.connected && (await this.#undone(id)))) {
+    } else if (!(made && this.connected && (await this.#undone(made)))) {
       await this.#keep(id, shown, { tried: true, undone: true });
     }
     await this.#stand(shown.ticketId, { state: "valid" });
@@ -241,26 +246,29 @@ export class Scanner extends EventTarget {
 
   /** Sends what is kept and follows the list, until the signal is aborted. @param {AbortSignal} signal */
   async run(signal) {
-    const again = () => this.#wake();
-    const lost = () => this.#failed(null);
-    addEventListener("online", again, { signal });
-    addEventListener("offline", lost, { signal });
+    addEventListener("online", () => this.#wake(), { signal });
+    addEventListener("offline", () => this.#failed(null), { signal });
     while (!signal.aborted) {
+      // A request that waits to be sent again ends, too: what it waited for may be there.
+      const woken = new AbortController();
+      this.#wake = () => woken.abort();
+      const round = AbortSignal.any([signal, woken.signal]);
       try {
-        await this.#send(signal);
-        await this.#follow(signal);
+        await this.#send(round);
+        await this.#follow(round);
         this.connected = true;
         this.signedOut = false;
         this.refusal = null;
       } catch (error) {
         if (signal.aborted) return;
+        if (woken.signal.aborted) continue;
         this.#failed(error);
       }
       this.#changed();
       await new Promise((resolve) => {
-        const timer = setTimeout(resolve, PAUSE_MS);
-        this.#wake = () => { clearTimeout(timer); resolve(undefined); };
-        signal.addEventListener("abort", this.#wake, { once: true });
+        if (round.aborted) resolve(undefined);
+        round.addEventListener("abort", resolve);
+        setTimeout(resolve, PAUSE_MS);
       });
     }
   }
@@ -305,8 +313,9 @@ export class Scanner extends EventTarget {
   /** One that certainly never arrived is simply forgotten. @param {Kept} entry @param {AbortSignal} signal */
   async #sendUndone(entry, signal) {
     if (entry.tried) {
-      const [{ outcome }] = await this.#sent([entry], signal);
-      if (outcome === "ok") await this.#client.admin.undoCheckIn(entry.id, { signal: within(signal) });
+      // Sent again it is answered as before, with the id by which it can be undone.
+      const [{ outcome, check_in }] = await this.#sent([entry], signal);
+      if (outcome === "ok" && check_in) await this.#client.admin.undoCheckIn(check_in.id, { signal: within(signal) });
     }
     await this.#release(entry, null);
   }
@@ -320,6 +329,7 @@ export class Scanner extends EventTarget {
       if (!entry || entry.undone) continue; // undone meanwhile: the next round undoes it there
       const { event_id, ticket_type_id, at } = entry;
       const met = { id, event_id, ticket_type_id, at, outcome, used_at: check_in?.at ?? null, gate: check_in?.gate ?? null };
+      if (outcome === "ok" && check_in) this.#made.set(id, check_in.id);
       if (outcome === "ok") await this.#stand(entry.ticket_id, { state: "used", used_at: at, gate: entry.gate });
       await this.#release(entry, outcome === "ok" ? null : met);
     }

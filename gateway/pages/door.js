@@ -26,15 +26,25 @@ const header = /** @type {HTMLElement} */ (document.getElementById("header"));
 /** What the present view has begun ends with it. */
 let view = new AbortController();
 
-await add("door");
 /** @type {Store} */
 let store;
-addEventListener("hashchange", start);
-await start();
+/** Whether no other tab is at the door: it would not know whom this one lets in. */
+const alone = new Promise((resolve) => {
+  const forGood = () => {
+    resolve(true);
+    return new Promise(() => {}); // until the tab is closed
+  };
+  // A page that is reloaded takes a moment to let go.
+  navigator.locks?.request("door", { signal: AbortSignal.timeout(2000) }, forGood).catch(() => resolve(false));
+});
 
 async function start() {
   frame();
+  if (!isSecureContext) return main.replaceChildren(notice("bad", t("door.insecure"), t("door.insecure.text")));
   try {
+    if (!(await alone)) {
+      return main.replaceChildren(notice("warning", t("door.second"), t("door.second.text"), button(t("try_again"), () => location.reload())));
+    }
     store = await Store.open();
     await keepAddress();
     const token = await store.setting("token");
@@ -46,7 +56,6 @@ async function start() {
     main.replaceChildren(failure(error, start));
     if (!(error instanceof HoldfastError)) throw error;
   }
-  // Pages over plain HTTP have none, and do not open without a network.
   navigator.serviceWorker?.register(new URL("door-worker.js", import.meta.url), { scope: "/door" }).catch(reportError);
 }
 
@@ -252,7 +261,7 @@ class DoorView {
       h("progress", { max: Math.max(sold, 1), value: letIn, "aria-label": name }),
     )));
     const problems = [
-      event.called_off_at && ["bad", t("door.called_off")],
+      event.called_off_at && ["bad", t("door.no_event")],
       signedOut && ["warning", t("door.signed_out"), t("door.signed_out.text"), button(t("door.sign_in"), () => signIn())],
       refusal && !signedOut && ["warning", ...Object.values(explained(refusal))],
       this.#verifies === null && ["warning", t("door.no_keys"), t("door.no_keys.text")],
@@ -270,7 +279,7 @@ class DoorView {
     const zone = this.#list.event.time_zone;
     const type = this.#list.ticket_types.find((each) => each.id === ticket_type_id)?.name ?? t("ticket");
     const where = event_id === this.#list.event.id ? "" : ` (${t("door.another_event")})`;
-    const what = before({ usedAt: used_at, gate }, zone) ?? t(`door.met.${outcome === "used" ? "used" : outcome === "cancelled" ? "cancelled" : "other"}`);
+    const what = before({ usedAt: used_at, gate }, zone, "door.met.first") ?? t(`door.met.${outcome === "used" ? "used" : outcome === "cancelled" ? "cancelled" : "other"}`);
     return `${t("door.met.let_in", { type, time: clock(at, zone) })}${where}: ${what}`;
   }
 
@@ -298,7 +307,7 @@ class DoorView {
 
   /** @param {unknown} [problem] */
   #drawCamera(problem) {
-    const name = problem instanceof DOMException && ["NotAllowedError", "NotFoundError", "SecurityError"].includes(problem.name) ? problem.name : "other";
+    const name = problem instanceof DOMException && ["NotAllowedError", "NotFoundError"].includes(problem.name) ? problem.name : "other";
     this.viewer.classList.remove("live");
     this.viewer.replaceChildren(
       h("div.viewer-off", null,
@@ -415,3 +424,7 @@ class DoorView {
     say(t("door.undone"));
   }
 }
+
+await add("door");
+addEventListener("hashchange", start);
+await start();

@@ -30,7 +30,7 @@ class Camera:
         seen.paste(ticket.rotate(7, expand=True, fillcolor=TABLE), (130, 50))
         self._play(seen)
 
-    def _play(self, picture: Image.Image) -> None:
-        """One picture as a film: https://wiki.multimedia.cx/index.php/YUV4MPEG2"""
+    def _play(self, seen: Image.Image) -> None:
+        """One image as a film: https://wiki.multimedia.cx/index.php/YUV4MPEG2"""
         header = f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F10:1 Ip A1:1 C420mpeg2\n".encode()
-        self._path.write_bytes(header + b"FRAME\n" + picture.tobytes() + COLOURLESS * 2)
+        self._path.write_bytes(header + b"FRAME\n" + seen.tobytes() + COLOURLESS * 2)
