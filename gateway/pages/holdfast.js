@@ -299,7 +299,7 @@ class Rest {
       const response = await fetch(url, init);
       const pieces = [];
       const reader = response.body?.getReader();
-      for (let piece; reader && !(piece = await reader.read()).done; ) {
+      for (let piece; reader && !(piece = await reader.read()).done;) {
         pieces.push(piece.value);
         timer.start(abort, ANSWER_MS);
       }
@@ -381,7 +381,7 @@ export class Listing {
 
   /** @returns {AsyncGenerator<T, void, undefined>} */
   async *[Symbol.asyncIterator]() {
-    for (let cursor; ; ) {
+    for (let cursor; ;) {
       const page = await this.#read(cursor);
       yield* page.items;
       cursor = page.next_cursor ?? undefined;
@@ -726,7 +726,7 @@ class Live {
     signal?.throwIfAborted();
     const topic = this.#join(kind, id);
     try {
-      for (let seen = 0; ; ) {
+      for (let seen = 0; ;) {
         if (topic.changes === seen && !topic.end) await topic.changed(signal);
         if (topic.end === "closed") return;
         if (topic.end) throw topic.end;

@@ -12,16 +12,15 @@ const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 /**
  * Draws a page: header, footer, and what `draw` returns, or what went wrong.
  * @param {() => Promise<any>} draw
- * @param {() => void} [drawOwnHeader] In place of the shop's
  */
-export async function open(draw, drawOwnHeader = drawHeader) {
-  drawOwnHeader();
+export async function open(draw) {
+  drawHeader();
   drawFooter();
   main.replaceChildren(h("div.waiting", { role: "status" }, h("span.spinner"), t("loading")));
   try {
     main.replaceChildren(await draw());
   } catch (error) {
-    main.replaceChildren(failure(error, () => open(draw, drawOwnHeader)));
+    main.replaceChildren(failure(error, () => open(draw)));
     if (!(error instanceof HoldfastError)) throw error;
   }
 }
@@ -44,7 +43,11 @@ export function attend(heading) {
  */
 export function explained(error) {
   const code = error instanceof HoldfastError ? error.code : "unexpected";
-  const name = has(`error.${code}`) ? code : error instanceof HoldfastError && error.retryable ? "unavailable" : "unexpected";
+  const name = has(`error.${code}`)
+    ? code
+    : error instanceof HoldfastError && error.retryable
+      ? "unavailable"
+      : "unexpected";
   const seconds = error instanceof HoldfastError ? (error.retryAfter ?? error.problem?.retry_after ?? 0) : 0;
   return { title: t(`error.${name}`), advice: t(`error.${name}.advice`, { count: Math.ceil(Number(seconds)) }) };
 }
@@ -67,20 +70,27 @@ function drawHeader() {
   document.getElementById("header")?.replaceChildren(
     h("a.skip", { href: "#main" }, t("skip")),
     h("a.brand", { href: "/" }, name),
-    h("nav", { "aria-label": t("navigation") },
+    h(
+      "nav",
+      { "aria-label": t("navigation") },
       h("a", { href: "/my", "aria-current": location.pathname === "/my" && "page" }, t("my_bookings")),
       languageLinks(),
     ),
-    offline,
+    h("p.offline", { id: "offline", hidden: true, role: "status" }, t("offline")),
   );
 }
 
 /** Links to this page in the other languages. */
 export function languageLinks() {
+  const others = shop.languages.filter((each) => each !== language);
   const named = new Intl.DisplayNames([language], { type: "language" });
-  return shop.languages.filter((each) => each !== language).map((each) =>
-    h("a.language", { href: inLanguage(each), hreflang: each, lang: each, title: named.of(each) },
-      each.toUpperCase(), h("span.hidden-visually", null, ` ${new Intl.DisplayNames([each], { type: "language" }).of(each)}`)),
+  return others.map((each) =>
+    h(
+      "a.language",
+      { href: inLanguage(each), hreflang: each, lang: each, title: named.of(each) },
+      each.toUpperCase(),
+      h("span.hidden-visually", null, ` ${new Intl.DisplayNames([each], { type: "language" }).of(each)}`),
+    ),
   );
 }
 
@@ -93,27 +103,24 @@ function inLanguage(other) {
 
 function drawFooter() {
   const links = Object.entries(shop.links).map(([name, url]) => h("a", { href: url }, t(`link.${name}`)));
-  document.getElementById("footer")?.replaceChildren(
-    h("nav", { "aria-label": t("legal") }, links),
-    h("p", null, shop.name),
-  );
+  document
+    .getElementById("footer")
+    ?.replaceChildren(h("nav", { "aria-label": t("legal") }, links), h("p", null, shop.name));
 }
 
-/** Says in the header when no live changes come; a short pause is nobody's business. */
-export const offline = h("p.offline", { hidden: true, role: "status" }, t("offline"));
+/** Whether live changes come; a short pause is nobody's business. */
 const OFFLINE_MS = 2000;
 /** @type {any} */
 let offlineSoon = null;
 
-/** @param {Holdfast} client Whose live changes the page shows */
-export function watchConnection(client) {
-  client.addEventListener("connection", (event) => {
-    const { open } = /** @type {CustomEvent} */ (event).detail;
-    clearTimeout(offlineSoon);
-    if (open && !offline.hidden) say(t("online_again"));
-    if (open) offline.hidden = true;
-    else offlineSoon = setTimeout(() => { offline.hidden = false; }, OFFLINE_MS);
-  });
-}
-
-watchConnection(holdfast);
+holdfast.addEventListener("connection", (event) => {
+  const { open } = /** @type {CustomEvent} */ (event).detail;
+  const offline = /** @type {HTMLElement} */ (document.getElementById("offline"));
+  clearTimeout(offlineSoon);
+  if (open && !offline.hidden) say(t("online_again"));
+  if (open) offline.hidden = true;
+  else
+    offlineSoon = setTimeout(() => {
+      offline.hidden = false;
+    }, OFFLINE_MS);
+});
