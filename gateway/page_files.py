@@ -62,7 +62,9 @@ class PageFiles:
         # Changes with every file: what is under it may be cached for ever, and modules of two releases don't meet.
         self.release = digest.hexdigest()
         self.shell = (FOLDER / SHELL).read_text()
-        self.languages = sorted(Path(name).stem for name in self._files if name.startswith(MESSAGES))
+        # `door.en.json` has messages of one page alone.
+        names = (Path(name).stem for name in self._files if name.startswith(MESSAGES))
+        self.languages = sorted(name for name in names if "." not in name)
 
     def modules(self, script: str) -> list[str]:
         """Those that `script` needs, also through others: browsers get them at once, not one after the other."""
@@ -77,6 +79,10 @@ class PageFiles:
 
     def find(self, name: str) -> PageFile | None:
         return self._files.get(name)
+
+    def stylesheets(self, script: str) -> list[str]:
+        """Those of the page with this script, in the order in which they apply."""
+        return [name for name in ("pages.css", f"{script}.css", "brand.css") if name in self._files]
 
 
 def _file(name: str, body: bytes) -> PageFile:

@@ -1,5 +1,5 @@
-"""The pages for those who buy: `/`, `/e/{slug}`, `/b/{reference}` and `/my`. Each is the same shell with another
-script from `pages/`, which does the rest in the browser, through the public API alone."""
+"""The pages for those who buy: `/`, `/e/{slug}`, `/b/{reference}` and `/my`; and `/door`, a scanner. Each is the
+same shell with another script from `pages/`, which does the rest in the browser, through the public API alone."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ PAGE_FILES = web.AppKey("page_files", PageFiles)
 
 
 class Page(NamedTuple):
-    """A page: the script in `pages/` that draws it."""
+    """A page: the script in `pages/` that draws it; a stylesheet of the same name is its own. `desk`: it is for
+    operators."""
 
     path: str
     script: str
+    desk: bool = False
 
 
 PAGES = (
@@ -51,7 +53,13 @@ PAGES = (
     Page("/e/{slug}", "event"),
     Page("/b/{reference}", "booking"),
     Page("/my", "my"),
+    Page("/door", "door", desk=True),
 )
+# Service workers, with the address for which they may answer; without a header only for what is beside the script:
+# https://www.w3.org/TR/service-workers/#service-worker-allowed
+WORKERS = {"door-worker.js": "/door"}
+# A worker's requests follow the policy of its own file.
+WORKER_POLICY = "default-src 'none'; connect-src 'self'"
 FILES = "/pages/{release}/{name:.+}"
 
 
@@ -63,8 +71,14 @@ def add_pages(app: web.Application, settings: GatewaySettings) -> None:
     app.router.add_get(FILES, get_file)
 
 
-def policy(settings: GatewaySettings) -> str:
-    """The Content-Security-Policy of the pages: what they may load, from where."""
+def policy(settings: GatewaySettings, page: Page = PAGES[0]) -> str:
+    """The Content-Security-Policy of a page: what it may load, from where. No script of others runs beside an
+    operator's token."""
+    if page.desk:
+        return (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+            "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        )
     script = settings.stripe_js_url
     stripe = STRIPE
     if script.host != STRIPE_JS_HOST:
@@ -91,7 +105,7 @@ def _view(page: Page, modules: Sequence[str]) -> Handler:
             hdrs.ETAG: tag,
             hdrs.CACHE_CONTROL: ASK,
             hdrs.VARY: hdrs.ACCEPT_LANGUAGE,
-            "Content-Security-Policy": policy(request.app[SETTINGS]),
+            "Content-Security-Policy": policy(request.app[SETTINGS], page),
         }
         status = 404 if slug is not None and event_id is None else 200
         if status == 200 and knows(request, tag):
@@ -121,6 +135,9 @@ def _drawn(request: web.Request, page: Page, modules: Sequence[str], event_id: U
         description=escape(description or settings.shop_name),
         folder=folder,
         script=page.script,
+        styles="\n".join(
+            f'<link rel="stylesheet" href="{folder}/{name}">' for name in files.stylesheets(page.script)
+        ),
         modules="\n".join(f'<link rel="modulepreload" href="{folder}/{name}">' for name in modules),
         reads=_read_at_once(request, page, event_id),
         shop=_for_script(shop_of(settings, files)),
@@ -207,6 +224,8 @@ async def get_file(request: web.Request) -> web.Response:
     }
     if file.media_type.startswith("image/"):
         headers["Content-Security-Policy"] = IMAGE_POLICY
+    if (scope := WORKERS.get(request.match_info["name"])) is not None:
+        headers |= {"Service-Worker-Allowed": scope, "Content-Security-Policy": WORKER_POLICY}
     if knows(request, file.tag):
         return web.Response(status=NOT_MODIFIED, headers=headers)
     body = file.body

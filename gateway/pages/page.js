@@ -67,8 +67,6 @@ export function empty(title, text, ...more) {
 
 function drawHeader() {
   const name = shop.logo ? h("img", { src: shop.logo, alt: shop.name, height: 36 }) : shop.name;
-  const others = shop.languages.filter((each) => each !== language);
-  const named = new Intl.DisplayNames([language], { type: "language" });
   document.getElementById("header")?.replaceChildren(
     h("a.skip", { href: "#main" }, t("skip")),
     h("a.brand", { href: "/" }, name),
@@ -76,16 +74,23 @@ function drawHeader() {
       "nav",
       { "aria-label": t("navigation") },
       h("a", { href: "/my", "aria-current": location.pathname === "/my" && "page" }, t("my_bookings")),
-      others.map((each) =>
-        h(
-          "a.language",
-          { href: inLanguage(each), hreflang: each, lang: each, title: named.of(each) },
-          each.toUpperCase(),
-          h("span.hidden-visually", null, ` ${new Intl.DisplayNames([each], { type: "language" }).of(each)}`),
-        ),
-      ),
+      languageLinks(),
     ),
     h("p.offline", { id: "offline", hidden: true, role: "status" }, t("offline")),
+  );
+}
+
+/** Links to this page in the other languages. */
+export function languageLinks() {
+  const others = shop.languages.filter((each) => each !== language);
+  const named = new Intl.DisplayNames([language], { type: "language" });
+  return others.map((each) =>
+    h(
+      "a.language",
+      { href: inLanguage(each), hreflang: each, lang: each, title: named.of(each) },
+      each.toUpperCase(),
+      h("span.hidden-visually", null, ` ${new Intl.DisplayNames([each], { type: "language" }).of(each)}`),
+    ),
   );
 }
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -41,7 +42,7 @@ def given(html: str) -> dict[str, Any]:
     return shop
 
 
-@pytest.mark.parametrize("path", ["/", "/b/HF-7K3M-9Q2T", "/my", f"/e/words-{SLUG_ID}", f"/e/{SLUG_ID}"])
+@pytest.mark.parametrize("path", ["/", "/b/HF-7K3M-9Q2T", "/my", "/door", f"/e/words-{SLUG_ID}", f"/e/{SLUG_ID}"])
 async def test_each_page_is_the_shell_with_its_script(gateway: Client, path: str) -> None:
     response = await gateway.get(path)
     html = await response.text()
@@ -233,7 +234,10 @@ def test_the_address_of_the_files_changes_with_each_of_them() -> None:
 # --- texts and colours ------------------------------------------------------------------------------------
 
 NAMED = re.compile(r'\bt\(\s*"([^"]+)"')
-MESSAGES = {path.stem: json.loads(path.read_text()) for path in (FOLDER / "messages").iterdir()}
+# By language; `door.en.json` has those of one page.
+MESSAGES: dict[str, dict[str, Any]] = {}
+for path in (FOLDER / "messages").iterdir():
+    MESSAGES.setdefault(path.stem.rpartition(".")[2], {}).update(json.loads(path.read_text()))
 
 
 def placeholders(message: Any) -> set[str]:
@@ -273,3 +277,36 @@ def test_texts_of_every_colour_and_on_it_can_be_read(colour: str) -> None:
 def test_a_colour_that_can_be_read_stays_as_it_is() -> None:
     assert readable(Colour.of("#3d3bd9"), Colour.of(LIGHT)).text == "#3d3bd9"
     assert round(contrast(Colour.of("#000000"), Colour.of("#ffffff")), 2) == 21
+
+
+# --- the door ---------------------------------------------------------------------------------------------
+
+
+async def test_the_worker_of_the_door_may_answer_for_its_page(gateway: Client) -> None:
+    worker = await served(gateway, "door-worker.js")
+    assert worker.headers["Service-Worker-Allowed"] == "/door"
+    # What a worker requests follows its own policy, not that of the page.
+    assert worker.headers["Content-Security-Policy"] == "default-src 'none'; connect-src 'self'"
+    assert "Service-Worker-Allowed" not in (await served(gateway, "door.js")).headers
+
+
+def test_the_worker_keeps_all_that_the_page_of_the_door_loads() -> None:
+    files = PageFiles(settings())
+    needed = {
+        "door.js",
+        *files.modules("door.js"),
+        *files.stylesheets("door"),
+        "icon.svg",
+        "qr/decode.js",
+        "qr/index.js",
+    }
+    needed |= {f"messages/{page}{language}.json" for page in ("", "door.") for language in files.languages}
+    (listed,) = re.findall(r"const FILES = \[(.*?)\];", (FOLDER / "door-worker.js").read_text(), re.DOTALL)
+    assert re.findall(r'"([^"]+)"', listed) == sorted(needed)
+
+
+def test_the_reader_of_codes_is_what_its_makers_have_published() -> None:
+    _, *lines = (FOLDER / "qr/SHA256SUMS").read_text().splitlines()
+    listed = {name: digest for digest, name in (line.split() for line in lines)}
+    found = {path.name: sha256(path.read_bytes()).hexdigest() for path in (FOLDER / "qr").iterdir()}
+    assert {name: digest for name, digest in found.items() if name != "SHA256SUMS"} == listed

@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from tests.acceptance.holdfast import Holdfast, complaints, running
+from tests.pages.camera import Camera
 from tests.pages.visitor import Visitor
 
 CHROMIUM = shutil.which("chromium")
@@ -17,7 +18,13 @@ REQUIRED = os.environ.get("HOLDFAST_BROWSER") == "required"
 
 
 @pytest.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Camera:
+    """The camera of every page that asks for one."""
+    return Camera(tmp_path_factory.mktemp("camera") / "seen.y4m")
+
+
+@pytest.fixture(scope="session")
+async def browser(camera: Camera) -> AsyncIterator[Browser]:
     """Debian's Chromium. Where there is none the tests are skipped, unless HOLDFAST_BROWSER=required."""
     if CHROMIUM is None:
         message = "the pages are not tested: there is no `chromium` (apt-get install chromium)"
@@ -26,7 +33,8 @@ async def browser() -> AsyncIterator[Browser]:
         pytest.skip(message)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *camera.arguments],
         )
         yield browser
         await browser.close()
