@@ -14,7 +14,7 @@ from gateway.shared import DIGEST_BYTES, tagged
 
 FOLDER = Path(__file__).parent / "pages"
 SHELL = "page.html"
-MESSAGES = "messages/"
+MESSAGES = "messages"
 MEDIA_TYPES = {
     ".css": "text/css",
     ".html": "text/html",
@@ -59,7 +59,8 @@ class PageFiles:
         # Changes with every file: what is under it may be cached for ever, and modules of two releases don't meet.
         self.release = digest.hexdigest()
         self.shell = (FOLDER / SHELL).read_text()
-        self.languages = sorted(Path(name).stem for name in self._files if name.startswith(MESSAGES))
+        messages = FOLDER / MESSAGES
+        self.languages = sorted(path.stem for path in messages.iterdir() if path.is_file())
 
     def find(self, name: str) -> PageFile | None:
         return self._files.get(name)

@@ -1,5 +1,5 @@
-"""The pages for those who buy: `/`, `/e/{slug}`, `/b/{reference}` and `/my`. Each is the same shell with another
-script from `pages/`, which does the rest in the browser, through the public API alone."""
+"""The pages for those who buy (`/`, `/e/{slug}`, `/b/{reference}`, `/my`) and for operators (`/desk`). Each is the
+same shell with another script from `pages/`, which does the rest in the browser, through the public API alone."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import orjson
 from aiohttp import hdrs, web
 
 from common.contracts.codes import ALPHABET
+from common.contracts.currencies import CURRENCIES
 from common.contracts.errors import NotFound
 from common.contracts.resources import Event
+from common.contracts.scopes import OPERATOR, Scope, allowed_by
 from common.runtime.web import Handler
 from gateway.catalogue_reader import CATALOGUE
 from gateway.page_files import PageFiles
@@ -39,10 +41,11 @@ PAGE_FILES = web.AppKey("page_files", PageFiles)
 
 
 class Page(NamedTuple):
-    """A page: the script in `pages/` that draws it."""
+    """A page: the script in `pages/` that draws it. `desk`: it is for operators."""
 
     path: str
     script: str
+    desk: bool = False
 
 
 PAGES = (
@@ -50,6 +53,15 @@ PAGES = (
     Page("/e/{slug}", "event"),
     Page("/b/{reference}", "booking"),
     Page("/my", "my"),
+    Page("/desk", "desk-home", desk=True),
+    Page("/desk/events", "desk-events", desk=True),
+    Page("/desk/events/new", "desk-edit", desk=True),
+    Page("/desk/events/{id}", "desk-event", desk=True),
+    Page("/desk/events/{id}/edit", "desk-edit", desk=True),
+    Page("/desk/events/{id}/preview", "desk-preview", desk=True),
+    Page("/desk/bookings", "desk-bookings", desk=True),
+    Page("/desk/bookings/{id}", "desk-booking", desk=True),
+    Page("/desk/sell", "desk-sell", desk=True),
 )
 FILES = "/pages/{release}/{name:.+}"
 # What every script imports: the browser gets them at once, not one after the other.
@@ -121,7 +133,7 @@ def _drawn(request: web.Request, page: Page, event_id: UUID | None) -> str:
         folder=folder,
         script=page.script,
         shared="\n".join(f'<link rel="modulepreload" href="{folder}/{name}">' for name in SHARED),
-        shop=_for_script(shop_of(settings, files)),
+        shop=_for_script(shop_of(settings, files) | (OF_THE_DESK if page.desk else {})),
     )
 
 
@@ -141,6 +153,13 @@ def shop_of(settings: GatewaySettings, files: PageFiles) -> dict[str, Any]:
         "stripe_js_url": str(settings.stripe_js_url),
         "languages": files.languages,
     }
+
+
+# What the desk knows beside it: what a token's scopes allow, and how many decimals amounts have in which currency.
+OF_THE_DESK = {
+    "scopes": {name: sorted(allowed_by([name])) for name in (*Scope, OPERATOR)},
+    "currencies": {code: rules.exponent for code, rules in CURRENCIES.items()},
+}
 
 
 def _for_script(value: dict[str, Any]) -> str:

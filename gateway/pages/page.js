@@ -12,15 +12,16 @@ const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 /**
  * Draws a page: header, footer, and what `draw` returns, or what went wrong.
  * @param {() => Promise<any>} draw
+ * @param {() => void} [drawOwnHeader] In place of the shop's
  */
-export async function open(draw) {
-  drawHeader();
+export async function open(draw, drawOwnHeader = drawHeader) {
+  drawOwnHeader();
   drawFooter();
   main.replaceChildren(h("div.waiting", { role: "status" }, h("span.spinner"), t("loading")));
   try {
     main.replaceChildren(await draw());
   } catch (error) {
-    main.replaceChildren(failure(error, () => open(draw)));
+    main.replaceChildren(failure(error, () => open(draw, drawOwnHeader)));
     if (!(error instanceof HoldfastError)) throw error;
   }
 }
@@ -63,19 +64,23 @@ export function empty(title, text, ...more) {
 
 function drawHeader() {
   const name = shop.logo ? h("img", { src: shop.logo, alt: shop.name, height: 36 }) : shop.name;
-  const others = shop.languages.filter((each) => each !== language);
-  const named = new Intl.DisplayNames([language], { type: "language" });
   document.getElementById("header")?.replaceChildren(
     h("a.skip", { href: "#main" }, t("skip")),
     h("a.brand", { href: "/" }, name),
     h("nav", { "aria-label": t("navigation") },
       h("a", { href: "/my", "aria-current": location.pathname === "/my" && "page" }, t("my_bookings")),
-      others.map((each) =>
-        h("a.language", { href: inLanguage(each), hreflang: each, lang: each, title: named.of(each) },
-          each.toUpperCase(), h("span.hidden-visually", null, ` ${new Intl.DisplayNames([each], { type: "language" }).of(each)}`)),
-      ),
+      languageLinks(),
     ),
-    h("p.offline", { id: "offline", hidden: true, role: "status" }, t("offline")),
+    offline,
+  );
+}
+
+/** This page in its other languages. */
+export function languageLinks() {
+  const named = new Intl.DisplayNames([language], { type: "language" });
+  return shop.languages.filter((each) => each !== language).map((each) =>
+    h("a.language", { href: inLanguage(each), hreflang: each, lang: each, title: named.of(each) },
+      each.toUpperCase(), h("span.hidden-visually", null, ` ${new Intl.DisplayNames([each], { type: "language" }).of(each)}`)),
   );
 }
 
@@ -94,16 +99,21 @@ function drawFooter() {
   );
 }
 
-/** Whether live changes come; a short pause is nobody's business. */
+/** Says in the header when no live changes come; a short pause is nobody's business. */
+export const offline = h("p.offline", { hidden: true, role: "status" }, t("offline"));
 const PATIENCE_MS = 2000;
 /** @type {any} */
 let patience = null;
 
-holdfast.addEventListener("connection", (event) => {
-  const { open } = /** @type {CustomEvent} */ (event).detail;
-  const offline = /** @type {HTMLElement} */ (document.getElementById("offline"));
-  clearTimeout(patience);
-  if (open && !offline.hidden) say(t("online_again"));
-  if (open) offline.hidden = true;
-  else patience = setTimeout(() => { offline.hidden = false; }, PATIENCE_MS);
-});
+/** @param {Holdfast} client Whose live changes the page shows */
+export function watchConnection(client) {
+  client.addEventListener("connection", (event) => {
+    const { open } = /** @type {CustomEvent} */ (event).detail;
+    clearTimeout(patience);
+    if (open && !offline.hidden) say(t("online_again"));
+    if (open) offline.hidden = true;
+    else patience = setTimeout(() => { offline.hidden = false; }, PATIENCE_MS);
+  });
+}
+
+watchConnection(holdfast);

@@ -16,6 +16,11 @@ export const locale = navigator.languages.find((each) => each.split("-")[0] === 
 const plurals = new Intl.PluralRules(language);
 const messages = await (await fetch(new URL(`messages/${language}.json`, import.meta.url))).json();
 
+/** Adds the messages of pages that customers do not open, and so need not load. @param {string} folder */
+export async function addMessages(folder) {
+  Object.assign(messages, await (await fetch(new URL(`messages/${folder}/${language}.json`, import.meta.url))).json());
+}
+
 /** Whether there is a message of this name. @param {string} name */
 export const has = (name) => Object.hasOwn(messages, name);
 
