@@ -129,7 +129,8 @@ async def _listening(app: web.Application) -> AsyncIterator[None]:
         catalogue.on_missed(topics)
         revocations.on_missed(topics)
 
-    listener = Listener(redis, settings.instance, registry, calls, dispatcher, on_missed)
+    in_hand_s = settings.claim_idle_ms / 1000
+    listener = Listener(redis, settings.instance, registry, calls, dispatcher, on_missed, in_hand_s)
     tasks = [
         app[SUPERVISOR].spawn("listen", listener.run(gate, block_ms=settings.block_ms)),
         app[SUPERVISOR].spawn("mailbox lengths", shedder.run()),

@@ -60,6 +60,11 @@ class Identity:
         return self.subject.startswith(GUEST)
 
     @property
+    def staff(self) -> bool:
+        """Whether it works for the seller, with any scope of ours: no limit of customers is for it."""
+        return bool(self.scopes)
+
+    @property
     def operator(self) -> bool:
         """Whether it may read all that operators see: every scope of ours but that of the door allows that."""
         return Scope.READ in self.scopes

@@ -34,8 +34,8 @@ COUNTS = "gateways:counts"
 SHARE_SECONDS = 1.0
 # What was shared longer ago is forgotten, in seconds, and a gateway that has shared nothing since counts no more.
 KNOWN_SECONDS = 5
-# Of wasted bookings a client may have what the rate allows in so many seconds at once.
-WASTED_BURST_SECONDS = 5
+# Of wasted bookings a client may have what the rate allows in so many seconds at once: five of one subject.
+WASTED_BURST_SECONDS = 25
 # Connections of an address: what its rate of requests allows in so many seconds at once, and so many at least; and
 # then as many as requests. An office of 500 whose browsers open two each has them at once.
 CONNECTIONS_SECONDS, CONNECTIONS_LEAST = 10, 100.0
@@ -122,7 +122,7 @@ class Limiter:
 
     async def subject(self, identity: Identity) -> None:
         """Take a token of the subject; who has a scope of ours needs none. Raises TooManyRequests."""
-        if not identity.scopes and (refusal := self.subjects.take(identity.subject)) is not None:
+        if not identity.staff and (refusal := self.subjects.take(identity.subject)) is not None:
             await self._refuse("subject", refusal)
 
     async def guest(self, client: str) -> None:
@@ -150,7 +150,7 @@ class Limiter:
 
     def _wasters(self, identity: Identity, client: str) -> Iterator[tuple[str, str]]:
         """Who is counted, by limit. An address is its guests': other customers have subjects that stay."""
-        if not identity.operator:
+        if not identity.staff:
             yield "wasted_bookings_per_subject", identity.subject
         if identity.guest:
             yield "wasted_bookings_per_address", client

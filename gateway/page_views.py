@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 from string import Template
 from typing import Any, NamedTuple
@@ -181,15 +182,14 @@ def id_of(slug: str) -> UUID | None:
 
 def chosen_language(asked: str | None, accepted: str, languages: Sequence[str]) -> str:
     """What the page asks for by `lang`, else what the browser likes most (RFC 9110, section 12.5.4), of these."""
-    if asked in languages:
+    if asked is not None and asked in languages:
         return asked
     liked: list[tuple[float, str]] = []
     for each in accepted.split(","):
-        name, _, weight = each.partition(";")
-        try:
-            liked.append((float(weight.strip().removeprefix("q=") or 1), name.strip().lower().partition("-")[0]))
-        except ValueError:
-            continue
+        name, _, quality = each.partition(";")
+        with suppress(ValueError):
+            weight = float(quality.strip().removeprefix("q=") or 1)
+            liked.append((weight, name.strip().lower().partition("-")[0]))
     for weight, name in sorted(liked, key=lambda each: -each[0]):
         if weight > 0 and name in languages:
             return name
@@ -206,7 +206,11 @@ async def get_file(request: web.Request) -> web.Response:
     if (file := files.find(request.match_info["name"])) is None:
         raise NotFound
     own = request.match_info["release"] == files.release
-    headers = {hdrs.ETAG: file.tag, hdrs.CACHE_CONTROL: FOR_EVER if own else ASK, hdrs.VARY: hdrs.ACCEPT_ENCODING}
+    headers = {
+        str(hdrs.ETAG): file.tag,
+        hdrs.CACHE_CONTROL: FOR_EVER if own else ASK,
+        hdrs.VARY: hdrs.ACCEPT_ENCODING,
+    }
     if file.media_type.startswith("image/"):
         headers["Content-Security-Policy"] = IMAGE_POLICY
     if knows(request, file.tag):

@@ -89,11 +89,11 @@ class GatewaySettings(ActorSettings):
     rate_limit_per_subject: float = Field(default=20, ge=0, le=1_000_000)
     # New guests of one address in a minute, for all gateways together; 0: no limit.
     guests_per_address_per_minute: float = Field(default=300, ge=0, le=1_000_000)
-    # Wasted bookings of one address (of its guests) or of one subject in a second, five seconds' worth at once;
+    # Wasted bookings of one address (of its guests) or of one subject in a second, 25 seconds' worth at once;
     # 0: no limit. Wasted is one that is refused as its buyer has what one may have, or that its owner cancels. A
-    # person who clicks again and again is below it.
-    wasted_bookings_per_address: float = Field(default=10, ge=0, le=1_000_000)
-    wasted_bookings_per_subject: float = Field(default=1, ge=0, le=1_000_000)
+    # person who changes their mind five times in a row is below it.
+    wasted_bookings_per_address: float = Field(default=2, ge=0, le=1_000_000)
+    wasted_bookings_per_subject: float = Field(default=0.2, ge=0, le=1_000_000)
     # Where a proof is checked before a new guest gets a token; None: no proof is needed.
     guest_proof_url: HttpUrl | None = None
     # New guests wait meanwhile, and most checks take a tenth of it.

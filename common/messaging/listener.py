@@ -4,6 +4,7 @@ for."""
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Collection
 from typing import Any
@@ -34,6 +35,8 @@ class Listener:
     """Passes replies to `calls`, and each notification's class and JSON data to `on_notification`.
 
     `on_missed` is called soon after notifications may have been missed: with their topics, or None for any topic.
+    After Redis forgot something it is called once more: an actor that then ends between its commit and its
+    notification has no entry left by which another one would repeat it.
     """
 
     def __init__(
@@ -44,7 +47,9 @@ class Listener:
         calls: Calls,
         on_notification: Callable[[type[Message], bytes], None],
         on_missed: Callable[[Collection[str] | None], None],
+        claim_idle_s: float,
     ) -> None:
+        """`claim_idle_s`: the seconds for which an actor has an entry in hand at most."""
         self._connection = Connection(redis)
         self._inbox = inbox_stream(gateway)
         self._registry = registry
@@ -55,6 +60,9 @@ class Listener:
         # process of the previous release published there; the stream is read while one does.
         self._last = {self._inbox: b"0-0", NOTIFICATIONS: b""}
         self._unrouted = False
+        self._claim_idle_s = claim_idle_s
+        # When nothing is in hand any more that was so when Redis forgot something.
+        self._missed_again_at = math.inf
         # The run id of the server that has all registrations, once it is known.
         self._server = b""
         self._read_at = self._broken_at = self._renewed_at = 0.0
@@ -88,6 +96,9 @@ class Listener:
             await self._restore(inbox_end)
         self._note_unrouted(notifications_end, unrouted=unrouted)
         self._renewed_at = time.monotonic()
+        if self._renewed_at >= self._missed_again_at:
+            self._missed_again_at = math.inf
+            self._on_missed(None)
 
     async def _restore(self, inbox_end: bytes) -> None:
         """Register for all topics again, and report which notifications may have been missed meanwhile."""
@@ -98,10 +109,9 @@ class Listener:
         waiting = ARRIVED_SECONDS <= self._broken_at - self._read_at < ANSWER_TIMEOUT_SECONDS
         forgot = bool(self._server) and server != self._server and not waiting
         anew = _order(inbox_end) < _order(self._last[self._inbox])
-        if forgot or anew:
-            self._on_missed(None)
-        elif lost and self._server:
-            self._on_missed(lost)
+        if forgot or anew or (lost and self._server):
+            self._on_missed(None if forgot or anew else lost)
+            self._missed_again_at = time.monotonic() + self._claim_idle_s
         if anew:
             self._last[self._inbox] = b"0-0"  # a new stream, by a clock that is behind: all of it is unread
         self._server, self._broken_at = server, 0.0

@@ -226,7 +226,7 @@ class BookingView {
     );
     const until = event?.cancel_until;
     const open = until && Date.parse(until) > Date.now();
-    if (until) this.#body.append(h("p.small.no-print", null, open ? t("booking.cancel_until", { time: when(until, event.time_zone) }) : t("booking.cancel_over")));
+    if (until) this.#body.append(h("p.small.no-print", null, open ? t("booking.cancel_until", { time: when(until, event?.time_zone) }) : t("booking.cancel_over")));
     if (open) this.#body.append(this.#cancel());
     const { status } = booking.payment;
     this.#update = (now) => {
@@ -293,7 +293,7 @@ class BookingView {
 /** Links to what one agrees to by ordering. */
 function terms() {
   const links = ["terms", "privacy"].filter((each) => shop.links[each]);
-  return links.length > 0 && h("p.small", null, t("pay.terms"), " ", links.map((each) => [h("a", { href: shop.links[each], target: "_blank", rel: "noopener" }, t(`link.${each}`)), " "]));
+  return links.length > 0 && h("p.small", null, t("pay.terms"), " ", links.flatMap((each) => [h("a", { href: shop.links[each], target: "_blank", rel: "noopener" }, t(`link.${each}`)), " "]));
 }
 
 /** What to do after a decline. @param {{ code?: string | null, decline_code?: string | null }} error */
@@ -318,7 +318,8 @@ let ahead = null;
 /** The server's time in milliseconds: a device's clock may be minutes off. */
 async function serverTime() {
   ahead ??= fetch("/health/live", { cache: "no-store" }).then(
-    (answer) => Date.parse(answer.headers.get("Date") ?? "") - Date.now() || 0,
+    // The header has whole seconds: on average it is half a second behind.
+    (answer) => Date.parse(answer.headers.get("Date") ?? "") + 500 - Date.now() || 0,
     () => 0,
   );
   return Date.now() + (await ahead);

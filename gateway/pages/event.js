@@ -1,7 +1,7 @@
 // `/e/{slug}`: one event: what it is, what is left, and a booking of it.
 
 import { busy, field, h, notice, say } from "./dom.js";
-import { addressOf, freeText, idIn, pictureOf, saleOf, saleText } from "./events.js";
+import { addressOf, freeText, idIn, imageOf, saleOf, saleText } from "./events.js";
 import { HoldfastError } from "./holdfast.js";
 import { attend, empty, explained, holdfast, open, titled } from "./page.js";
 import { shop } from "./shop.js";
@@ -19,8 +19,9 @@ open(async () => {
   const sale = new Sale(event);
   sale.follow();
   return h("article.event", null,
-    h("div.about-event", null, pictureOf(event), titled(event.name), facts(event), description(event)),
+    h("div.about-event", null, imageOf(event), titled(event.name), facts(event)),
     sale.element,
+    description(event),
   );
 });
 
@@ -34,11 +35,17 @@ async function read(id) {
   }
 }
 
+/** How often, and with which pauses, an event is read until it has the price that a refusal has named. */
+const REFRESHES = 8;
+const REFRESH_MS = 500;
+
+const countries = new Intl.DisplayNames([locale], { type: "region" });
+
 /** @param {Types.EventDetails} event */
 function facts(event) {
   const { venue } = event;
   const lines = venue
-    ? [venue.address, [venue.postal_code, venue.city].filter(Boolean).join(" "), venue.country].filter(Boolean)
+    ? [venue.address, [venue.postal_code, venue.city].filter(Boolean).join(" "), venue.country && countries.of(venue.country)].filter(Boolean)
     : [];
   return h("dl.facts", null,
     h("div", null, h("dt", null, t("event.when")), h("dd", null, h("time", { datetime: event.starts_at }, when(event.starts_at, event.time_zone)))),
@@ -195,6 +202,19 @@ class Sale {
     }
   }
 
+  /**
+   * What was shown is out of date: prices, seats or times. Caches may have it for a moment longer.
+   * @param {number | null} [amount] What the chosen seats cost now, where that is known
+   */
+  async #refresh(amount) {
+    for (let tries = 0; tries < REFRESHES; tries++) {
+      const event = await read(this.event.id).catch(() => null);
+      if (event) this.show(event);
+      if (amount === undefined || amount === null || this.#amount() === amount) return;
+      await new Promise((resolve) => setTimeout(resolve, REFRESH_MS));
+    }
+  }
+
   /** @param {unknown} error */
   async #refused(error) {
     const wrong = error instanceof HoldfastError ? (error.problem?.errors ?? []) : [];
@@ -205,11 +225,7 @@ class Sale {
       return;
     }
     const { title, advice } = explained(error);
-    // What was shown is out of date: prices, seats or times.
-    if (error instanceof HoldfastError && error.status === 409) {
-      const event = await read(this.event.id).catch(() => null);
-      if (event) this.show(event);
-    }
+    if (error instanceof HoldfastError && error.status === 409) await this.#refresh(error.problem?.amount);
     this.#tell("bad", title, advice);
     attend(this.#said);
     if (!(error instanceof HoldfastError)) throw error;

@@ -36,11 +36,11 @@ const few = ({ capacity }) => Math.min(10, Math.ceil(capacity / 10));
 /**
  * Whether it can be booked now, and if not, why.
  * @param {Types.Event} event
- * @returns {"called_off" | "closed" | "soon" | "ended" | "sold_out" | "few" | "open"}
+ * @returns {"cancelled" | "closed" | "soon" | "ended" | "sold_out" | "few" | "open"}
  */
 export function saleOf(event) {
   const now = Date.now();
-  if (event.called_off_at) return "called_off";
+  if (event.called_off_at) return "cancelled";
   if (event.sales_end && Date.parse(event.sales_end) <= now) return "ended";
   if (!event.on_sale || (event.status && event.status !== "published")) return "closed";
   if (event.sales_start && Date.parse(event.sales_start) > now) return "soon";
@@ -69,7 +69,7 @@ export function placeOf({ venue }) {
 }
 
 /** Its image, or a plain surface in its place. @param {Types.Event} event */
-export function pictureOf({ image, name }) {
+export function imageOf({ image, name }) {
   if (image) return h("img.picture", { src: image.url, width: image.width, height: image.height, alt: "", loading: "lazy" });
   return h("div.picture.plain", { "aria-hidden": "true" }, [...name][0]);
 }

@@ -1,7 +1,7 @@
 // `/`: the events.
 
 import { button, field, h } from "./dom.js";
-import { addressOf, pictureOf, placeOf, saleOf, saleText } from "./events.js";
+import { addressOf, imageOf, placeOf, saleOf, saleText } from "./events.js";
 import { empty, holdfast, open, titled } from "./page.js";
 import { money, t, when } from "./words.js";
 
@@ -44,11 +44,13 @@ function search(found) {
 /** @param {Types.Event} event */
 function card(event) {
   const sale = saleOf(event);
-  const lowest = Math.min(...event.ticket_types.map((each) => each.unit_amount));
-  const price = lowest ? t("price.from", { price: money(lowest, event) }) : t("price.free");
+  const prices = event.ticket_types.map((each) => each.unit_amount);
+  const lowest = Math.min(...prices);
+  const least = lowest ? money(lowest, event) : t("price.free");
+  const price = lowest < Math.max(...prices) ? t("price.from", { price: least }) : least;
   return h("li", null,
     h(`a.card`, { href: addressOf(event) },
-      pictureOf(event),
+      imageOf(event),
       h("div.card-text", null,
         h("p.date", null, when(event.starts_at, event.time_zone, "short")),
         h("h2", null, event.name),

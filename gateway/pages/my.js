@@ -58,13 +58,13 @@ async function row(booking) {
       h("span.booking-name", null, event?.name ?? t("booking.event")),
       h("span.small", null, event ? when(event.starts_at, event.time_zone, "short") : ""),
       h("span.small", null, `${booking.reference} · ${t("my.seats", { count: seats })} · ${booking.amount ? money(booking.amount, booking) : t("price.free")}`),
-      h(`span.tag.${state}`, null, t(`my.${state}`)),
+      h(`span.tag.${state}`, null, t(`my.state.${state}`)),
     ),
   );
 }
 
 /** @param {Types.Booking} booking */
 function stateOf({ status, payment }) {
-  if (has(`my.${payment.status}`) && status !== "pending") return payment.status;
+  if (has(`my.state.${payment.status}`) && status !== "pending") return payment.status;
   return status;
 }

@@ -101,18 +101,18 @@ function drawFooter() {
 
 /** Says in the header when no live changes come; a short pause is nobody's business. */
 export const offline = h("p.offline", { hidden: true, role: "status" }, t("offline"));
-const PATIENCE_MS = 2000;
+const OFFLINE_MS = 2000;
 /** @type {any} */
-let patience = null;
+let offlineSoon = null;
 
 /** @param {Holdfast} client Whose live changes the page shows */
 export function watchConnection(client) {
   client.addEventListener("connection", (event) => {
     const { open } = /** @type {CustomEvent} */ (event).detail;
-    clearTimeout(patience);
+    clearTimeout(offlineSoon);
     if (open && !offline.hidden) say(t("online_again"));
     if (open) offline.hidden = true;
-    else patience = setTimeout(() => { offline.hidden = false; }, PATIENCE_MS);
+    else offlineSoon = setTimeout(() => { offline.hidden = false; }, OFFLINE_MS);
   });
 }
 

@@ -43,7 +43,7 @@ function appearance() {
 /**
  * Puts the Payment Element into `place`; resolves once it can be used.
  * @param {HTMLElement} place
- * @param {{ publishable_key: string | null, client_secret: string }} intent
+ * @param {{ publishable_key?: string | null, client_secret: string }} intent
  * @returns {Promise<(returnUrl: string) => Promise<any>>} Pays; what it resolves with is the error, if there is one.
  */
 export async function paymentElement(place, { publishable_key, client_secret }) {

@@ -2,12 +2,12 @@
 
 import { recall, remember, shop } from "./shop.js";
 
-const asked = new URLSearchParams(location.search).get("lang");
+const asked = new URLSearchParams(location.search).get("lang") ?? "";
 if (shop.languages.includes(asked)) remember("language", asked);
 
 /** The language: asked for in the address, chosen here before, or liked most by the browser. */
 export const language =
-  [asked, recall("language"), document.documentElement.lang].find((each) => shop.languages.includes(each)) ?? "en";
+  [asked, recall("language") ?? "", document.documentElement.lang].find((each) => shop.languages.includes(each)) ?? "en";
 document.documentElement.lang = language;
 
 /** The language with the region of this browser, by which dates are written: en-GB and en-US differ. */
@@ -58,7 +58,7 @@ const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 /**
  * A time by the venue's clock; the zone is said where this device is in another one.
  * @param {string} time
- * @param {string} timeZone
+ * @param {string | undefined} timeZone
  * @param {"day" | "short" | "long" | "time"} form
  */
 export function when(time, timeZone, form = "long") {

@@ -38,14 +38,14 @@ def changed(version: int = 1) -> Envelope:
 class Listener:
     """A process that listens, and records its notifications."""
 
-    def __init__(self, stage: Stage, gateway: str = "one") -> None:
+    def __init__(self, stage: Stage, gateway: str = "one", claim_idle_s: float = 25.0) -> None:
         self.stage = stage
         self.gate = Gate("notifications")
         self.received: list[Message] = []
         self.missed: list[Collection[str] | None] = []
         self.registry = Registry(stage.redis, stage.bus, gateway)
         self.listener = listener.Listener(
-            stage.redis, gateway, self.registry, stage.calls, self.receive, self.missed.append
+            stage.redis, gateway, self.registry, stage.calls, self.receive, self.missed.append, claim_idle_s
         )
 
     def receive(self, kind: type[Message], data: bytes) -> None:
@@ -297,6 +297,20 @@ async def test_a_gateway_knows_when_the_registry_was_lost(stage: Stage) -> None:
         await stage.bus.publish([late := changed(2)])
         await until(lambda: gateway.received[-1] == late.message)
     assert len(gateway.missed) == 1, "once is enough"
+
+
+@pytest.mark.usefixtures("looking")
+async def test_after_a_loss_all_may_have_been_missed_once_more_when_nothing_is_in_hand_any_more(
+    stage: Stage,
+) -> None:
+    async with Listener(stage, claim_idle_s=0.0).listening() as gateway:
+        await stage.bus.publish([changed()])
+        await until(lambda: gateway.received)
+        await stage.redis.flushdb()
+        await until(lambda: len(gateway.missed) == 2)
+        await stage.bus.publish([late := changed(2)])
+        await until(lambda: gateway.received[-1] == late.message)
+    assert gateway.missed == [None, None]
 
 
 async def test_a_refused_registration_is_repeated_and_its_notifications_may_be_missed(

@@ -33,7 +33,7 @@ def settings(**values: Any) -> GatewaySettings:
     return load(GatewaySettings, auth_jwt_secrets=SECRET, **values)
 
 
-def told(html: str) -> dict[str, Any]:
+def given(html: str) -> dict[str, Any]:
     """What the shell tells the scripts."""
     found = re.search(r'<script type="application/json" id="shop">(.*?)</script>', html, re.DOTALL)
     assert found is not None
@@ -120,7 +120,7 @@ async def test_what_the_operator_has_set_reaches_the_page_as_text(start: Gateway
     html = await (await gateway.get("/")).text()
     assert "<b>" not in html
     assert "<title>&lt;/script&gt;&lt;b&gt;Pier &amp; Co</title>" in html
-    shop = told(html)
+    shop = given(html)
     assert shop["name"] == "</script><b>Pier & Co"
     assert shop["links"] == {"terms": "https://pier.example/terms"}
     assert (shop["tax_line"], shop["stripe_js_url"]) == ("incl. 7 % VAT", SANDBOX)

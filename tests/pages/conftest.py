@@ -33,7 +33,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-async def holdfast(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
+async def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
     settings = {
         "SHOP_NAME": "Pier 9",
         "SHOP_IMPRINT_URL": "https://pier9.example/imprint",
@@ -50,12 +50,12 @@ NewVisitor = Callable[..., Awaitable[Visitor]]
 
 
 @pytest.fixture
-async def visit(holdfast: Holdfast, browser: Browser) -> AsyncIterator[NewVisitor]:
+async def visit(shop: Holdfast, browser: Browser) -> AsyncIterator[NewVisitor]:
     """Makes visitors. At the end no page may have broken its policy, or asked another host for anything."""
     visitors: list[Visitor] = []
 
     async def make(**options: object) -> Visitor:
-        visitors.append(await Visitor.new(holdfast, browser, **options))
+        visitors.append(await Visitor.new(shop, browser, **options))
         return visitors[-1]
 
     yield make

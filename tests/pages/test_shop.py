@@ -20,8 +20,8 @@ from tests.pages.visitor import FIRST_VIEW_MAX, NO_MONEY, SECURE, Visitor
 pytestmark = pytest.mark.timeout(120)
 
 
-async def test_somebody_buys_and_gets_tickets_that_a_scanner_reads(holdfast: Holdfast, visitor: Visitor) -> None:
-    event = await holdfast.event(
+async def test_somebody_buys_and_gets_tickets_that_a_scanner_reads(shop: Holdfast, visitor: Visitor) -> None:
+    event = await shop.event(
         (4500, 40), (2900, 9), time_zone="Europe/Berlin", **CANCELLABLE, venue={"name": "Pier 9", "city": "Berlin"},
         description="An evening by the **water**.",
     )  # fmt: skip
@@ -45,7 +45,7 @@ async def test_somebody_buys_and_gets_tickets_that_a_scanner_reads(holdfast: Hol
     await expect(codes).to_have_count(2)
     await visitor.look("tickets")
     read = zxingcpp.read_barcodes(Image.open(io.BytesIO(await codes.first.screenshot())))
-    scanner = holdfast.client(scopes=["holdfast:door"])
+    scanner = shop.client(scopes=["holdfast:door"])
     answer = await scanner.request("POST", "/admin/tickets/check-in", json={"code": read[0].text})
     assert answer.status == 200
     async with page.expect_download() as download:
@@ -56,10 +56,10 @@ async def test_somebody_buys_and_gets_tickets_that_a_scanner_reads(holdfast: Hol
     await visitor.look("my")
 
 
-async def test_the_first_page_is_light(holdfast: Holdfast, visitor: Visitor) -> None:
-    await holdfast.event((4500, 40))
+async def test_the_first_page_is_light(shop: Holdfast, visitor: Visitor) -> None:
+    await shop.event((4500, 40))
     answers: list[Response] = []
-    visitor.page.on("response", answers.append)
+    visitor.page.on("response", lambda answer: answers.append(answer))
     await visitor.page.goto("/", wait_until="networkidle")
     await visitor.sees("Events")
     await visitor.look("home")
@@ -69,8 +69,8 @@ async def test_the_first_page_is_light(holdfast: Holdfast, visitor: Visitor) -> 
     assert 20_000 < sent < FIRST_VIEW_MAX
 
 
-async def test_a_decline_says_what_to_do_and_another_card_works(holdfast: Holdfast, visitor: Visitor) -> None:
-    await visitor.holds(await holdfast.event((4500, 40)))
+async def test_a_decline_says_what_to_do_and_another_card_works(shop: Holdfast, visitor: Visitor) -> None:
+    await visitor.holds(await shop.event((4500, 40)))
     await visitor.pays(NO_MONEY)
     await expect(visitor.notice("not enough money on this card")).to_contain_text("your seats are still held")
     await visitor.look("declined")
@@ -80,8 +80,8 @@ async def test_a_decline_says_what_to_do_and_another_card_works(holdfast: Holdfa
     await visitor.sees("Your tickets")
 
 
-async def test_the_bank_asks_by_3d_secure(holdfast: Holdfast, visitor: Visitor) -> None:
-    await visitor.holds(await holdfast.event((4500, 40)))
+async def test_the_bank_asks_by_3d_secure(shop: Holdfast, visitor: Visitor) -> None:
+    await visitor.holds(await shop.event((4500, 40)))
     bank = visitor.page.frame_locator("dialog iframe")
     await visitor.pays(SECURE)
     await bank.get_by_role("button", name="Fail authentication").click()
@@ -91,12 +91,12 @@ async def test_the_bank_asks_by_3d_secure(holdfast: Holdfast, visitor: Visitor) 
     await visitor.sees("Your tickets")
 
 
-async def test_what_is_left_is_counted_down_until_it_is_sold_out(holdfast: Holdfast, visitor: Visitor) -> None:
-    event = await holdfast.event((0, 12))
+async def test_what_is_left_is_counted_down_until_it_is_sold_out(shop: Holdfast, visitor: Visitor) -> None:
+    event = await shop.event((0, 12))
     await visitor.opens(event)
     await expect(visitor.page.get_by_text("12 available")).to_be_visible()
     await visitor.chooses(10)
-    others = holdfast.client()
+    others = shop.client()
     (await others.book(event, 10)).ok(201)
     await expect(visitor.page.get_by_text("Only 2 left")).to_be_visible()
     await expect(visitor.page.locator(".stepper input")).to_have_value("2")
@@ -105,16 +105,14 @@ async def test_what_is_left_is_counted_down_until_it_is_sold_out(holdfast: Holdf
     await visitor.look("sold-out")
 
 
-async def test_another_price_is_shown_and_nothing_is_booked_at_it_unseen(
-    holdfast: Holdfast, visitor: Visitor
-) -> None:
-    event = await holdfast.event((4500, 40))
+async def test_another_price_is_shown_and_nothing_is_booked_at_it_unseen(shop: Holdfast, visitor: Visitor) -> None:
+    event = await shop.event((4500, 40))
     await visitor.page.route_web_socket("**/ws", lambda _: None)  # no news arrive
     await visitor.opens(event)
     await visitor.chooses(2)
     await visitor.fills_in()
     change = {"ticket_types": [{"id": event["ticket_types"][0]["id"], "unit_amount": 5000}]}
-    (await holdfast.client(operator=True).request("PATCH", f"/admin/events/{event['id']}", json=change)).ok()
+    (await shop.client(operator=True).request("PATCH", f"/admin/events/{event['id']}", json=change)).ok()
     await visitor.page.get_by_role("button", name="Hold seats").click()
     await expect(visitor.notice("The price has just changed")).to_be_visible()
     await expect(visitor.page.locator(".total")).to_have_text("€100.00")
@@ -124,8 +122,8 @@ async def test_another_price_is_shown_and_nothing_is_booked_at_it_unseen(
     await expect(visitor.page.locator(".sum").first).to_contain_text("€100.00")
 
 
-async def test_a_second_tab_follows_and_nobody_pays_twice(holdfast: Holdfast, visitor: Visitor) -> None:
-    await visitor.holds(await holdfast.event((4500, 40)))
+async def test_a_second_tab_follows_and_nobody_pays_twice(shop: Holdfast, visitor: Visitor) -> None:
+    await visitor.holds(await shop.event((4500, 40)))
     second = await visitor.context.new_page()
     await second.goto(visitor.page.url)
     await expect(second.get_by_role("heading", level=1)).to_have_text("Pay for your tickets")
@@ -134,9 +132,7 @@ async def test_a_second_tab_follows_and_nobody_pays_twice(holdfast: Holdfast, vi
     await expect(second.get_by_role("heading", level=1)).to_have_text("Your tickets")
 
 
-async def test_a_page_without_a_network_says_so_and_is_right_afterwards(
-    holdfast: Holdfast, visitor: Visitor
-) -> None:
+async def test_a_page_without_a_network_says_so_and_is_right_afterwards(shop: Holdfast, visitor: Visitor) -> None:
     sockets: list[WebSocketRoute] = []
     cut = False
 
@@ -148,7 +144,7 @@ async def test_a_page_without_a_network_says_so_and_is_right_afterwards(
         sockets.append(socket)
 
     await visitor.page.route_web_socket("**/ws", connect)
-    await visitor.holds(await holdfast.event((4500, 40), **CANCELLABLE))
+    await visitor.holds(await shop.event((4500, 40), **CANCELLABLE))
     cut = True
     for socket in sockets:
         await socket.close(code=1001)
@@ -161,8 +157,8 @@ async def test_a_page_without_a_network_says_so_and_is_right_afterwards(
     await expect(visitor.page.get_by_text("No connection.")).to_be_hidden()
 
 
-async def test_a_paid_booking_is_cancelled_and_the_refund_is_seen(holdfast: Holdfast, visitor: Visitor) -> None:
-    await visitor.holds(await holdfast.event((4500, 40), **CANCELLABLE))
+async def test_a_paid_booking_is_cancelled_and_the_refund_is_seen(shop: Holdfast, visitor: Visitor) -> None:
+    await visitor.holds(await shop.event((4500, 40), **CANCELLABLE))
     await visitor.pays()
     await visitor.sees("Your tickets")
     await visitor.page.get_by_role("button", name="Cancel this booking").click()
@@ -173,8 +169,8 @@ async def test_a_paid_booking_is_cancelled_and_the_refund_is_seen(holdfast: Hold
     await visitor.look("refunded")
 
 
-async def test_bookings_are_taken_to_another_device(holdfast: Holdfast, visit: NewVisitor) -> None:
-    event = await holdfast.event((0, 40))
+async def test_bookings_are_taken_to_another_device(shop: Holdfast, visit: NewVisitor) -> None:
+    event = await shop.event((0, 40))
     here, there = await visit(), await visit()
     await here.opens(event)
     await here.chooses(1)
@@ -196,8 +192,8 @@ async def test_bookings_are_taken_to_another_device(holdfast: Holdfast, visit: N
     await there.sees("Your tickets")
 
 
-async def test_somebody_buys_in_german_by_keyboard_alone(holdfast: Holdfast, visit: NewVisitor) -> None:
-    event = await holdfast.event((4500, 40), time_zone="Europe/Berlin", cancel_until="2090-04-30T10:00:00Z")
+async def test_somebody_buys_in_german_by_keyboard_alone(shop: Holdfast, visit: NewVisitor) -> None:
+    event = await shop.event((4500, 40), time_zone="Europe/Berlin", cancel_until="2090-04-30T10:00:00Z")
     visitor = await visit(locale="de-DE")
     page, keyboard = visitor.page, visitor.page.keyboard
     await page.goto("/")
@@ -246,18 +242,18 @@ FOCUSED = """() => {
 }"""
 
 
-async def test_in_a_rush_the_place_in_the_queue_is_shown(holdfast: Holdfast, visitor: Visitor) -> None:
-    event = await holdfast.event((4500, 40))
+async def test_in_a_rush_the_place_in_the_queue_is_shown(shop: Holdfast, visitor: Visitor) -> None:
+    event = await shop.event((4500, 40))
     await visitor.opens(event)
     await visitor.chooses(1)
     await visitor.fills_in()
-    await holdfast.stripe.faults(paths=["/v1/payment_intents"], latency_ms=4000)
+    await shop.stripe.faults(paths=["/v1/payment_intents"], latency_ms=4000)
     try:
         await visitor.page.get_by_role("button", name="Hold seats").click()
         await visitor.sees("You are in the queue")
         await visitor.look("queue")
     finally:
-        await holdfast.stripe.faults()
+        await shop.stripe.faults()
     await visitor.sees("Pay for your tickets")
 
 
@@ -272,12 +268,12 @@ async def test_an_address_that_leads_nowhere_says_so(visitor: Visitor) -> None:
     await visitor.sees("Meine Buchungen")
 
 
-async def test_a_hold_that_ends_leads_back_to_the_event(holdfast: Holdfast, visitor: Visitor) -> None:
-    event = await holdfast.event((4500, 40))
+async def test_a_hold_that_ends_leads_back_to_the_event(shop: Holdfast, visitor: Visitor) -> None:
+    event = await shop.event((4500, 40))
     await visitor.opens(event)
     await visitor.chooses(1)
     await visitor.fills_in()
-    async with short_holds(holdfast):
+    async with short_holds(shop):
         await visitor.page.get_by_role("button", name="Hold seats").click()
         await visitor.sees("Your time to pay is over")
     await visitor.look("expired")
@@ -286,15 +282,15 @@ async def test_a_hold_that_ends_leads_back_to_the_event(holdfast: Holdfast, visi
 
 
 @asynccontextmanager
-async def short_holds(holdfast: Holdfast) -> AsyncIterator[None]:
+async def short_holds(shop: Holdfast) -> AsyncIterator[None]:
     """The booking actor started anew, with holds of a few seconds."""
-    booking = holdfast.stack.processes["booking-1"]
+    booking = shop.stack.processes["booking-1"]
     assert isinstance(booking, ActorProcess)
     usual = booking.environment
     for environment in ({**usual, "HOLD_SECONDS": "3"}, usual):
         await booking.stop()
         booking.environment = environment
         await booking.start()
-        await holdfast.ready()
+        await shop.ready()
         if environment is not usual:
             yield

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Locator, Page, Request, ViewportSize, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    ViewportSize,
+    WebError,
+    expect,
+)
 
 from tests.acceptance.holdfast import Holdfast
 
@@ -18,6 +28,8 @@ VISA, NO_MONEY, SECURE = "4242424242424242", "4000000000009995", "40000000000032
 FIRST_VIEW_MAX = 60_000
 SCREENSHOTS = os.environ.get("HOLDFAST_SCREENSHOTS")
 AXE = Axe()
+# Other processes want these cores, too.
+expect.set_options(timeout=20_000)
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
@@ -30,8 +42,8 @@ class Visitor:
         self.page = page
         self.complaints: list[str] = []
         context.on("request", self._on_request)
-        context.on("console", lambda message: message.type == "error" and self._on_error(message.text))
-        context.on("weberror", lambda error: self._on_error(f"{error.error}"))
+        context.on("console", self._on_console)
+        context.on("weberror", self._on_web_error)
 
     @classmethod
     async def new(cls, holdfast: Holdfast, browser: Browser, **options: Any) -> Visitor:
@@ -46,10 +58,13 @@ class Visitor:
         if not request.url.startswith(allowed):
             self.complaints.append(f"a request to {request.url}")
 
-    def _on_error(self, text: str) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         # The status of an answer is no error of the page's.
-        if not text.startswith("Failed to load resource"):
-            self.complaints.append(text)
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            self.complaints.append(message.text)
+
+    def _on_web_error(self, error: WebError) -> None:
+        self.complaints.append(f"{error.error}")
 
     # --- what visitors do
 
@@ -92,7 +107,7 @@ class Visitor:
     async def look(self, name: str) -> None:
         """By axe, light and dark; where HOLDFAST_SCREENSHOTS names a folder also for people, phone and desktop."""
         for scheme in ("light", "dark"):
-            await self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            await self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             found = await AXE.run(self.page, options=RULES)
             self.complaints += [
                 f"{name}, {scheme}: {each['id']}: {node['html']} {node.get('failureSummary', '')}"

@@ -52,7 +52,7 @@ async def open_bus(redis_url: str) -> AsyncIterator[Calls]:
     publisher = Publisher(redis, source="/races")
     calls = Calls(publisher, "races")
     registry = Registry(redis, publisher, "races")
-    listener = Listener(redis, "races", registry, calls, lambda *_: None, lambda _: None)
+    listener = Listener(redis, "races", registry, calls, lambda *_: None, lambda _: None, claim_idle_s=0.0)
     gate = Gate("races")
     listening = asyncio.create_task(listener.run(gate, block_ms=BLOCK_MS), name="listen")
     await gate.opened.wait()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 from tests.simulation.clockwork import VirtualLoop
 from tests.simulation.customers import PAYABLE, Customers
 from tests.simulation.faults import OUTAGES, Fault, Lure
-from tests.simulation.fleet import Fleet
+from tests.simulation.fleet import CLAIM_IDLE_S, Fleet
 from tests.simulation.postman import Postman
 from tests.simulation.processes import PaymentProcess
 from tests.simulation.promises import Promises
@@ -172,7 +173,8 @@ class Schedule:
         self.world.coverage.strike(Fault.FLUSHED)
         self.world.story.note(Fault.FLUSHED.value)
         self.world.redis.flush()
-        self.world.people.opened_at = self.world.now()
+        # As gateways do: sockets open anew at once, and again when nothing is in hand that Redis has forgotten.
+        self.world.people.opened_at = self.world.now() + timedelta(seconds=CLAIM_IDLE_S)
 
     def _begin_outage(self) -> None:
         chances = self.world.profile.chances
