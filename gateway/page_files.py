@@ -14,7 +14,7 @@ from gateway.shared import DIGEST_BYTES, tagged
 
 FOLDER = Path(__file__).parent / "pages"
 SHELL = "page.html"
-MESSAGES = "messages"
+MESSAGES = "messages/"
 MEDIA_TYPES = {
     ".css": "text/css",
     ".html": "text/html",
@@ -59,8 +59,9 @@ class PageFiles:
         # Changes with every file: what is under it may be cached for ever, and modules of two releases don't meet.
         self.release = digest.hexdigest()
         self.shell = (FOLDER / SHELL).read_text()
-        messages = FOLDER / MESSAGES
-        self.languages = sorted(path.stem for path in messages.iterdir() if path.is_file())
+        # `door.en.json` has messages of one page alone.
+        names = (Path(name).stem for name in self._files if name.startswith(MESSAGES))
+        self.languages = sorted(name for name in names if "." not in name)
 
     def find(self, name: str) -> PageFile | None:
         return self._files.get(name)

@@ -300,6 +300,12 @@ class EventPatch(Body):
         return self
 
 
+class PreviewedDescription(Body):
+    """A description that no event has yet."""
+
+    description: DescriptionText = Field(description=DESCRIPTION)
+
+
 class NewRefund(Body):
     """How much goes back to the customer."""
 
@@ -416,6 +422,12 @@ class Booking(resources.Booking):
     # Not part of the contract between the processes: the gateway adds these to what booking sends.
     kind: Literal["booking"] = Field(default="booking", description="Which shape this is, beside `queued`")
     reference: str = Field(description=REFERENCE)
+
+
+class DescriptionPreview(Resource):
+    """A description as customers will see it."""
+
+    description_html: str = Field(description="HTML that is safe to insert into a page, as `description_html` of an event")
 
 
 class QueuedPayment(Resource):

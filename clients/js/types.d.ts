@@ -153,6 +153,12 @@ export interface Customer {
   phone?: string | null;
 }
 
+/** A description as customers will see it. */
+export interface DescriptionPreview {
+  /** HTML that is safe to insert into a page, as `description_html` of an event */
+  description_html: string;
+}
+
 /** A dispute of a booking's charge, in Stripe's words: https://docs.stripe.com/api/disputes/object. */
 export interface Dispute {
   /** Stripe's id */
@@ -913,6 +919,12 @@ export interface PaymentSummary {
   note?: string | null;
 }
 
+/** A description that no event has yet. */
+export interface PreviewedDescription {
+  /** Markdown (CommonMark). HTML, images, and links to anything but http, https and mailto are refused */
+  description: string;
+}
+
 /** RFC 9457: `code` is stable, `detail` is for people. Which further members there are depends on the code. */
 export interface Problem {
   /** Every value that is not valid. With `invalid_request` */
@@ -1418,6 +1430,7 @@ export interface Answers {
   "GET /admin/events/{id}": OperatorsEventDetails;
   "PATCH /admin/events/{id}": Event;
   "GET /admin/events/{id}/history": EventChangePage;
+  "POST /admin/events/preview-description": DescriptionPreview;
   "PUT /admin/events/{id}/image": Event;
   "DELETE /admin/events/{id}/image": Event;
   "POST /admin/events/{id}/cancel": Event;

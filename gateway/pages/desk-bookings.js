@@ -18,7 +18,7 @@ openDesk(async () => {
   const [first, event] = await Promise.all([admin.bookings(query), event_id ? admin.event(event_id) : null]);
   if (q && first.items.length === 1 && !first.next_cursor) location.replace(`/desk/bookings/${first.items[0].id}`);
   const { status: _, payment: __, ...searched } = query;
-  const exported = { ...(event_id && { event_id }), ...(status && { status }), ...(payment && { payment }) };
+  const exported = /** @type {any} */ ({ ...(event_id && { event_id }), ...(status && { status }), ...(payment && { payment }) });
   return h("div", null,
     h("div.head", null, h("div.titles", null, titled(t("desk.bookings")), event && h("p", null, h("a", { href: `/desk/events/${event.id}` }, event.name))),
       Object.keys(searched).length === (event_id ? 1 : 0) && exports(exported, event?.name)),

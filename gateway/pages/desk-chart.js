@@ -56,7 +56,7 @@ export function curve(points, until) {
   const steps = points.map(({ at, count }, place) => (place ? `H${x(at)}V${y(count)}` : `M${x(at)},${y(count)}`)).join("");
   const line = `${steps}H${WIDTH}`;
   return svg("svg", { class: "curve", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-    [0, 0.5, 1].map((part) => svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y(most * part), y2: y(most * part) })),
+    ...[0, 0.5, 1].map((part) => svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y(most * part), y2: y(most * part) })),
     svg("path", { class: "area", d: `${line}V${HEIGHT}H0Z` }),
     svg("path", { class: "line", d: line }),
   );

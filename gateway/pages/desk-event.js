@@ -96,7 +96,7 @@ class EventView {
       [t("desk.field.sales_end"), time(event.sales_end)],
       [t("desk.field.cancel_until"), time(event.cancel_until) ?? t("desk.never")],
       [t("desk.field.max_per_booking"), number(event.max_per_booking)],
-      [t("desk.field.payment_methods"), named("methods", event.payment_methods)],
+      [t("desk.field.payment_methods"), named("methods", event.payment_methods ?? "all")],
     ]);
   }
 

@@ -2,7 +2,7 @@
 
 import { admin, facts, inPath, openDesk } from "./desk.js";
 import { h, notice } from "./dom.js";
-import { addressOf, freeText, pictureOf, saleText } from "./events.js";
+import { addressOf, freeText, imageOf, saleText } from "./events.js";
 import { titled } from "./page.js";
 import { money, t, when } from "./words.js";
 
@@ -20,7 +20,7 @@ openDesk(async () => {
       event.status !== "draft" && h("a.button.secondary.small", { href: addressOf(event) }, t("desk.page_of_event")),
     )),
     h("article.event", null,
-      h("div.about-event", null, pictureOf(shown), titled(event.name),
+      h("div.about-event", null, imageOf(shown), titled(event.name),
         facts([
           [t("event.when"), when(event.starts_at, event.time_zone)],
           [t("event.where"), where.filter(Boolean).map((each) => h("span.line", null, each))],

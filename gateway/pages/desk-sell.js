@@ -24,7 +24,7 @@ openDesk(async () => {
 class Sale {
   #events;
   #types = h("div");
-  /** @type {{ type: Types.OperatorsTicketType, input: any, show: (problem?: string) => void }[]} */
+  /** @type {{ type: Types.OperatorsTicketType, element: any, input: any, show: (problem?: string) => void }[]} */
   #quantities = [];
   #total = h("strong.total", { "aria-live": "polite" });
   #said = h("div.said");

@@ -4,7 +4,7 @@ import { button, busy, field, h, notice } from "./dom.js";
 import { Holdfast, HoldfastError } from "./holdfast.js";
 import { explained, languageLinks, offline, open, titled, watchConnection } from "./page.js";
 import { shop } from "./shop.js";
-import { addMessages, has, number, t } from "./words.js";
+import { add, has, number, t } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
 
@@ -32,7 +32,7 @@ export const can = (scope) => allowed.has(`holdfast:${scope}`);
 export const holdfast = new Holdfast({ url: location.origin, storage: sessionStorage, token: token ?? "" });
 export const { admin } = holdfast;
 
-await Promise.all([addMessages("desk"), stylesheet()]);
+await Promise.all([add("desk"), stylesheet()]);
 watchConnection(holdfast);
 
 /** What a token says of its holder; the gateway alone decides whether it is valid. @param {string} text */

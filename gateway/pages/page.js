@@ -75,7 +75,7 @@ function drawHeader() {
   );
 }
 
-/** This page in its other languages. */
+/** Links to this page in the other languages. */
 export function languageLinks() {
   const named = new Intl.DisplayNames([language], { type: "language" });
   return shop.languages.filter((each) => each !== language).map((each) =>

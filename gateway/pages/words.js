@@ -14,11 +14,16 @@ document.documentElement.lang = language;
 export const locale = navigator.languages.find((each) => each.split("-")[0] === language) ?? language;
 
 const plurals = new Intl.PluralRules(language);
-const messages = await (await fetch(new URL(`messages/${language}.json`, import.meta.url))).json();
+const messages = await read(language);
 
-/** Adds the messages of pages that customers do not open, and so need not load. @param {string} folder */
-export async function addMessages(folder) {
-  Object.assign(messages, await (await fetch(new URL(`messages/${folder}/${language}.json`, import.meta.url))).json());
+/** The messages in a file. @param {string} name @returns {Promise<Record<string, any>>} */
+async function read(name) {
+  return (await fetch(new URL(`messages/${name}.json`, import.meta.url))).json();
+}
+
+/** Adds the messages that one page has for itself. @param {string} page */
+export async function add(page) {
+  Object.assign(messages, await read(`${page}.${language}`));
 }
 
 /** Whether there is a message of this name. @param {string} name */
