@@ -71,14 +71,23 @@ SHARED = ("page.js", "words.js", "dom.js", "holdfast.js", "events.js")
 
 def add_pages(app: web.Application, settings: GatewaySettings) -> None:
     """Serve the pages. They are no part of the interface that the OpenAPI document describes."""
+    served = [page for page in PAGES if (settings.desk if page.desk else settings.shop_pages)]
+    if not served:
+        return
     app[PAGE_FILES] = PageFiles(settings)
-    for page in PAGES:
+    for page in served:
         app.router.add_get(page.path, _view(page))
     app.router.add_get(FILES, get_file)
 
 
-def policy(settings: GatewaySettings) -> str:
-    """The Content-Security-Policy of the pages: what they may load, from where."""
+def policy(settings: GatewaySettings, page: Page = PAGES[0]) -> str:
+    """The Content-Security-Policy of a page: what it may load, from where. No script of others runs beside an
+    operator's token."""
+    if page.desk:
+        return (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+            "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        )
     script = settings.stripe_js_url
     stripe = STRIPE
     if script.host != STRIPE_JS_HOST:
@@ -103,7 +112,7 @@ def _view(page: Page) -> Handler:
             hdrs.ETAG: tag,
             hdrs.CACHE_CONTROL: ASK,
             hdrs.VARY: hdrs.ACCEPT_LANGUAGE,
-            "Content-Security-Policy": policy(request.app[SETTINGS]),
+            "Content-Security-Policy": policy(request.app[SETTINGS], page),
         }
         status = 404 if slug is not None and event_id is None else 200
         if status == 200 and knows(request, tag):

@@ -427,7 +427,7 @@ class Booking(resources.Booking):
 class DescriptionPreview(Resource):
     """A description as customers will see it."""
 
-    description_html: str = Field(description="HTML that is safe to insert into a page, as `description_html` of an event")
+    description_html: str = Field(description="HTML that is safe to insert into a page, as that of events")
 
 
 class QueuedPayment(Resource):

@@ -155,7 +155,7 @@ export interface Customer {
 
 /** A description as customers will see it. */
 export interface DescriptionPreview {
-  /** HTML that is safe to insert into a page, as `description_html` of an event */
+  /** HTML that is safe to insert into a page, as that of events */
   description_html: string;
 }
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,7 +100,7 @@ async def test_an_event_from_its_draft_to_the_export(shop: Holdfast, visit: NewV
     await visitor.look("desk-event")
     async with page.expect_download() as download:
         await button(page, "Export bookings").click()
-    table = Path(await (await download.value).path()).read_text(encoding="utf-8-sig")
+    table = (await asyncio.to_thread((await (await download.value).path()).read_bytes)).decode("utf-8-sig")
     assert [line.split(",")[3] for line in table.splitlines()] == ["event", "An evening at the pier"]
     await page.get_by_role("link", name="Duplicate").click()
     await expect(page.get_by_label("Name", exact=True)).to_have_value("Copy of An evening at the pier")
