@@ -65,7 +65,7 @@ class EventForm {
   /** The types in the order in which they were sent last. @type {TypeRow[]} */
   #sent = [];
   #image = field(t("desk.image"), { type: "file", accept: IMAGES }, t("desk.image.hint"));
-  #picture = h("div");
+  #shownImage = h("div");
   #preview = h("div.prose", { hidden: true, tabindex: -1, "aria-label": t("desk.preview") });
 
   /** @param {Types.OperatorsEventDetails | null} event The event that is changed; null: a new one */
@@ -111,12 +111,12 @@ class EventForm {
         this.#rows,
         h("div.actions", null, button(t("desk.type.add"), () => this.#add().fields.get("name")?.input.focus(), "secondary.small"))),
       h("fieldset", null, h("legend", null, t("desk.section.where")), shown(...VENUE.map((each) => `venue.${each}`))),
-      h("fieldset", null, h("legend", null, t("desk.section.image")), this.#picture, h("div.fields", null, this.#image.element)),
+      h("fieldset", null, h("legend", null, t("desk.section.image")), this.#shownImage, h("div.fields", null, this.#image.element)),
       h("details", null, h("summary", null, t("desk.section.sale")),
         shown("sales_start", "sales_end", "cancel_until", "max_per_booking", "max_per_owner", "payment_methods", "slow_payments_until", "sell_after_start", "cancel_after_start")),
       h("div.bar-below", null, this.#said, save, publish, h("a.button.secondary", { href: event ? `/desk/events/${event.id}` : "/desk/events" }, t("desk.back"))),
     );
-    this.#image.input.addEventListener("change", () => this.#showPicture());
+    this.#image.input.addEventListener("change", () => this.#showImage());
   }
 
   /** Fills in an event, or what a new one begins with. @param {Types.OperatorsEventDetails | null} event */
@@ -136,7 +136,7 @@ class EventForm {
     }
     if (!this.#types.length) this.#add();
     this.#noteBase();
-    if (event?.image) this.#picture.replaceChildren(h("p.small", null, t("desk.image.is", { width: number(event.image.width), height: number(event.image.height) }), " ", button(t("desk.image.remove"), () => this.#removeImage(), "quiet")));
+    if (event?.image) this.#shownImage.replaceChildren(h("p.small", null, t("desk.image.is", { width: number(event.image.width), height: number(event.image.height) }), " ", button(t("desk.image.remove"), () => this.#removeImage(), "quiet")));
   }
 
   #currencyChosen() {
@@ -185,11 +185,11 @@ class EventForm {
     }
   }
 
-  #showPicture() {
+  #showImage() {
     const [file] = this.#image.input.files;
-    if (!file) return this.#picture.replaceChildren();
+    if (!file) return this.#shownImage.replaceChildren();
     const src = URL.createObjectURL(file);
-    this.#picture.replaceChildren(h("img.picture", { src, alt: t("desk.image.chosen"), onload: () => URL.revokeObjectURL(src) }));
+    this.#shownImage.replaceChildren(h("img.picture", { src, alt: t("desk.image.chosen"), onload: () => URL.revokeObjectURL(src) }));
   }
 
   async #removeImage() {
@@ -197,7 +197,7 @@ class EventForm {
     try {
       const now = await admin.deleteEventImage(this.event.id, { ifMatch: this.event.terms_version ?? undefined });
       this.event = { ...this.event, terms_version: now.terms_version };
-      this.#picture.replaceChildren();
+      this.#shownImage.replaceChildren();
       say(t("desk.image.removed"));
     } catch (error) {
       await this.#tell(error);

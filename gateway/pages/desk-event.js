@@ -121,7 +121,7 @@ class EventView {
         can("admin") && h("a.button.secondary", { href: `/desk/events/new?copy=${id}` }, t("desk.duplicate")),
         can("admin") && event.status === "published" && button(t("desk.archive"), () => this.#change({ status: "archived" })),
         can("admin") && event.status === "archived" && button(t("desk.publish"), () => this.#change({ status: "published" })),
-        can("admin") && !over && button(t("desk.call_off"), () => this.#callOff(), "risky"),
+        can("admin") && !over && button(t("desk.cancel_event"), () => this.#cancelEvent(), "risky"),
       ),
     );
   }
@@ -146,16 +146,16 @@ class EventView {
     await this.#readHistory();
   }
 
-  #callOff() {
+  #cancelEvent() {
     const { event } = this;
     const { sold, held } = seatsOf(event.ticket_types);
     dialog({
-      title: t("desk.call_off.title", { name: event.name }),
+      title: t("desk.cancel_event.title", { name: event.name }),
       content: [
-        h("p", null, t("desk.call_off.text", { sold: number(sold), held: number(held) })),
+        h("p", null, t("desk.cancel_event.text", { sold: number(sold), held: number(held) })),
         h("p", null, h("strong", null, t("desk.for_good"))),
       ],
-      yes: t("desk.call_off.yes"),
+      yes: t("desk.cancel_event.yes"),
       risky: true,
       act: async () => {
         await admin.cancelEvent(event.id, { ifMatch: event.terms_version ?? undefined });
@@ -171,8 +171,8 @@ class EventView {
     if (this.#progress.hidden) return;
     const { refunds } = progress ?? {};
     this.#progress.replaceChildren(...[
-      called_off_at && h("h2", null, t(progress?.finished ? "desk.called_off.done" : "desk.called_off.going")),
-      progress && h("p", null, t("desk.called_off.bookings", { done: number(progress.cancelled), all: number(progress.bookings) })),
+      called_off_at && h("h2", null, t(progress?.finished ? "desk.event_cancelled.done" : "desk.event_cancelled.going")),
+      progress && h("p", null, t("desk.event_cancelled.bookings", { done: number(progress.cancelled), all: number(progress.bookings) })),
       refunds && h("dl.figures", null, Object.entries(refunds).map(([name, count]) => h("div", null, h("dt", null, named("refunds", name)), h("dd", null, number(count))))),
       retry && h("p", null, t("desk.retry.is", { by: retry.by ?? t("desk.somebody"), refunds: number(retry.refunds), succeeded: number(retry.succeeded), failed: number(retry.failed), left: number(retry.remaining + retry.under_way) })),
       can("finance") && Boolean(refunds?.failed) && button(t("desk.retry"), () => this.#retry()),

@@ -200,7 +200,7 @@ export const tag = (state, kind) => h(`span.tag.${state}`, null, named(kind, sta
 export const named = (kind, value) => (has(`desk.${kind}.${value}`) ? t(`desk.${kind}.${value}`) : value.replaceAll("_", " "));
 
 /** Whether an event is sold. @param {Types.OperatorsEvent} event */
-export const saleTag = ({ called_off_at, on_sale }) => tag(called_off_at ? "called_off" : on_sale ? "open" : "closed", "sale");
+export const saleTag = ({ called_off_at, on_sale }) => tag(called_off_at ? "cancelled" : on_sale ? "open" : "closed", "sale");
 
 /** Saves a file from the API. @param {string} name @param {PromiseLike<Blob>} file */
 export async function download(name, file) {

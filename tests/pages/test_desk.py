@@ -184,7 +184,7 @@ async def test_two_who_edit_one_event_overwrite_nothing(shop: Holdfast, visit: N
     await expect(page.locator(".timeline")).to_contain_text("ben")
 
 
-async def test_what_the_api_refuses_is_told_at_its_field(shop: Holdfast, visit: NewVisitor) -> None:
+async def test_what_the_api_refuses_is_shown_at_its_field(shop: Holdfast, visit: NewVisitor) -> None:
     event = await shop.event((4500, 40))
     visitor = await operator(shop, visit, f"/desk/events/{event['id']}/edit")
     page = visitor.page
@@ -198,22 +198,22 @@ async def test_what_the_api_refuses_is_told_at_its_field(shop: Holdfast, visit: 
     await expect(page.get_by_label("Country")).to_have_attribute("aria-invalid", "true")
 
 
-async def test_an_event_is_called_off_and_its_progress_is_seen(shop: Holdfast, visit: NewVisitor) -> None:
+async def test_an_event_is_cancelled_and_its_progress_is_seen(shop: Holdfast, visit: NewVisitor) -> None:
     event = await shop.event((4500, 40))
     await bought(shop, event, 2)
     visitor = await operator(shop, visit, f"/desk/events/{event['id']}")
     page = visitor.page
-    await button(page, "Call off").click()
+    await button(page, "Cancel event").click()
     await expect(page.get_by_role("dialog")).to_contain_text("2 sold and 0 held seats")
-    await visitor.look("desk-call-off")
+    await visitor.look("desk-cancel-event")
     await button(page, "Back").click()
     assert (await shop.event_now(event))["called_off_at"] is None
-    await button(page, "Call off").click()
-    await button(page, "Call it off").click()
-    await expect(page.get_by_role("heading", name="The event is called off")).to_be_visible()
+    await button(page, "Cancel event").click()
+    await button(page, "Cancel the event").click()
+    await expect(page.get_by_role("heading", name="The event is cancelled")).to_be_visible()
     await expect(page.get_by_text("1 of 1 bookings are cancelled.")).to_be_visible()
-    await expect(button(page, "Call off")).to_have_count(0)
-    await visitor.look("desk-called-off")
+    await expect(button(page, "Cancel event")).to_have_count(0)
+    await visitor.look("desk-cancelled")
 
 
 async def test_seats_that_are_sold_meanwhile_are_seen(shop: Holdfast, visit: NewVisitor) -> None:
