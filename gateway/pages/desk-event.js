@@ -1,7 +1,7 @@
 // `/desk/events/{id}`: how an event sells, its bookings, what was done to it, and what can be done with it.
 
 import { admin, can, dialog, exports, facts, failed, holdfast, inPath, named, numbers, openDesk, saleTag, table, tag } from "./desk.js";
-import { legend, namedBar, seatsOf } from "./desk-chart.js";
+import { curve, legend, namedBar, seatsOf } from "./desk-chart.js";
 import { bookingRow, BOOKING_COLUMNS } from "./desk-rows.js";
 import { button, h, notice, say } from "./dom.js";
 import { addressOf, placeOf } from "./events.js";
@@ -12,6 +12,8 @@ import { money, number, t, when } from "./words.js";
 /** @import * as Types from "../../clients/js/types.js" */
 
 const LATEST = 8;
+/** From so many of the latest bookings the curve of sold seats is drawn. */
+const OF_CURVE = 200;
 /** The latest bookings are read again when the event has changed, and not more often than this. */
 const PAUSE_MS = 3000;
 
@@ -28,6 +30,9 @@ class EventView {
   #seats = h("div.chart");
   #figures = table(t("desk.sales"), [t("desk.type"), numbers(t("desk.type.price")), numbers(t("desk.type.capacity")), numbers(t("desk.sold")), numbers(t("desk.held")), numbers(t("desk.free")), numbers(t("desk.share"))], []);
   #progress = h("section.card-box", { hidden: true, "aria-live": "polite" });
+  #curve = h("div.chart");
+  /** How many seats were sold when. @type {{ at: number, count: number }[]} */
+  #points = [];
   #facts = h("div");
   #latest = table(t("desk.latest"), BOOKING_COLUMNS, []);
   #history = h("ul.timeline");
@@ -43,6 +48,7 @@ class EventView {
       h("div.desk-columns", null,
         h("div.stack", null,
           h("section.card-box", { "aria-labelledby": "sales" }, h("div.line", null, h("h2", { id: "sales" }, t("desk.sales"))), legend(), this.#seats, this.#figures.element),
+          h("section.card-box", { "aria-labelledby": "over-time" }, h("h2", { id: "over-time" }, t("desk.over_time")), this.#curve),
           h("section.card-box", { "aria-labelledby": "latest" }, h("h2", { id: "latest" }, t("desk.latest")), this.#latest.element,
             h("div.actions", null, h("a", { href: `/desk/bookings?event_id=${id}` }, t("desk.all_bookings"))),
             exports({ event_id: id }, event.name)),
@@ -55,6 +61,7 @@ class EventView {
     );
     this.show(event);
     this.#readLatest();
+    this.#readPoints();
     this.#readHistory();
   }
 
@@ -79,6 +86,10 @@ class EventView {
     if (rows.length > 1) rows.push([t("total"), "", number(all.capacity), number(all.sold), number(all.held), number(all.available), percent(all.capacity ? all.sold / all.capacity : 0)]);
     this.#figures.clear();
     this.#figures.add(rows);
+    if (this.#points.length && this.#points.at(-1)?.count !== all.sold) {
+      this.#points.push({ at: Date.now(), count: all.sold });
+      this.#drawCurve();
+    }
     this.#seats.replaceChildren(...event.ticket_types.map((type) => namedBar(type.name, type)));
     this.#facts.replaceChildren(this.#shownFacts());
     this.#drawProgress();
@@ -204,6 +215,42 @@ class EventView {
     } catch (error) {
       this.#said.replaceChildren(failed(error));
     }
+  }
+
+  /** Counts back from the seats that are sold now, booking by booking. */
+  async #readPoints() {
+    try {
+      const { items } = await admin.bookings({ event_id: this.event.id, status: "confirmed", limit: OF_CURVE });
+      this.#countBack(items);
+    } catch (error) {
+      this.#curve.replaceChildren(failed(error, () => this.#readPoints()));
+    }
+  }
+
+  /** @param {readonly Types.Booking[]} items The latest, newest first */
+  #countBack(items) {
+    let count = seatsOf(this.event.ticket_types).sold;
+    const points = [{ at: Date.now(), count }];
+    for (const each of items) {
+      points.unshift({ at: Date.parse(each.created_at), count });
+      count -= each.items.reduce((sum, { quantity }) => sum + quantity, 0);
+    }
+    this.#points = items.length < OF_CURVE ? [{ at: points[0].at, count: Math.max(0, count) }, ...points] : points;
+    this.#drawCurve();
+  }
+
+  #drawCurve() {
+    const { time_zone: zone } = this.event;
+    const [first] = this.#points;
+    /** @type {Map<string, number>} */
+    const days = new Map();
+    for (const { at, count } of this.#points) days.set(when(new Date(at).toISOString(), zone, "day"), count);
+    const rows = [...days].reverse().map(([day, count]) => [day, number(count)]);
+    this.#curve.replaceChildren(
+      curve(this.#points, Date.now()),
+      h("p.axis", { "aria-hidden": "true" }, h("span", null, when(new Date(first.at).toISOString(), zone, "short")), h("span", null, t("desk.now", { count: this.#points.at(-1)?.count ?? 0 }))),
+      h("details", null, h("summary", null, t("desk.by_day")), table(t("desk.over_time"), [t("desk.day"), numbers(t("desk.sold_until_then"))], rows).element),
+    );
   }
 
   async #readHistory() {
