@@ -14,6 +14,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from common.contracts.errors import ConfigurationError
+from common.contracts.scopes import OPERATOR, Scope
 from common.runtime.settings import load
 from gateway.brand import CONTRAST, DARK, LIGHT, Colour, contrast, readable, stylesheet
 from gateway.catalogue_reader import CATALOGUE
@@ -41,7 +42,10 @@ def given(html: str) -> dict[str, Any]:
     return shop
 
 
-@pytest.mark.parametrize("path", ["/", "/b/HF-7K3M-9Q2T", "/my", f"/e/words-{SLUG_ID}", f"/e/{SLUG_ID}"])
+DESK = ["/desk", "/desk/events", "/desk/events/new", f"/desk/events/{EVENT_ID}", "/desk/bookings", "/desk/sell"]
+
+
+@pytest.mark.parametrize("path", ["/", "/b/HF-7K3M-9Q2T", "/my", f"/e/words-{SLUG_ID}", f"/e/{SLUG_ID}", *DESK])
 async def test_each_page_is_the_shell_with_its_script(gateway: Client, path: str) -> None:
     response = await gateway.get(path)
     html = await response.text()
@@ -69,6 +73,22 @@ async def test_pages_load_from_here_and_from_stripe_alone(start: Gateway) -> Non
     )
     html = await response.text()
     assert not re.search(r"<script(?![^>]* src=)(?! type=.application/json)|style=|\son\w+=", html)
+
+
+async def test_no_script_of_others_runs_at_the_desk(start: Gateway) -> None:
+    response = await (await start(stripe_js_url=SANDBOX)).get("/desk")
+    assert response.headers["Content-Security-Policy"] == (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+
+
+async def test_the_desk_knows_scopes_and_currencies(gateway: Client) -> None:
+    found = given(await (await gateway.get("/desk")).text())
+    assert found["scopes"]["holdfast:finance"] == ["holdfast:finance", "holdfast:read"]
+    assert found["scopes"][OPERATOR] == sorted(Scope)
+    assert (found["currencies"]["eur"], found["currencies"]["jpy"], found["currencies"]["isk"]) == (2, 0, 2)
+    assert "scopes" not in given(await (await gateway.get("/")).text())
 
 
 def test_the_sandbox_stands_in_for_stripe_in_the_policy() -> None:
@@ -102,9 +122,19 @@ def test_settings_that_would_harm_customers_are_refused(values: dict[str, str], 
         settings(**values)
 
 
-async def test_pages_are_there_where_guests_get_tokens_and_nobody_has_switched_them_off(start: Gateway) -> None:
-    for overrides, status in (({}, 200), ({"shop": False}, 404), ({"auth_guests": False}, 404)):
-        assert (await (await start(**overrides)).get("/my")).status == status
+async def test_the_shop_is_there_where_guests_get_tokens_and_the_desk_everywhere_unless_switched_off(
+    start: Gateway,
+) -> None:
+    off = {"shop": False, "desk": False}
+    for overrides, shop, desk in (
+        ({}, 200, 200),
+        ({"shop": False}, 404, 200),
+        ({"auth_guests": False}, 404, 200),
+        ({"desk": False}, 200, 404),
+        (off, 404, 404),
+    ):
+        gateway = await start(**overrides)
+        assert [(await gateway.get(path)).status for path in ("/my", "/desk")] == [shop, desk]
 
 
 # --- what the shell says ----------------------------------------------------------------------------------
