@@ -167,7 +167,7 @@ def shop_of(settings: GatewaySettings, files: PageFiles) -> dict[str, Any]:
 
 # What the desk knows beside it: what a token's scopes allow, and how many decimals amounts have in which currency.
 OF_THE_DESK = {
-    "scopes": {name: sorted(allowed_by([name])) for name in (*Scope, OPERATOR)},
+    "scopes": {f"{name}": sorted(allowed_by([name])) for name in (*Scope, OPERATOR)},
     "currencies": {code: rules.exponent for code, rules in CURRENCIES.items()},
 }
 

@@ -239,7 +239,10 @@ def test_the_address_of_the_files_changes_with_each_of_them() -> None:
 # --- texts and colours ------------------------------------------------------------------------------------
 
 NAMED = re.compile(r'\bt\(\s*"([^"]+)"')
-MESSAGES = {path.stem: json.loads(path.read_text()) for path in (FOLDER / "messages").iterdir()}
+# By language; `door.en.json` has those of one page.
+MESSAGES: dict[str, dict[str, Any]] = {}
+for path in (FOLDER / "messages").iterdir():
+    MESSAGES.setdefault(path.stem.rpartition(".")[2], {}).update(json.loads(path.read_text()))
 
 
 def placeholders(message: Any) -> set[str]:
