@@ -2,7 +2,7 @@
 
 import { admin, can, dialog, facts, failed, holdfast, Incomplete, inPath, named, openDesk, tag } from "./desk.js";
 import { amount, Unreadable, text } from "./desk-fields.js";
-import { HERE } from "./desk-rows.js";
+import { HERE, moment } from "./desk-rows.js";
 import { button, h, say } from "./dom.js";
 import { HoldfastError } from "./holdfast.js";
 import { titled } from "./page.js";
@@ -137,11 +137,11 @@ class BookingView {
     const { booking, tickets } = this.known;
     const decimals = booking.currency_exponent ?? 2;
     const valid = tickets?.items.filter((each) => each.state === "valid" || each.state === "used") ?? [];
-    const some = amount(t("desk.refund.amount"), () => decimals, {});
+    const some = amount(t("desk.amount"), () => decimals, {});
     some.element.hidden = true;
     const prices = new Map(booking.items.map((each) => [each.ticket_type_id, each.unit_amount]));
     const boxes = valid.map((each) => ({ ticket: each, box: h("input", { type: "checkbox" }) }));
-    const list = h("div.choices", { hidden: true, role: "group", "aria-label": t("desk.refund.tickets") }, boxes.map(({ ticket, box }) =>
+    const list = h("div.choices", { hidden: true, role: "group", "aria-label": t("desk.tickets") }, boxes.map(({ ticket, box }) =>
       h("label.choice", null, box, `${ticket.ticket_type} ${number(ticket.number)} · ${money(prices.get(ticket.ticket_type_id) ?? 0, booking)}`)));
     // The last ticket goes with the whole booking.
     const kinds = ["all", "amount", ...(booking.status === "confirmed" && valid.length > 1 ? ["tickets"] : [])];
@@ -291,6 +291,6 @@ function happenings({ booking, history, tickets }) {
 
 /** @param {Happening} happening */
 const shown = ({ at, where, what, by, more = [] }) => h("li", null,
-  h("div", null, h("time", { datetime: at }, when(at, HERE, "short")), h("br"), h("span.tag", null, t(`desk.part.${where}`))),
+  h("div", null, moment(at), h("br"), h("span.tag", null, t(`desk.part.${where}`))),
   h("div.what", null, h("strong", null, what), by && h("span.small", null, t("desk.by", { name: by })), h("div.actions", null, more)),
 );

@@ -207,9 +207,11 @@ class EventForm {
   /** @param {"draft" | "published"} status Of a new event */
   async #save(status) {
     this.#said.replaceChildren();
-    const values = read(this.fields);
-    const types = this.#types.map((row) => ({ row, values: read(row.fields) }));
-    if (!values || types.some((each) => !each.values)) return say(t("desk.incomplete"));
+    const rows = this.#types.flatMap((row, place) => [...row.fields].map(([name, each]) => /** @type {[string, Filled]} */ ([`${place} ${name}`, each])));
+    const all = read(new Map([...this.fields, ...rows]));
+    if (!all) return say(t("desk.incomplete"));
+    const values = Object.fromEntries([...this.fields.keys()].map((name) => [name, all[name]]));
+    const types = this.#types.map((row, place) => ({ row, values: Object.fromEntries([...row.fields.keys()].map((name) => [name, all[`${place} ${name}`]])) }));
     try {
       const saved = this.event ? await this.#update(this.event, values, types) : await this.#create(values, types, status);
       const [file] = this.#image.input.files;

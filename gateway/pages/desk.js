@@ -58,6 +58,7 @@ function stylesheet() {
  */
 export function openDesk(draw) {
   return open(async () => {
+    await null; // the page's module, which calls this at its beginning, has its classes from then on
     if (token === null) return signIn();
     if (!can("read")) return signIn(t("desk.no_scope"));
     try {
@@ -166,7 +167,7 @@ export function table(caption, columns, rows, quiet = true) {
   }))));
   add(rows);
   const head = columns.map((each) => (typeof each === "string" ? h("th", { scope: "col" }, each) : h("th.number", { scope: "col" }, each.label)));
-  const element = h("div.table-box", { tabindex: 0, role: "region", "aria-label": caption },
+  const element = h("div.table-box", { tabindex: 0, role: "group", "aria-label": caption },
     h("table", null, h(quiet ? "caption.hidden-visually" : "caption", null, caption), h("thead", null, h("tr", null, head)), body));
   return { element, add, clear: () => body.replaceChildren() };
 }

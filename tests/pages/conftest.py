@@ -43,7 +43,8 @@ async def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> As
     }
     async with running(tmp_path_factory.mktemp("shop"), settings=settings) as shared:
         yield shared
-    assert complaints(shared.stack) == []
+    # A test of the desk lets refunds fail, which the payment actor logs as an error.
+    assert [line for line in complaints(shared.stack) if '"event":"refund failed"' not in line] == []
 
 
 NewVisitor = Callable[..., Awaitable[Visitor]]
