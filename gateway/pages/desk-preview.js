@@ -29,7 +29,7 @@ openDesk(async () => {
         description),
       h("section.sale", { "aria-labelledby": "sale" },
         h("h2", { id: "sale" }, t("event.tickets")),
-        h("p.state", null, saleText(event)),
+        h("p.state", null, saleText({ ...event, status: "published" })),
         event.ticket_types.map((type) => h("div.type", null,
           h("div", null, h("h3", null, type.name), h("p.small", null, freeText(type))),
           h("p.price", null, type.unit_amount ? money(type.unit_amount, event) : t("price.free")),

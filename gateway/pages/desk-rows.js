@@ -13,18 +13,17 @@ const MOMENT = new Intl.DateTimeFormat(locale, { dateStyle: "short", timeStyle: 
 /** A time by this device's clock, in few characters. @param {string} time */
 export const moment = (time) => h("time.nowrap", { datetime: time }, MOMENT.format(new Date(time)));
 
-export const BOOKING_COLUMNS = [t("desk.booking"), t("desk.customer"), numbers(t("desk.seats_count")), numbers(t("desk.amount")), t("desk.booking.status"), t("desk.payment"), t("desk.made")];
+export const BOOKING_COLUMNS = [t("desk.booking"), t("desk.customer"), numbers(t("desk.seats_count")), numbers(t("desk.amount")), t("desk.booking.status"), t("desk.payment")];
 
 /** @param {Types.Booking} booking */
 export function bookingRow(booking) {
   const seats = booking.items.reduce((sum, each) => sum + each.quantity, 0);
   return [
-    h("a.nowrap", { href: `/desk/bookings/${booking.id}` }, booking.reference),
+    [h("a.nowrap", { href: `/desk/bookings/${booking.id}` }, booking.reference), h("span.small.line", null, moment(booking.created_at))],
     booking.customer ? [booking.customer.name, h("span.small.line", null, booking.customer.email)] : "–",
     number(seats),
     booking.amount ? money(booking.amount, booking) : t("price.free"),
     tag(booking.status, "booking"),
     tag(booking.payment.status, "payment"),
-    moment(booking.created_at),
   ];
 }

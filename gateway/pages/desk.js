@@ -239,7 +239,7 @@ export function dialog({ title, content, yes, risky = false, act }) {
   const said = h("div.said");
   const submit = h(`button.button.${risky ? "danger" : "primary"}`, { type: "submit" }, yes);
   const shown = h("dialog.dialog", { "aria-labelledby": "dialog-title", onclose: () => shown.remove() },
-    h("form", { novalidate: true, onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); busy(submit, run); } },
+    h("form", { novalidate: true, oninput: () => said.replaceChildren(), onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); busy(submit, run); } },
       h("h2", { id: "dialog-title" }, title),
       content,
       said,
