@@ -16,7 +16,7 @@ REQUESTS ?= 50000
 MINUTES ?= 5
 ROUNDS ?= 1000
 # More than most machines have cores: many tests wait for what they have started.
-TEST_PROCESSES ?= 5
+TEST_PROCESSES ?= 7
 
 # Without bytecode each of the many processes would compile the sources anew.
 unexport PYTHONDONTWRITEBYTECODE

@@ -32,7 +32,7 @@ FIELDS = dict(zip(BOOKING_COLUMNS, columns(Booking, "revision"), strict=True))
 NEW = (
     "id", "owner", "event_id", "items", "amount", "currency", "status", "reason", "payment", "expires_at",
     "settle_after", "created_at", "updated_at", "payment_methods", "address", "counted", "deferred", "customer",
-    "customer_digest", "description", "amount_captured", "box_office",
+    "customer_digest", "description", "amount_captured", "box_office", "announce_from",
 )  # fmt: skip
 CAUSE_COLUMNS = {"cause_type": "varchar", "cause_id": "varchar", "by": "varchar"}
 CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | CAUSE_COLUMNS
@@ -44,7 +44,8 @@ SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if colu
 # The columns that a sale writes, from the intent to the payment. All others change seldom, and cost as much.
 SALE = (
     "status", "payment", "intent_id", "client_secret", "payment_version", "payment_digest", "amount_captured",
-    "version", "expires_at", "hold_until", "settle_after", "settle_attempts", "counted", "updated_at",
+    "version", "expires_at", "hold_until", "settle_after", "settle_attempts", "counted", "announce_from",
+    "updated_at",
 )  # fmt: skip
 SALE_COLUMNS = {column: SAVE_COLUMNS[column] for column in SALE}
 KNOWN_COLUMNS = {"id": "uuid", "revision": "text"}
@@ -107,8 +108,10 @@ SELECT id, revision FROM written
 AT_ONCE = {"bookings_pkey": "a booking exists", **dict.fromkeys(buyer_rows.LIMITS, "a buyer exceeds its limit")}
 _RECORDED = """recorded AS (
     INSERT INTO booking_transitions
-        (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, by, at)
-    SELECT id, version, status_before, status, reason, payment, cause_type, cause_id, by, updated_at FROM written
+        (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, by, at,
+        amount_refunded)
+    SELECT id, version, status_before, status, reason, payment, cause_type, cause_id, by, updated_at,
+        nullif(amount_refunded, 0) FROM written
     WHERE version > version_before
 )"""
 
@@ -127,8 +130,8 @@ WITH unchanged AS (
 ), written AS (
     UPDATE bookings b SET {assignments(saved, "new")} FROM unchanged new WHERE b.id = new.id
     RETURNING b.id, b.version, b.status, b.reason, b.payment, b.updated_at, {revision("b")} AS revision,
-        b.event_id, b.owner, b.items, b.address, b.attempts, b.counted, counted_before, b.cancelled_seats,
-        cancelled_seats_before,
+        b.event_id, b.owner, b.items, b.address, b.attempts, b.counted, b.amount_refunded, counted_before,
+        b.cancelled_seats, cancelled_seats_before,
         status_before, version_before, cause_type, cause_id, by
 ), {", ".join((_RECORDED, *parts))}
 SELECT id, revision FROM written

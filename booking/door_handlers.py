@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from booking.door_rows import Asked, Met, Undo
-from booking.presenters import ticket_event
+from booking.presenters import door_event
 from booking.repository import Store, Transaction
 from booking.state import Booking, Event
 from booking.ticket_codes import TicketCodes
@@ -141,7 +141,7 @@ class DoorHandlers:
             items += of_booking.values() if change.ticket_id is None else (of_booking[change.ticket_id],)
             end = (begin[0], change.transaction, change.id)
         door = Door(
-            event=ticket_event(event),
+            event=door_event(event),
             keys=self._codes.public.keys,
             ticket_types=tuple(
                 DoorTicketType(id=each.id, name=each.name, sold=each.sold, checked_in=counts.get(each.id, 0))

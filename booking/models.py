@@ -15,7 +15,15 @@ from tortoise.migrations.constraints import CheckConstraint
 from tortoise.models import Model
 
 from booking.buyers import UNLIMITED
-from common.contracts.statuses import BookingStatus, ChangeKind, EventStatus, PaymentMethods, PaymentStatus
+from common.contracts.statuses import (
+    BookingStatus,
+    ChangeKind,
+    EventStatus,
+    MailKind,
+    MailStatus,
+    PaymentMethods,
+    PaymentStatus,
+)
 from common.contracts.values import (
     CATEGORY_MAX,
     DESCRIPTION_MAX,
@@ -23,6 +31,7 @@ from common.contracts.values import (
     IMAGE_BYTES_MAX,
     INTENT_DESCRIPTION_MAX,
 )
+from common.contracts.webhooks import URL_MAX, DeliveryStatus
 
 
 def _one_of(column: str, values: type[StrEnum]) -> str:
@@ -216,6 +225,8 @@ class Booking(Model):
     description = fields.CharField(max_length=INTENT_DESCRIPTION_MAX, null=True)
     # How an operator sold it, without Stripe: method and note.
     box_office: fields.JSONField[object] = fields.JSONField(null=True)
+    # The first version whose change is still to be announced.
+    announce_from = fields.IntField(null=True)
     created_at = fields.DatetimeField()
     updated_at = fields.DatetimeField()
 
@@ -308,6 +319,8 @@ class BookingTransition(Model):
     cause_id = fields.CharField(max_length=255)
     by = fields.CharField(max_length=255, null=True)
     at = fields.DatetimeField()
+    # What had gone back by then; null: nothing, or a process of the release before has written the row.
+    amount_refunded = fields.BigIntField(null=True)
 
     class Meta:
         table = "booking_transitions"
@@ -412,6 +425,8 @@ class EventChange(Model):
     changes: fields.JSONField[object] = fields.JSONField(null=True)
     by = fields.CharField(max_length=255, null=True)
     at = fields.DatetimeField()
+    # Whether webhooks are still to be made of it: of each new row, also where an older process writes it.
+    to_announce = fields.BooleanField(null=True, db_default=True)
 
     class Meta:
         table = "event_changes"
@@ -435,6 +450,47 @@ class Erasure(Model):
         constraints = (CheckConstraint(name="erasures_one", check="(email IS NULL) <> (subject IS NULL)"),)
 
 
+class Mail(Model):
+    """One mail that is owed, and what became of it. Rows are deleted after `MAIL_KEPT_DAYS`."""
+
+    # The announcement's; of a mail that is sent again, made from the operator's key. Its Message-ID has it.
+    id = fields.UUIDField(primary_key=True)
+    booking_id = fields.UUIDField(null=True)
+    # Operators are told that it has failed for days.
+    endpoint_id = fields.UUIDField(null=True)
+    kind = fields.CharField(max_length=16)
+    status = fields.CharField(max_length=16)
+    version = fields.IntField()
+    # What the change has refunded.
+    amount = fields.BigIntField(null=True)
+    # To whom it was tried to be sent last. Erased when they ask for it.
+    recipient = fields.CharField(max_length=EMAIL_MAX, null=True)
+    attempts = fields.IntField(db_default=0)
+    # Its retry time.
+    send_after = fields.DatetimeField(null=True)
+    error = fields.CharField(max_length=255, null=True)
+    by = fields.CharField(max_length=255, null=True)
+    made_at = fields.DatetimeField()
+    tried_at = fields.DatetimeField(null=True)
+    ended_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "mails"
+        indexes = (
+            Index(fields=["booking_id", "made_at"], name="mails_by_booking"),
+            Index(fields=["made_at"], name="mails_by_age"),
+        )
+        constraints = (
+            CheckConstraint(name="mails_kind", check=_one_of("kind", MailKind)),
+            CheckConstraint(name="mails_status", check=_one_of("status", MailStatus)),
+            CheckConstraint(name="mails_about", check="(booking_id IS NULL) <> (endpoint_id IS NULL)"),
+            CheckConstraint(
+                name="mails_never_stuck",
+                check="(status = 'owed') = (send_after IS NOT NULL) AND (status = 'owed') = (ended_at IS NULL)",
+            ),
+        )
+
+
 class OperatorRequest(Model):
     """What an operator asked for and was answered, written with what was done.
 
@@ -455,3 +511,70 @@ class OperatorRequest(Model):
         table = "operator_requests"
         unique_together = (("subject", "operation", "key"),)
         indexes = (Index(fields=["answered_at"], name="operator_requests_by_age"),)
+
+
+class WebhookEndpoint(Model):
+    """A URL to which webhooks are sent."""
+
+    id = fields.UUIDField(primary_key=True)
+    url = fields.CharField(max_length=URL_MAX)
+    description = fields.CharField(max_length=200, null=True)
+    # What it gets; null: all.
+    types: fields.JSONField[object] = fields.JSONField(null=True)
+    # By which its requests are signed, oldest first.
+    secrets: fields.JSONField[object] = fields.JSONField()
+    disabled_at = fields.DatetimeField(null=True)
+    disabled_reason = fields.CharField(max_length=16, null=True)
+    # Since when every attempt has failed.
+    failing_since = fields.DatetimeField(null=True)
+    version = fields.IntField(db_default=1)
+    created_at = fields.DatetimeField()
+    updated_at = fields.DatetimeField()
+    # It is deleted for operators: the row goes after its deliveries.
+    deleted_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "webhook_endpoints"
+        constraints = (
+            CheckConstraint(
+                name="webhook_endpoints_disabled", check="(disabled_at IS NULL) = (disabled_reason IS NULL)"
+            ),
+        )
+
+
+class WebhookDelivery(Model):
+    """One change that one endpoint is to receive: what is sent is made from the booking or event as it is then."""
+
+    id = fields.UUIDField(primary_key=True, db_default=SqlDefault("gen_random_uuid()"))
+    endpoint_id = fields.UUIDField()
+    # The `webhook-id`: the same for each endpoint.
+    message_id = fields.UUIDField()
+    type = fields.CharField(max_length=64)
+    # The booking or event, and its version since the change.
+    resource_id = fields.UUIDField()
+    version = fields.IntField()
+    happened_at = fields.DatetimeField()
+    made_at = fields.DatetimeField()
+    status = fields.CharField(max_length=16, db_default=DeliveryStatus.PENDING.value)
+    # Its retry time: not null while it is pending.
+    due_at = fields.DatetimeField(null=True)
+    # From then on an attempt that fails is the last one.
+    give_up_at = fields.DatetimeField()
+    finished_at = fields.DatetimeField(null=True)
+    attempts = fields.IntField(db_default=0)
+    last_attempt_at = fields.DatetimeField(null=True)
+    response_status = fields.IntField(null=True)
+    response = fields.TextField(null=True)
+    error = fields.TextField(null=True)
+
+    class Meta:
+        table = "webhook_deliveries"
+        unique_together = (("endpoint_id", "message_id"),)
+        indexes = (Index(fields=["endpoint_id", "made_at", "id"], name="webhook_deliveries_by_time"),)
+        constraints = (
+            CheckConstraint(name="webhook_deliveries_status", check=_one_of("status", DeliveryStatus)),
+            CheckConstraint(
+                name="webhook_deliveries_pending",
+                check="(status = 'pending') = (due_at IS NOT NULL) AND num_nonnulls(due_at, finished_at) = 1",
+            ),
+        )

@@ -155,6 +155,8 @@ class BookingReconciler(Reconciler):
             unit = self._unit()
             async with unit.locked() as rows:
                 positions = await rows.cancellations.left(table, id, PASS_MAX, after)
+                if table == "erasures":
+                    await rows.mails.erase(id)
                 unit.take(await rows.bookings.lock([id for _, id in positions]))
                 for booking in tuple(unit.bookings.values()):
                     decision = domain.decide(booking, what(id, by), now, self._policy)

@@ -24,10 +24,12 @@ from booking.content_rows import ContentRows
 from booking.door_rows import DoorRows
 from booking.erasure_rows import ErasureRows
 from booking.event_rows import CANCELLED_BY, EventRows
+from booking.mail_rows import MailRows
 from booking.operator_requests import OperatorRequests
 from booking.recovery_rows import RecoveryRows
 from booking.revocation_rows import RevocationRows
 from booking.state import Booking, Event, SeatMove
+from booking.webhook_rows import WebhookRows
 from common.postgres.database import Database
 from common.postgres.memory import BaseStore, Memory
 from common.runtime.telemetry import Metrics
@@ -76,6 +78,8 @@ class Transaction:
         self.recovery = RecoveryRows(connection)
         self.door = DoorRows(connection)
         self.erasures = ErasureRows(connection)
+        self.webhooks = WebhookRows(connection)
+        self.mails = MailRows(connection)
 
 
 class Store(BaseStore[Transaction]):

@@ -64,7 +64,10 @@ class Booking(NamedTuple):
     `customer`: whom it is for; `customer_digest`: by which the customer in a repeated request is compared with that
     of the first one ("": there was none; None: not known, or erased). `description`: what is read of it at Stripe,
     from the event as it was when it was booked; None if it costs nothing. `box_office`: how an operator sold it, so
-    that its money is not Stripe's; None otherwise."""
+    that its money is not Stripe's; None otherwise.
+
+    `announce_from`: the first version of it whose change is still to be announced (see `announcements.py`); None if
+    there is none."""
 
     id: UUID
     owner: str
@@ -114,6 +117,7 @@ class Booking(NamedTuple):
     description: str | None = None
     box_office: BoxOfficeSale | None = None
     cancelled_seats: tuple[Seat, ...] = ()
+    announce_from: int | None = None
     revision: str | None = None
 
     @property

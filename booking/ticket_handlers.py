@@ -8,16 +8,16 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from booking.presenters import ticket_event
+from booking.presenters import booking_tickets
 from booking.query_handlers import visible
 from booking.repository import Store
-from booking.state import Booking, Event
+from booking.state import Booking, Content, Event
 from booking.ticket_codes import TicketCodes
 from booking.tickets import has_tickets, state_of, tickets_of
 from common.contracts.errors import NotFound
 from common.contracts.messages import GetSigningKeys, GetTickets
 from common.contracts.statuses import TicketState
-from common.contracts.tickets import BookingTickets, CheckIn, TicketSeats
+from common.contracts.tickets import CheckIn
 from common.contracts.tickets import Ticket as Shown
 from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answers
@@ -34,6 +34,7 @@ class TicketHandlers:
             bookings = await rows.bookings.load([each.message.booking_id for each in deliveries])
             ids = list(bookings)
             events = await rows.events.find({booking.event_id for booking in bookings.values()})
+            contents = await rows.contents.find(events.values())
             confirmed, check_ins = await rows.door.were_confirmed(ids), await rows.door.of_bookings(ids)
         replies: list[tuple[Delivery, Any]] = []
         for each in deliveries:
@@ -42,7 +43,8 @@ class TicketHandlers:
                 replies.append((each, NotFound()))
                 continue
             there = has_tickets(booking, was_confirmed=booking.id in confirmed)
-            replies.append((each, self._page(each.message, booking, events[booking.event_id], check_ins, there)))
+            event, content = events[booking.event_id], contents[booking.event_id]
+            replies.append((each, self._page(each.message, booking, event, content, check_ins, there)))
             await asyncio.sleep(0)  # signing takes 0.1 ms for each ticket: others have their turn
         return answers(replies)
 
@@ -51,6 +53,7 @@ class TicketHandlers:
         wanted: GetTickets,
         booking: Booking,
         event: Event,
+        content: Content,
         check_ins: Mapping[UUID, CheckIn],
         there: bool,
     ) -> dict[str, Any]:
@@ -75,18 +78,7 @@ class TicketHandlers:
                     check_in=check_in if wanted.owner is None else None,
                 )
             )
-        seats = (
-            TicketSeats(ticket_type_id=each.ticket_type_id, name=names[each.ticket_type_id], quantity=each.quantity)
-            for each in booking.items_left
-            if each.quantity
-        )
-        shown = BookingTickets(
-            booking_id=booking.id,
-            status=booking.status,
-            event=ticket_event(event),
-            seats=tuple(seats),
-            items=tuple(items),
-        )
+        shown = booking_tickets(booking, event, content, items)
         # What the cursor looks like is the gateway's.
         following = [end] if end < len(tickets) else None
         return {**shown.model_dump(mode="json", exclude={"next_cursor"}), "next": following}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 from booking import domain
+from booking.announcements import is_announced
 from booking.availability import Availability
 from booking.booking_rows import Interfered, expect
 from booking.buyers import BuyerBound
@@ -35,9 +36,18 @@ class UnitOfWork:
     `save`, in one statement that writes only what nobody else has written since it was read. After the commit it
     updates memory, availability and the queue, and has what is to be published."""
 
-    def __init__(self, store: Store, availability: Availability, queue: Queue, share: FairShare) -> None:
+    def __init__(
+        self,
+        store: Store,
+        availability: Availability,
+        queue: Queue,
+        share: FairShare,
+        announces: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._store = store
         self._asks = share.asks()
+        # Whether changes are to be announced by mail or webhook.
+        self._announces = announces
         self._availability = availability
         self._queue = queue
         self.bookings: dict[UUID, Booking] = {}
@@ -67,6 +77,7 @@ class UnitOfWork:
     def add(self, booking: Booking, delivery: Delivery) -> None:
         """Add a booking that is not in the database yet."""
         follow_up = waits_for(booking)
+        booking = self._marked(None, booking)
         self.bookings[booking.id] = booking if follow_up is None else self._asks.new(booking)
         if follow_up is None:
             self._causes[booking.id] = delivery
@@ -81,6 +92,7 @@ class UnitOfWork:
         before = self.bookings[decision.booking.id]
         if decision.booking.version != before.version:
             decision = self._asks.changed(decision, before)
+            decision = decision._replace(booking=self._marked(before, decision.booking))
         after = self.bookings[before.id] = decision.booking
         if after.version != before.version:
             if before.version != self._before[after.id].version:
@@ -91,6 +103,12 @@ class UnitOfWork:
             if Reason.EVENT_CANCELLED in (after.reason, after.closing):
                 self._events.add(after.event_id)
         self._follow_ups += [(after.id, follow_up, delivery) for follow_up in decision.follow_ups]
+
+    def _marked(self, before: Booking | None, after: Booking) -> Booking:
+        """`after`, with its change to be announced, if it is one that others are told of."""
+        if after.announce_from is not None or not self._announces() or not is_announced(before, after):
+            return after
+        return after._replace(announce_from=after.version)
 
     def notify_again(self, id: UUID, delivery: Delivery | None = None) -> None:
         """Nothing changes now, but the process that made the change may have ended between its commit and its

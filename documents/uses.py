@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from documents.sources import ROOT, parsed
@@ -53,7 +54,7 @@ class _File:
         self._root = root
         self._tree = parsed(root / path)
         self._found = found
-        self._known = set(_known(self._tree)) & found.keys()
+        self._known = _known(self._tree) & found.keys()
 
     def read(self) -> None:
         if self._known:
@@ -71,20 +72,23 @@ class _File:
 
     def _note(self, node: ast.AST, inside: str) -> None:
         if isinstance(node, ast.Call):
-            self._made(node.func, {inside})
+            for each in self._uses(node.func):
+                each.makers.add(Use(self._path, inside))
         elif isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
-                self._made(value, set(_readers(self._tree, inside)))
-                if isinstance(key, ast.Name) and key.id in self._known:
-                    self._found[key.id].handlers.add(self._use(_named(value)))
+                for each in self._uses(value):
+                    each.makers |= {Use(self._path, reader) for reader in _readers(self._tree, inside)}
+                for each in self._uses(key):
+                    each.handlers.add(self._use(_named(value)))
         elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Is):
-            for each in node.comparators:
-                if isinstance(each, ast.Name) and each.id in self._known:
-                    self._found[each.id].handlers.add(Use(self._path, inside))
+            for comparator in node.comparators:
+                for each in self._uses(comparator):
+                    each.handlers.add(Use(self._path, inside))
 
-    def _made(self, node: ast.expr, functions: set[str]) -> None:
+    def _uses(self, node: ast.expr | None) -> Iterator[Uses]:
+        """What is found of the message that `node` names, if it names one."""
         if isinstance(node, ast.Name) and node.id in self._known:
-            self._found[node.id].makers |= {Use(self._path, function) for function in functions}
+            yield self._found[node.id]
 
     def _use(self, method: str) -> Use:
         """Of a handler: in this file, or in a class that this file imports from its package."""
@@ -119,13 +123,16 @@ def _readers(tree: ast.Module, table: str) -> Iterator[str]:
                 yield node.name
 
 
-def _known(tree: ast.Module) -> Iterator[str]:
+@cache
+def _known(tree: ast.Module) -> frozenset[str]:
     """Names of contracts that are imported here, or made here."""
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(CONTRACTS):
-            yield from (alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ClassDef) and any(each.arg in ("type", "stream") for each in node.keywords):
-            yield node.name
+            names.add(node.name)
+    return frozenset(names)
 
 
 def _named(handler: ast.expr) -> str:

@@ -24,6 +24,19 @@ BOOK = (
     "Idempotency-Key is answered with the same booking, with 200 where it was there already. With "
     "`expected_amount` nothing is held at another price."
 )
+WEBHOOK_ENDPOINT = (
+    "It is sent what `webhooks` of this document describes, from now on. The answer has the secret by which the "
+    "receiver verifies that, this once: `docs/webhooks.md` says how. Refused where no webhooks are sent."
+)
+WEBHOOK_CHANGE = (
+    "With `enabled` an endpoint that has failed, or has answered 410 Gone, is tried again, and what has waited for "
+    "it is sent."
+)
+WEBHOOK_ROTATION = (
+    "Everything is signed by each of the endpoint's secrets, so that the receiver may learn the new one at any "
+    "time while both are in use. The answer has it this once."
+)
+WEBHOOK_REPETITION = "With the same `webhook-id`, which a receiver that has it already ignores."
 PAY = (
     "The intent of the booking, the same each time. The customer then pays in the browser with Stripe.js, "
     "`publishable_key` and `client_secret`; Stripe tells the result, and the booking changes."
@@ -37,6 +50,10 @@ CUSTOMER = (
     "For what this installation writes itself. The owner may set it, and operators with the scope "
     "`holdfast:box-office`, whatever became of the booking. It changes nothing at Stripe, whose receipt goes to "
     "the address that the booking was made with."
+)
+RESEND = (
+    "It goes to whom the booking is for now, also where there was no such mail before, and does not count against "
+    "what a recipient may get in a day. Its `id` is new, so that it comes as another mail."
 )
 SELL = (
     "For the box office: the booking is confirmed at once, and its money is none of Stripe's. Whatever limits "

@@ -113,6 +113,20 @@ REVOCATION = {
     "expires_at": "2030-03-02T09:00:00Z",
     "by": "ann@example.com",
 }
+MAIL: dict[str, Any] = {
+    "id": "018f2b6e-4c00-5c3d-9e21-5b7c8d9e0f16",
+    "kind": "confirmation",
+    "status": "owed",
+    "recipient": "ada@example.com",
+    "attempts": 1,
+    "error": "451 4.7.1 Greylisted, please try again later",
+    "amount": None,
+    "by": None,
+    "made_at": "2030-03-01T10:05:02Z",
+    "tried_at": "2030-03-01T10:05:03Z",
+    "send_after": "2030-03-01T10:05:50Z",
+    "ended_at": None,
+}
 EVENT_CHANGE = {
     "version": 2,
     "what": "changed",
@@ -140,7 +154,7 @@ CHECK_IN: dict[str, Any] = {
     "undone_at": None,
     "undone_by": None,
 }
-TICKET_EVENT = {
+DOOR_EVENT = {
     "id": EVENT_ID,
     "name": "Opening night",
     "starts_at": "2030-05-01T19:30:00Z",
@@ -149,6 +163,7 @@ TICKET_EVENT = {
     "called_off_at": None,
     "version": 2,
 }
+TICKET_EVENT = {**DOOR_EVENT, "venue": VENUE}
 SIGNING_KEY = {
     "kty": "OKP",
     "crv": "Ed25519",
@@ -156,6 +171,44 @@ SIGNING_KEY = {
     "alg": "EdDSA",
     "kid": "d168c64c",
     "x": "qS7UYxS5xhvh23XK24NNbseMx5kSJla_f0G6jNJ7Ukw",
+}
+
+WEBHOOK_ENDPOINT = {
+    "id": "018f2b6e-4c00-7c3d-9e21-5b7c8d9e0f16",
+    "url": "https://example.com/hooks/holdfast",
+    "description": "Accounting",
+    "types": ["booking.confirmed", "booking.refunded"],
+    "disabled_reason": None,
+    "disabled_at": None,
+    "failing_since": None,
+    "secrets": [{"made_at": "2030-02-01T10:00:00Z", "ends_at": None}],
+    "version": 1,
+    "created_at": "2030-02-01T10:00:00Z",
+    "updated_at": "2030-02-01T10:00:00Z",
+}
+WEBHOOK_DELIVERY = {
+    "id": "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
+    "endpoint_id": WEBHOOK_ENDPOINT["id"],
+    "message_id": "7d444840-9dc0-5b14-8f43-2e1b9c3a4d5e",
+    "type": "booking.confirmed",
+    "resource_id": BOOKING_ID,
+    "version": 3,
+    "happened_at": "2030-03-01T09:02:10Z",
+    "made_at": "2030-03-01T09:02:11Z",
+    "status": "pending",
+    "attempts": 1,
+    "next_attempt_at": "2030-03-01T09:02:16Z",
+    "last_attempt_at": "2030-03-01T09:02:11Z",
+    "response_status": 503,
+    "response": "maintenance",
+    "error": "answered 503",
+}
+CONFIRMED: dict[str, Any] = BOOKING | {
+    "status": "confirmed",
+    "payment": {"status": "paid", "intent_id": "pi_3OaBcD", "attempts": 0, "amount_captured": 9000},
+    "version": 3,
+    "hold_until": None,
+    "updated_at": "2030-03-01T09:02:10Z",
 }
 
 # By the name of the model.
@@ -174,6 +227,9 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "customer": CUSTOMER,
     },
     "NewCustomer": CUSTOMER,
+    "NewMail": {"kind": "confirmation"},
+    "Mail": MAIL,
+    "MailPage": {"items": [MAIL], "next_cursor": None},
     "NewErasure": {"email": "ada@example.com"},
     "Erasure": {"asked_at": "2030-06-01T10:00:00Z", "by": "ann@example.com", "bookings": 3},
     "NewGuest": {"proof": "03AFcWeA5dy7"},
@@ -193,6 +249,8 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "EventPatch": {"on_sale": False, "ticket_types": [{"id": STALLS_ID, "capacity": 520}]},
     "BookingTickets": {
         "booking_id": BOOKING_ID,
+        "reference": REFERENCE,
+        "holder": CUSTOMER["name"],
         "status": "confirmed",
         "event": TICKET_EVENT,
         "seats": [{"ticket_type_id": STALLS_ID, "name": "Stalls", "quantity": 1}],
@@ -224,7 +282,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     },
     "UndoneCheckIn": {"check_in_id": CHECK_IN["id"]},
     "Door": {
-        "event": TICKET_EVENT,
+        "event": DOOR_EVENT,
         "keys": [SIGNING_KEY],
         "ticket_types": [{"id": STALLS_ID, "name": "Stalls", "sold": 180, "checked_in": 112}],
         "reset": False,
@@ -273,6 +331,32 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "succeeded": 2,
         "failed": 0,
         "finished": False,
+    },
+    "NewWebhookEndpoint": {
+        "url": "https://example.com/hooks/holdfast",
+        "description": "Accounting",
+        "types": ["booking.confirmed", "booking.refunded"],
+    },
+    "WebhookEndpointPatch": {"enabled": False},
+    "NewWebhookSecret": {"overlap_seconds": 86_400},
+    "NewRepetition": {"since": "2030-03-01T00:00:00Z"},
+    "WebhookEndpoint": WEBHOOK_ENDPOINT,
+    "SecretWebhookEndpoint": WEBHOOK_ENDPOINT | {"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDazfgh2Uf0jE="},
+    "WebhookEndpointPage": {"items": [WEBHOOK_ENDPOINT], "next_cursor": None},
+    "WebhookDelivery": WEBHOOK_DELIVERY,
+    "WebhookDeliveryPage": {"items": [WEBHOOK_DELIVERY], "next_cursor": None},
+    "Repeated": {"deliveries": 12, "more": False},
+    "BookingWebhook": {
+        "type": "booking.confirmed",
+        "timestamp": "2030-03-01T09:02:10Z",
+        "version": 3,
+        "data": CONFIRMED,
+    },
+    "EventWebhook": {
+        "type": "event.changed",
+        "timestamp": "2030-02-01T10:00:00Z",
+        "version": 2,
+        "data": OPERATORS_EVENT,
     },
     "HealthState": {"status": "ready"},
 }

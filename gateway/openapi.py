@@ -11,13 +11,14 @@ from pydantic.json_schema import JsonSchemaMode
 from common.contracts import errors
 from common.contracts.errors import HoldfastError
 from common.contracts.scopes import Scope
+from common.contracts.statuses import AnnouncementKind, ChangeKind
 from common.runtime.web import PROBLEM_JSON
 from gateway.component_schemas import REF, component_schemas, without_null
 from gateway.examples import EXAMPLES
 from gateway.limiter import FREE
 from gateway.problems import Problem, described, examples
 from gateway.routes import Access, Route
-from gateway.schemas import BookingOrQueued
+from gateway.schemas import BookingOrQueued, BookingWebhook, EventWebhook
 from gateway.socket_messages import RECEIVED, SENT
 from gateway.websocket import Close
 
@@ -59,11 +60,13 @@ HEADERS: dict[str, dict[str, Any]] = {
 IDS = {
     "bookings": ("The booking's id", {"type": "string", "format": "uuid"}),
     "events": ("The event's id", {"type": "string", "format": "uuid"}),
+    "webhook-endpoints": ("The endpoint's id", {"type": "string", "format": "uuid"}),
+    "webhook-deliveries": ("The delivery's id", {"type": "string", "format": "uuid"}),
     "assets": ("The name of a file", {"type": "string"}),
     "tickets": ("The ticket's id", {"type": "string", "format": "uuid"}),
 }
 # In a path: what is named, and the name of its id.
-PATH_ID = re.compile(r"(\w+)/\{(\w+)\}")
+PATH_ID = re.compile(r"([\w-]+)/\{(\w+)\}")
 ETAG = {
     "description": "Of a booking; of an image; or of an event (`terms_version`), without how many seats are left. "
     "`GET /events` and `GET /events/{id}` have one of their own that changes with each change of the answer; that "
@@ -71,6 +74,39 @@ ETAG = {
     "schema": {"type": "string"},
 }
 LOCATION = {"description": "Where to read it", "schema": {"type": "string"}}
+# What endpoints are sent, by type.
+WEBHOOKS = {
+    AnnouncementKind.CONFIRMED.value: "A booking is confirmed",
+    AnnouncementKind.CANCELLED.value: "A booking is cancelled",
+    AnnouncementKind.FAILED.value: "A booking has failed",
+    AnnouncementKind.REFUNDED.value: "Money of a booking has gone back",
+    AnnouncementKind.REFUND_FAILED.value: "A refund of a booking has failed",
+    AnnouncementKind.DISPUTED.value: "The payment of a booking is disputed",
+    AnnouncementKind.CUSTOMER_CHANGED.value: "A confirmed booking has another address to write to",
+    f"event.{ChangeKind.CREATED}": "An event was created, maybe as a draft: `data.status`",
+    f"event.{ChangeKind.CHANGED}": "An event was changed",
+    f"event.{ChangeKind.CANCELLED}": "An event is cancelled",
+}
+WEBHOOK_BODIES = (BookingWebhook, EventWebhook)
+SIGNED: dict[str, dict[str, Any]] = {
+    "webhook-id": {
+        "description": "The same whenever this is sent again, and at each endpoint: what was received before is "
+        "known by it",
+        "schema": {"type": "string", "format": "uuid"},
+    },
+    "webhook-timestamp": {"description": "When it was sent, in Unix seconds", "schema": {"type": "integer"}},
+    "webhook-signature": {
+        "description": "One signature for each secret in use, with spaces between them: `v1,` and the base64 of "
+        "HMAC-SHA256 over `webhook-id.webhook-timestamp.body`",
+        "schema": {"type": "string"},
+    },
+}
+RECEIVERS_ANSWERS = {
+    "2XX": "Received: it is not sent again",
+    "410": "Nothing is to be sent to this endpoint any more: it is disabled",
+    "4XX": "Sent again later; with 429 not before `Retry-After`",
+    "5XX": "Sent again later; with 503 not before `Retry-After`",
+}
 STATUS_TEXTS = {
     101: "The socket is open",
     200: "OK",
@@ -92,6 +128,8 @@ TAGS = {
     "admin": "What operators do. Each operation names the scope that the token's `scope` must have, or one that "
     "includes it: " + "; ".join(f"`{scope}`, to {scope.meaning}" for scope in Scope) + ". `holdfast:operator`, the "
     "former name of `holdfast:admin`, means the same.",
+    "webhooks": "What this installation sends to others, in the form of https://www.standardwebhooks.com, and how "
+    "operators set that up. `docs/webhooks.md` is for receivers.",
     "live": "Changes as they happen.",
     "operations": "For people and programs that run Holdfast, and this document itself.",
 }
@@ -132,7 +170,7 @@ Close codes:
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The document for these routes."""
     kinds: list[tuple[Any, JsonSchemaMode]] = [(kind, "validation") for kind in SENT]
-    kinds += [(kind, "serialization") for kind in (*RECEIVED, Problem)]
+    kinds += [(kind, "serialization") for kind in (*RECEIVED, Problem, *WEBHOOK_BODIES)]
     for route in routes:
         if route.body is not None:
             kinds.append((route.body, "validation"))
@@ -148,6 +186,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         "servers": SERVERS,
         "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
         "paths": paths,
+        "webhooks": {type: {"post": _webhook(type, about, refs)} for type, about in WEBHOOKS.items()},
         "components": {
             "schemas": schemas,
             "examples": examples(used.values()),
@@ -179,6 +218,21 @@ def _operation(route: Route, routes: Sequence[Route], refs: Any) -> dict[str, An
         operation["requestBody"] = {"required": True, "content": {FILE: {"schema": BYTES}}}
     operation["security"] = _security(route)
     return operation
+
+
+def _webhook(type: str, about: str, refs: Any) -> dict[str, Any]:
+    """What receivers are sent: https://spec.openapis.org/oas/v3.1.0#fixed-fields (`webhooks`)."""
+    body = EventWebhook if type.startswith("event.") else BookingWebhook
+    content = {"schema": refs[(body, "serialization")], "example": EXAMPLES[body.__name__] | {"type": type}}
+    return {
+        "operationId": f"receive_{type.replace('.', '_')}",
+        "summary": about,
+        "tags": ["webhooks"],
+        "parameters": [{"name": name, "in": "header", "required": True, **of} for name, of in SIGNED.items()],
+        "requestBody": {"required": True, "content": {JSON: content}},
+        "responses": {status: {"description": text} for status, text in RECEIVERS_ANSWERS.items()},
+        "security": [],
+    }
 
 
 def _about(route: Route) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".webp": "image/webp",
 }
+# How one of our modules names another that it needs.
+IMPORTED = re.compile(r'^(?:import|}) .*"\./([\w.-]+)"', re.MULTILINE)
 TEXTS = frozenset({".css", ".js", ".json", ".svg"})
 
 
@@ -62,6 +65,17 @@ class PageFiles:
         # `door.en.json` has messages of one page alone.
         names = (Path(name).stem for name in self._files if name.startswith(MESSAGES))
         self.languages = sorted(name for name in names if "." not in name)
+
+    def modules(self, script: str) -> list[str]:
+        """Those that `script` needs, also through others: browsers get them at once, not one after the other."""
+        found: dict[str, None] = {}
+        waiting = [script]
+        while waiting:
+            body = self._files[waiting.pop()].body.decode()
+            new = [name for name in IMPORTED.findall(body) if name not in found]
+            found |= dict.fromkeys(new)
+            waiting += new
+        return list(found)
 
     def find(self, name: str) -> PageFile | None:
         return self._files.get(name)

@@ -65,8 +65,6 @@ PAGES = (
     Page("/desk/sell", "desk-sell", desk=True),
 )
 FILES = "/pages/{release}/{name:.+}"
-# What every script imports: the browser gets them at once, not one after the other.
-SHARED = ("page.js", "words.js", "dom.js", "holdfast.js", "events.js")
 
 
 def add_pages(app: web.Application, settings: GatewaySettings) -> None:
@@ -74,9 +72,9 @@ def add_pages(app: web.Application, settings: GatewaySettings) -> None:
     served = [page for page in PAGES if (settings.desk if page.desk else settings.shop_pages)]
     if not served:
         return
-    app[PAGE_FILES] = PageFiles(settings)
+    files = app[PAGE_FILES] = PageFiles(settings)
     for page in served:
-        app.router.add_get(page.path, _view(page))
+        app.router.add_get(page.path, _view(page, files.modules(f"{page.script}.js")))
     app.router.add_get(FILES, get_file)
 
 
@@ -102,11 +100,13 @@ def policy(settings: GatewaySettings, page: Page = PAGES[0]) -> str:
 # --- the shell --------------------------------------------------------------------------------------------
 
 
-def _view(page: Page) -> Handler:
+def _view(page: Page, modules: Sequence[str]) -> Handler:
+    """`modules`: those that the page's script needs."""
+
     async def show(request: web.Request) -> web.Response:
         slug = request.match_info.get("slug")
         event_id = None if slug is None else id_of(slug)
-        body = _drawn(request, page, event_id).encode()
+        body = _drawn(request, page, modules, event_id).encode()
         tag = tagged(body)
         headers = {
             hdrs.ETAG: tag,
@@ -122,7 +122,7 @@ def _view(page: Page) -> Handler:
     return show
 
 
-def _drawn(request: web.Request, page: Page, event_id: UUID | None) -> str:
+def _drawn(request: web.Request, page: Page, modules: Sequence[str], event_id: UUID | None) -> str:
     files, settings = request.app[PAGE_FILES], request.app[SETTINGS]
     language = chosen_language(
         request.query.get("lang"), request.headers.get(hdrs.ACCEPT_LANGUAGE, ""), files.languages
@@ -142,9 +142,22 @@ def _drawn(request: web.Request, page: Page, event_id: UUID | None) -> str:
         description=escape(description or settings.shop_name),
         folder=folder,
         script=page.script,
-        shared="\n".join(f'<link rel="modulepreload" href="{folder}/{name}">' for name in SHARED),
+        modules="\n".join(f'<link rel="modulepreload" href="{folder}/{name}">' for name in modules),
+        reads=_read_at_once(request, page, event_id),
         shop=_for_script(shop_of(settings, files) | (OF_THE_DESK if page.desk else {})),
     )
+
+
+def _read_at_once(request: web.Request, page: Page, event_id: UUID | None) -> str:
+    """A link to what the page's script reads first, so that the browser has it by then; empty where that depends on
+    more than the address."""
+    if page.path == "/" and "q" not in request.query:
+        address = "/events"
+    elif event_id is not None:
+        address = f"/events/{event_id}"
+    else:
+        return ""
+    return f'<link rel="preload" as="fetch" crossorigin="anonymous" href="{address}">'
 
 
 def shop_of(settings: GatewaySettings, files: PageFiles) -> dict[str, Any]:

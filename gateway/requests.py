@@ -22,6 +22,7 @@ from common.contracts.errors import (
 )
 from common.contracts.resources import NAME_MAX
 from common.contracts.statuses import BookingStatus, EventStatus, PaymentStatus
+from common.contracts.webhooks import DeliveryStatus
 from common.runtime.web import read_body
 from gateway.values import UUID_TEXT, Email, Id, Reference, Time
 
@@ -149,6 +150,10 @@ class DoorQuery(BaseModel):
         le=1000,
         description="About how many changed tickets are on a page at most. Default: `500`",
     )
+
+
+class WebhookDeliveriesQuery(PageQuery):
+    status: DeliveryStatus | None = Field(default=None, description="Deliveries with this status alone")
 
 
 class AdminEventsQuery(PageQuery):

@@ -17,6 +17,7 @@ from common.contracts.resources import (
     Erasure,
     Event,
     EventDetails,
+    Mail,
     OperatorsEvent,
     OperatorsEventDetails,
     RefundRetry,
@@ -24,6 +25,7 @@ from common.contracts.resources import (
 )
 from common.contracts.scopes import Scope
 from common.contracts.tickets import CheckIn, CheckInResults, Door, SigningKeys
+from common.contracts.webhooks import Repeated, SecretWebhookEndpoint, WebhookDelivery, WebhookEndpoint
 from common.runtime import health
 from common.runtime.web import Handler
 from gateway import (
@@ -41,6 +43,7 @@ from gateway import (
     tickets,
     views,
     waiters,
+    webhook_views,
 )
 from gateway.auth import AUTHENTICATOR, IDENTITY
 from gateway.bookings import ERRORS_BY_REASON
@@ -307,6 +310,15 @@ ROUTES = (
         ),
     ),
     Route(
+        "GET", "/admin/bookings/{id}/mails", views.list_mails, "List the mails about a booking, oldest first",
+        "admin", Scope.READ, mailboxes=READS, answers={200: schemas.page_of(Mail)},
+    ),
+    Route(
+        "POST", "/admin/bookings/{id}/mails", views.resend_mail, "Send a mail about a booking again", "admin",
+        Scope.BOX_OFFICE, mailboxes=WRITES, body=schemas.NewMail, headers=("Idempotency-Key",),
+        answers={202: Mail}, about=about.RESEND, errors=(errors.MailNotPossible,),
+    ),
+    Route(
         "GET", "/admin/exports/bookings.csv", exports.export_bookings, "Bookings as a table", "admin",
         Scope.READ, mailboxes=READS, query=requests.ExportQuery, answers={200: "text/csv"}, about=about.EXPORT,
         errors=(errors.Unavailable, errors.Timeout),
@@ -334,6 +346,56 @@ ROUTES = (
     Route(
         "GET", "/admin/tokens/revoked", views.list_revocations, "List revoked tokens, the last revoked first",
         "admin", Scope.READ, mailboxes=READS, query=requests.PageQuery, answers={200: schemas.page_of(Revocation)},
+    ),
+    Route(
+        "GET", "/admin/webhook-endpoints", webhook_views.list_webhook_endpoints, "List the endpoints of webhooks",
+        "webhooks", Scope.ADMIN, mailboxes=READS, answers={200: schemas.page_of(WebhookEndpoint)},
+    ),
+    Route(
+        "POST", "/admin/webhook-endpoints", webhook_views.create_webhook_endpoint, "Create an endpoint of webhooks",
+        "webhooks", Scope.ADMIN, mailboxes=WRITES, body=schemas.NewWebhookEndpoint, headers=("Idempotency-Key",),
+        etag=True, answers={201: SecretWebhookEndpoint}, about=about.WEBHOOK_ENDPOINT, errors=(errors.Conflict,),
+    ),
+    Route(
+        "GET", "/admin/webhook-endpoints/{id}", webhook_views.get_webhook_endpoint, "Read an endpoint of webhooks",
+        "webhooks", Scope.ADMIN, mailboxes=READS, etag=True, answers={200: WebhookEndpoint},
+    ),
+    Route(
+        "PATCH", "/admin/webhook-endpoints/{id}", webhook_views.update_webhook_endpoint,
+        "Change an endpoint of webhooks", "webhooks", Scope.ADMIN, mailboxes=WRITES,
+        body=schemas.WebhookEndpointPatch, headers=("Idempotency-Key", "If-Match"), etag=True,
+        answers={200: WebhookEndpoint}, about=about.WEBHOOK_CHANGE,
+    ),
+    Route(
+        "DELETE", "/admin/webhook-endpoints/{id}", webhook_views.delete_webhook_endpoint,
+        "Delete an endpoint of webhooks, with its deliveries", "webhooks", Scope.ADMIN, mailboxes=WRITES,
+        headers=("Idempotency-Key", "If-Match"), answers={200: WebhookEndpoint},
+    ),
+    Route(
+        "POST", "/admin/webhook-endpoints/{id}/secrets", webhook_views.rotate_webhook_secret,
+        "Rotate the secret of an endpoint of webhooks", "webhooks", Scope.ADMIN, mailboxes=WRITES,
+        body=schemas.NewWebhookSecret, body_required=False, headers=("Idempotency-Key", "If-Match"), etag=True,
+        answers={200: SecretWebhookEndpoint}, about=about.WEBHOOK_ROTATION, errors=(errors.Conflict,),
+    ),
+    Route(
+        "GET", "/admin/webhook-endpoints/{id}/deliveries", webhook_views.list_webhook_deliveries,
+        "List what an endpoint was or is to be sent, newest first", "webhooks", Scope.ADMIN, mailboxes=READS,
+        query=requests.WebhookDeliveriesQuery, answers={200: schemas.page_of(WebhookDelivery)},
+    ),
+    Route(
+        "POST", "/admin/webhook-endpoints/{id}/repeat", webhook_views.repeat_webhook_deliveries,
+        "Send an endpoint again what has failed", "webhooks", Scope.ADMIN, mailboxes=WRITES,
+        body=schemas.NewRepetition, headers=("Idempotency-Key",), answers={202: Repeated},
+        about=about.WEBHOOK_REPETITION, errors=(errors.Conflict,),
+    ),
+    Route(
+        "GET", "/admin/webhook-deliveries/{id}", webhook_views.get_webhook_delivery, "Read a delivery", "webhooks",
+        Scope.ADMIN, mailboxes=READS, answers={200: WebhookDelivery},
+    ),
+    Route(
+        "POST", "/admin/webhook-deliveries/{id}/repeat", webhook_views.repeat_webhook_delivery,
+        "Send a delivery again", "webhooks", Scope.ADMIN, mailboxes=WRITES, headers=("Idempotency-Key",),
+        answers={202: WebhookDelivery}, about=about.WEBHOOK_REPETITION, errors=(errors.Conflict,),
     ),
     # The view authenticates, as the token may also come in the first message.
     Route("GET", "/ws", session.websocket, "Live changes over a WebSocket", "live", answers={101: None}),

@@ -18,11 +18,13 @@ from common.contracts.resources import (
     Currency,
     Event,
     Exponent,
+    OperatorsEvent,
     Page,
     Resource,
 )
-from common.contracts.statuses import PaymentMethods
+from common.contracts.statuses import MailKind, PaymentMethods
 from common.contracts.values import CHECK_INS_MAX, QUANTITY_MAX, TICKET_TYPES_MAX, Customer
+from common.contracts.webhooks import WebhookType
 from gateway.values import (
     Capacity,
     Category,
@@ -42,6 +44,8 @@ from gateway.values import (
     Status,
     Time,
     TimeZone,
+    WebhookTypes,
+    WebhookUrl,
 )
 
 
@@ -66,6 +70,7 @@ CODE_MAX = 100
 TICKET_CODE_MAX = 400
 # These descriptions of an event's fields also hold for what operators send.
 SHOWN = Event.model_fields
+WEBHOOK_TYPES_SENT = "What it gets; null: all, also types that later releases add"
 DESCRIPTION = "Markdown (CommonMark). HTML, images, and links to anything but http, https and mailto are refused"
 CATEGORY = "A label of your own, by which `GET /events` can be filtered"
 SALES_END = "From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end"
@@ -321,6 +326,14 @@ class NewRefund(Body):
     )
 
 
+class NewMail(Body):
+    """Which mail is sent again."""
+
+    kind: Literal[MailKind.CONFIRMATION, MailKind.CANCELLATION, MailKind.REFUND] = Field(
+        description="What it is about: it must be true of the booking"
+    )
+
+
 class NewErasure(Body):
     """Who wants to be forgotten: exactly one of `email` and `subject`."""
 
@@ -332,6 +345,41 @@ class NewErasure(Body):
         if (self.email is None) == (self.subject is None):
             raise ValueError("send either email or subject")
         return self
+
+
+class WebhookEndpointPatch(Body):
+    """Changes the fields that are sent."""
+
+    url: WebhookUrl = left_out()
+    description: Label | None = left_out(description="What it is for")
+    types: WebhookTypes | None = left_out(description=WEBHOOK_TYPES_SENT)
+    enabled: bool = left_out(
+        description="False: it gets nothing, until it is enabled again; what waits for it then is sent"
+    )
+
+
+class NewWebhookEndpoint(Body):
+    """Where webhooks are sent."""
+
+    url: WebhookUrl
+    description: Label | None = Field(default=None, description="What it is for")
+    types: WebhookTypes | None = Field(default=None, description=WEBHOOK_TYPES_SENT)
+    enabled: bool = Field(default=True, description="False: it gets nothing until it is enabled")
+
+
+class NewWebhookSecret(Body):
+    """A rotation of an endpoint's secret."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=30 * 86_400)] = Field(
+        default=86_400,
+        description="For how many seconds the secrets before are used beside the new one; 0: not any more",
+    )
+
+
+class NewRepetition(Body):
+    """Which of an endpoint's failed deliveries are sent again."""
+
+    since: Time = Field(description="Those that were made then or later")
 
 
 class NewRevocation(Body):
@@ -428,6 +476,26 @@ class DescriptionPreview(Resource):
     """A description as customers will see it."""
 
     description_html: str = Field(description="HTML that is safe to insert into a page, as that of events")
+
+
+class BookingWebhook(Resource):
+    """What an endpoint is sent about a booking. https://www.standardwebhooks.com"""
+
+    type: WebhookType
+    timestamp: datetime = Field(description="When the booking changed")
+    version: int = Field(
+        description="The booking's version since this change. That of `data` is the same or higher"
+    )
+    data: Booking = Field(description="The booking as operators see it, when it was sent")
+
+
+class EventWebhook(Resource):
+    """What an endpoint is sent about an event. https://www.standardwebhooks.com"""
+
+    type: WebhookType
+    timestamp: datetime = Field(description="When the event changed")
+    version: int = Field(description="Its `terms_version` since this change. That of `data` is the same or higher")
+    data: OperatorsEvent = Field(description="The event as operators see it, when it was sent")
 
 
 class QueuedPayment(Resource):

@@ -5,42 +5,34 @@ A browser's <img> sends no token, and a URL has none: pages fetch an image with 
 
 from __future__ import annotations
 
-import io
 import time
 from functools import lru_cache
 from typing import Any
 
 import orjson
-import segno
 from aiohttp import hdrs, web
 
 from common.contracts.errors import HoldfastError, NotFound, TicketCancelled
 from common.contracts.messages import BOOKING_QUERIES, GetSigningKeys, GetTickets
 from common.contracts.statuses import TicketState
 from common.contracts.tickets import BookingTickets
+from common.icalendar import calendar
 from common.messaging.calls import Calls
+from common.qr_codes import png, svg
 from common.runtime.outages import Outage
 from common.runtime.single_flight import SingleFlight
 from common.runtime.web import json_response
 from common.wiring import CLOCK
 from gateway.auth import IDENTITY
 from gateway.bookings import Json
-from gateway.icalendar import calendar
 from gateway.limits import LoadShedder
 from gateway.requests import TicketsQuery, encode_cursor, path_id, query
 from gateway.settings import GatewaySettings
 from gateway.shared import SharedAnswer, tagged
 from gateway.waiters import call
 
-# A code is 216 characters: with error correction M, by which a seventh of the image may be damaged, its QR code is
-# of version 8. The border of four modules is what scanners need around it (ISO/IEC 18004).
-CORRECTION, BORDER = "m", 4
-# The mask makes patterns rare that confuse scanners. To try all eight costs five times the rest, and gains nothing
-# where the content is as good as random: ids and a signature.
-MASK = 4
-# Pixels of a module: the image of version 8 has 57 modules on a side, its border included.
-SCALES = {"svg": 4, "png": 8}
-# Drawing one takes 2 to 6 ms. So many are kept, of at most 5 KB each.
+DRAWN = {"svg": svg, "png": png}
+# Drawing one takes 2 to 3 ms. So many are kept, of at most 5 KB each.
 IMAGES_MAX = 1000
 # How long the public keys are used before they are read again: a new one is added before it signs.
 KEYS_SECONDS = 60
@@ -52,7 +44,7 @@ async def list_tickets(request: web.Request) -> web.Response:
     following = found.pop("next")
     for ticket in found["items"]:
         address = f"/bookings/{found['booking_id']}/tickets/{ticket['id']}"
-        ticket |= {kind: f"{address}.{kind}" for kind in SCALES}
+        ticket |= {kind: f"{address}.{kind}" for kind in DRAWN}
     return json_response({**found, "next_cursor": following and encode_cursor(following)})
 
 
@@ -98,10 +90,7 @@ async def _image(request: web.Request, kind: str, content_type: str) -> web.Resp
 @lru_cache(IMAGES_MAX)
 def drawn(code: str, kind: str) -> bytes:
     """The QR code as an image of this kind, `svg` or `png`."""
-    image = io.BytesIO()
-    qr = segno.make(code, error=CORRECTION, mask=MASK, boost_error=False, micro=False)
-    qr.save(image, kind=kind, scale=SCALES[kind], border=BORDER, light="white")
-    return image.getvalue()
+    return DRAWN[kind](code)
 
 
 # --- the keys that check codes ----------------------------------------------------------------------------

@@ -13,12 +13,14 @@ from uuid import UUID
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
+from yarl import URL
 
 from common.contracts.codes import ids_of
 from common.contracts.currencies import CURRENCIES, SOURCE
 from common.contracts.resources import CAPACITY_MAX, NAME_MAX, Currency, Name
 from common.contracts.statuses import BoxOfficeMethod, EventStatus, PaymentMethods
 from common.contracts.values import CATEGORY_MAX, DESCRIPTION_MAX, EMAIL_MAX, QUANTITY_MAX
+from common.contracts.webhooks import URL_MAX, WEBHOOK_TYPES
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # Characters, as in OpenID Connect: https://openid.net/specs/openid-connect-core-1_0.html#IDToken
@@ -114,6 +116,26 @@ def _reference(value: str) -> str:
     return value
 
 
+def _webhook_url(value: str) -> str:
+    """The URL as it is sent to. What may be sent to, the booking actor decides by its settings."""
+    try:
+        url = URL(value)
+        wrong = url.scheme not in ("https", "http") or not url.host or url.user or url.password or url.fragment
+    except ValueError:
+        wrong = True
+    if wrong or not value.isprintable() or " " in value:
+        raise PydanticCustomError(
+            "url_form", "must be a URL such as https://example.com/hooks, without user, password and fragment"
+        )
+    return str(url)
+
+
+def _webhook_type(value: str) -> str:
+    if value not in WEBHOOK_TYPES:
+        raise PydanticCustomError("webhook_type_unknown", "must be one of the types of webhooks")
+    return value
+
+
 def _canonical_id(value: Any) -> Any:
     if isinstance(value, str) and not UUID_TEXT.fullmatch(value):
         raise PydanticCustomError("uuid_form", "must be a UUID such as 018f2b6e-1f5a-7c3d-9e21-5b7c8d9e0f12")
@@ -198,6 +220,20 @@ Locale = Annotated[
 ]
 Reference = Annotated[str, Field(max_length=REFERENCE_MAX), AfterValidator(_reference)]
 Phone = Annotated[str, Field(pattern=PHONE)]
+WebhookUrl = Annotated[
+    str,
+    Field(max_length=URL_MAX, description="Begins with `https://`, unless the installation allows others"),
+    AfterValidator(_webhook_url),
+    WithJsonSchema({"type": "string", "format": "uri", "maxLength": URL_MAX}, mode="validation"),
+]
+# Each once: the order does not matter.
+WebhookTypes = Annotated[
+    tuple[
+        Annotated[str, Field(json_schema_extra={"enum": list(WEBHOOK_TYPES)}), AfterValidator(_webhook_type)], ...
+    ],
+    Field(min_length=1),
+    AfterValidator(lambda types: tuple(dict.fromkeys(types))),
+]
 # Not strict, so that a string is read.
 Methods = Annotated[PaymentMethods, Field(strict=False)]
 Status = Annotated[EventStatus, Field(strict=False)]

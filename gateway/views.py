@@ -23,12 +23,14 @@ from common.contracts.messages import (
     GetHistory,
     ListBookings,
     ListEvents,
+    ListMails,
     ListRevocations,
     NewTicketType,
     OperatorRequest,
     OwnersCommand,
     RefundBooking,
     RefundTickets,
+    ResendMail,
     RetryRefunds,
     RevokeTokens,
     SellSeats,
@@ -69,6 +71,7 @@ from gateway.schemas import (
     NewCustomer,
     NewErasure,
     NewEvent,
+    NewMail,
     NewRefund,
     NewRevocation,
     NewSale,
@@ -340,6 +343,18 @@ async def refund_booking(request: web.Request) -> web.Response:
     if body.ticket_ids:
         message = RefundTickets(**dict(message), ticket_ids=body.ticket_ids)
     return _booking(request[IDENTITY], await call(request, message, id), changed=True)
+
+
+async def list_mails(request: web.Request) -> web.Response:
+    id = path_id(request)
+    return page(await call(request, ListMails(booking_id=id, owner=None), id))
+
+
+async def resend_mail(request: web.Request) -> web.Response:
+    id, body = path_id(request), await read(request, NewMail)
+    by = operator_request(request, id, await read_body(request))
+    message = ResendMail(booking_id=id, mail_id=keyed_id(by, f"mail {id}"), kind=body.kind, request=by)
+    return json_response(await call(request, message, id), status=202)
 
 
 def _booking(identity: Identity, answer: Json, *, changed: bool = False) -> web.Response:

@@ -117,6 +117,7 @@ def up(
     sandbox_port: Annotated[int, _port("sandbox", "Where the Stripe stand-in serves")] = Ports.sandbox,
     postgres_port: Annotated[int, _port("postgres", "The embedded PostgreSQL's port")] = Ports.postgres,
     redis_port: Annotated[int, _port("redis", "The embedded Redis' port")] = Ports.redis,
+    mail_port: Annotated[int, _port("mail", "Where the stand-in for a mail server takes mails")] = Ports.mail,
     scale: Annotated[str, typer.Option(help="How many of each, such as booking=2,payment=2,gateway=2.")] = "",
     logs: Annotated[
         bool, typer.Option("--logs", help="Show all that the processes log, not only warnings.")
@@ -132,7 +133,7 @@ def up(
     from ops.stack import Stack
     from ops.up import Up
 
-    ports = Ports(port, booking_port, payment_port, sandbox_port, postgres_port, redis_port)
+    ports = Ports(port, booking_port, payment_port, sandbox_port, postgres_port, redis_port, mail_port)
     how_many = parse_scale(scale)
     shown = "all" if logs else "none" if quiet else "warnings"
 

@@ -21,10 +21,11 @@ class Ports:
     sandbox: int = 12111
     postgres: int = 54329
     redis: int = 63799
+    mail: int = 12125
 
     @classmethod
     def free(cls) -> Ports:
-        return cls(0, 0, 0, 0, 0, 0)
+        return cls(0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,11 @@ class Stack:
         return None if "STRIPE_SECRET_KEY" in self.settings else f"http://{HOST}:{self.ports.sandbox}"
 
     @property
+    def mail_url(self) -> str | None:
+        """Where mails can be read; None if a real mail server gets them."""
+        return f"{self.sandbox_url}/_sandbox/mail" if self._catches("mail") else None
+
+    @property
     def redis_url(self) -> str:
         """Raises StartError before the first start, which makes the password of the embedded one."""
         return self.settings.get("REDIS_URL") or redis_url(self.ports.redis, self.secrets.redis_password)
@@ -196,8 +201,12 @@ class Stack:
 
     def _check_ports(self) -> None:
         for name, port in vars(self.ports).items():
-            if name in self.processes or name in ("gateway", "booking", "payment"):
+            if name in self.processes or name in ("gateway", "booking", "payment") or self._catches(name):
                 ensure_free(port, name, f"{name.upper()}_PORT")
+
+    def _catches(self, name: str) -> bool:
+        """Whether `name` is mail, which the sandbox takes: unless it goes to another mail server."""
+        return name == "mail" and self.sandbox_url is not None and "SMTP_URL" not in self.settings
 
     def _rotate_logs(self) -> None:
         private_folder(self.logs)
@@ -227,6 +236,8 @@ class Stack:
             "SANDBOX_PUBLISHABLE_KEY": self.secrets.stripe_publishable_key,
             "SANDBOX_CONTROL_KEY": self.secrets.sandbox_control_key,
         }
+        if self._catches("mail"):
+            made["SANDBOX_SMTP_PORT"] = str(self.ports.mail)
         yield self._actor("sandbox", "sandbox", self.ports.sandbox, made, "/_sandbox/health")
 
     def _actors(self) -> Iterable[Child]:
@@ -259,6 +270,10 @@ class Stack:
                 "STRIPE_JS_URL": f"{self.sandbox_url}/stripe.js",
                 "STRIPE_WEBHOOK_SECRETS": self.secrets.webhook_secret,
             }
+        if self._catches("mail"):
+            made["SMTP_URL"] = f"smtp://{HOST}:{self.ports.mail}?starttls=no"
+            made["MAIL_FROM"] = self.settings.get("MAIL_FROM", "Holdfast <tickets@holdfast.example>")
+            made["MAIL_OPERATORS"] = self.settings.get("MAIL_OPERATORS", "operators@holdfast.example")
         return made
 
     def _actor(

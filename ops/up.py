@@ -163,6 +163,7 @@ def _addresses(stack: Stack) -> list[tuple[str, str]]:
         ("WebSocket", f"{stack.gateway_url.replace('http', 'ws', 1)}/ws"),
         ("webhook", stack.webhook_url),
         ("Stripe", f"{stack.sandbox_url} (sandbox)" if stack.sandbox_url else "the real one"),
+        *([("mail", f"{stack.mail_url} (what was sent)")] if stack.mail_url else []),
         ("Redis", without_password(stack.redis_url)),
         ("booking database", without_password(stack.booking_database_url)),
         ("payment database", without_password(stack.payment_database_url)),
@@ -170,7 +171,7 @@ def _addresses(stack: Stack) -> list[tuple[str, str]]:
         *((f"metrics {child.name}", f"{child.admin_url}/metrics") for child in actors),
     ]
     if stack.sandbox_url is not None:
-        addresses.insert(5, ("publishable key", stack.secrets.stripe_publishable_key))
+        addresses.insert(6, ("publishable key", stack.secrets.stripe_publishable_key))
     return addresses
 
 

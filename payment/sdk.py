@@ -6,7 +6,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -27,13 +27,18 @@ async def open_client(key: str, base: str | None, *, concurrency: int) -> AsyncI
     """Stripe's client with its own session, which keeps up to `concurrency` connections open. A request has no
     timeout of its own: the caller sets one."""
     stripe.enable_telemetry = False  # a header that costs more than the rest of the call, for Stripe's statistics
-    authorities = ssl.create_default_context(cafile=stripe.ca_bundle_path)
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=concurrency, keepalive_timeout=60, ssl=authorities),
+        connector=aiohttp.TCPConnector(limit=concurrency, keepalive_timeout=60, ssl=_authorities()),
         timeout=aiohttp.ClientTimeout(total=None),
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
         yield Client(key, (base or REAL_STRIPE).rstrip("/"), session)
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Those that the SDK trusts. Reading them takes longer than all else that a client needs."""
+    return ssl.create_default_context(cafile=stripe.ca_bundle_path)
 
 
 class Response(NamedTuple):

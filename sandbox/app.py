@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 from aiohttp import web
 
-from sandbox import control, pages
+from sandbox import control, mail, pages
 from sandbox.account import Account
 from sandbox.api import Api, endpoint, preflight
 from sandbox.faults import Faults
@@ -26,6 +26,7 @@ WEBHOOKS = web.AppKey("webhooks", Webhooks)
 ACCOUNT = web.AppKey("account", Account)
 API = web.AppKey("api", Api)
 FAULTS = web.AppKey("faults", Faults)
+MAILBOX = web.AppKey("mailbox", mail.Mailbox)
 """The parts of the application, for its handlers and for tests."""
 
 
@@ -34,7 +35,8 @@ def build_app(settings: Settings) -> web.Application:
     app = web.Application()
     app[SETTINGS] = settings
     app[FAULTS] = Faults()
-    app.cleanup_ctx.extend((_ledger, _webhooks, _account))
+    app[MAILBOX] = mail.Mailbox()
+    app.cleanup_ctx.extend((_ledger, _webhooks, _account, _mail))
     app.on_shutdown.append(_cut_off)
     for path in NOT_MODELLED:
         app.router.add_route("GET", path, endpoint(None, _api))
@@ -48,6 +50,7 @@ def build_app(settings: Settings) -> web.Application:
         settings.sandbox_control_key,
     )
     pages.add_routes(app.router, lambda request: request.app[ACCOUNT])
+    mail.add_routes(app.router, lambda request: request.app[MAILBOX])
     return app
 
 
@@ -99,6 +102,15 @@ async def _account(app: web.Application) -> AsyncIterator[None]:
     moves.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await moves
+
+
+async def _mail(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    if settings.sandbox_smtp_port is None:
+        yield
+        return
+    async with mail.serving(app[MAILBOX], settings.host, settings.sandbox_smtp_port):
+        yield
 
 
 async def _cut_off(app: web.Application) -> None:

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     sandbox_control_key: str = ""
     """The key of the control beside the API, under `/_sandbox`; when empty, all of it is refused."""
 
+    sandbox_smtp_port: int | None = Field(default=None, ge=0, le=65535)
+    """Where mails are taken, to be read at `/_sandbox/mail`; when empty, none are."""
+
     sandbox_webhook_url: str = ""
     """The URLs of the webhook endpoints, separated by commas. When set, they replace those in the ledger."""
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
-from importlib import import_module
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import asyncpg
@@ -25,6 +23,7 @@ from ops.postgres import Postgres
 from ops.redis import RedisServer, embedded_redis
 from tests.forked import forked_actors
 from tests.servers import copied_clusters, make_migrated, make_templates, server_with_tables, without_fsync
+from tests.workers import forked_workers
 
 # Which of Redis' sixteen databases each package of tests uses.
 REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "acceptance": 5}
@@ -33,8 +32,8 @@ REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "accep
 # The files that wait longest for real processes, longest first; every other process begins with them.
 LONGEST = (
     "chaos/test_chaos.py", "acceptance/test_up.py", "acceptance/test_catalogue.py", "chaos/test_upgrade.py",
-    "races/", "fuzz/test_fuzz.py", "acceptance/", "bench/", "gateway/test_socket.py", "common/test_outages.py",
-    "common/test_exchange.py", "payment/test_intents.py", "ops/test_embedded_servers.py",
+    "pages/test_shop.py", "races/", "fuzz/test_fuzz.py", "acceptance/", "bench/", "gateway/test_socket.py",
+    "common/test_outages.py", "common/test_exchange.py", "payment/test_intents.py", "ops/test_embedded_servers.py",
 )  # fmt: skip
 # Files whose tests share a stack, by the name of its fixture: one process runs them all, so that it starts once.
 STACKS = {
@@ -43,11 +42,13 @@ STACKS = {
         "stopped_servers",
     ),
     "holdfast": (
-        "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "main_job",
-        "privacy", "rush", "tickets", "webhooks", "who_did_it",
+        "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "mail", "main_job",
+        "outgoing_webhooks", "privacy", "rush", "tickets", "webhooks", "who_did_it",
     ),
+    "shop": ("shop",),
 }  # fmt: skip
-STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS.items() for name in names}
+FOLDERS = {"battered": "acceptance", "holdfast": "acceptance", "shop": "pages"}
+STACK_OF = {f"tests/{FOLDERS[stack]}/test_{name}.py": stack for stack, names in STACKS.items() for name in names}
 
 
 class Schedule(LoadScopeScheduling):  # type: ignore[misc]
@@ -72,37 +73,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
     return Schedule(config, log)
 
 
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Where several processes run all tests, they are forked. Some tests alone import little."""
+    if config.args == config.getini("testpaths"):
+        stack = ExitStack()
+        stack.enter_context(forked_workers())
+        config.add_cleanup(stack.close)
+
+
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
     """The event loop of the real processes."""
     return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection(session: pytest.Session) -> Iterator[None]:
+def pytest_collection() -> Iterator[None]:
     """What is imported here lives as long as the process: Python's garbage collector need not scan it again. As in
     an actor, it searches seldom."""
     gc.disable()
-    read_tests(session.config)
     yield
     gc.enable()
     gc.freeze()
     gc.set_threshold(GC_NEW_OBJECTS, *gc.get_threshold()[1:])
-
-
-def read_tests(config: pytest.Config) -> None:
-    """Import all test files, in each process from a different file on.
-
-    Rewriting the asserts takes as long as the rest of the start; each process loads the files that another has
-    already rewritten. Only where several processes run all tests.
-    """
-    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if count == 1 or config.args != config.getini("testpaths"):
-        return
-    files = sorted(Path(__file__).parent.rglob("test_*.py"))
-    first = len(files) * int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) // count
-    for file in files[first:] + files[:first]:
-        with suppress(Exception):  # the collection reports it
-            import_module(".".join(file.relative_to(config.rootpath).with_suffix("").parts))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

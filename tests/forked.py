@@ -2,9 +2,10 @@
 
 The imports take more CPU than all that most tests do with a process.
 
-For each pytest process, one further process imports everything and forks. Each child runs `python -m gateway`,
-`python -m ops audit` and the like, with its own environment, output and session, like a real process. A
-`holdfast up` that tests/acceptance/test_up.py keeps running, and what it starts, is started without this.
+One further process imports everything and forks: one for all pytest processes when all tests run (`workers.py`),
+else one for each. Each child runs `python -m gateway`, `python -m ops audit` and the like, with its own
+environment, output and session, like a real process. A `holdfast up` that tests/acceptance/test_up.py keeps
+running, and what it starts, is started without this.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from tempfile import TemporaryFile
@@ -40,6 +41,7 @@ MODULES = (
     *("ops.cli", "ops.audit.command", "ops.repair.command"),
 )
 REQUEST_MAX = 1024 * 1024
+FILES_MAX = 3
 FDS_MAX = 4096
 
 
@@ -54,7 +56,10 @@ class Forked:
 
     def __init__(self, ends: socket.socket) -> None:
         self._ends = ends
-        self.pid = int(ends.recv(64))
+        pid = ends.recv(64)
+        if not pid:
+            raise RuntimeError("the process that forks has ended")
+        self.pid = int(pid)
 
     def wait(self) -> int:
         """The exit code of the process once it has ended (negative: the number of the signal)."""
@@ -67,14 +72,23 @@ class Forked:
 
 
 class ForkServer:
-    def __init__(self) -> None:
-        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """A process that forks, as its requesters see it. It ends when the last of them has closed `requests`."""
+
+    def __init__(self, requests: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
+        self._requests = requests
+        self._process = process
+
+    @classmethod
+    def start(cls, module: str = "tests.forked") -> ForkServer:
+        ours, theirs = requests_socket()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.forked", str(theirs.fileno())],
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, str(theirs.fileno())],
                 cwd=CHECKOUT,
                 pass_fds=[theirs.fileno()],
+                stdout=subprocess.DEVNULL,
             )
+        return cls(ours, process)
 
     def spawn(self, actor: ActorProcess) -> _Run:
         launch = actor.launch()
@@ -88,26 +102,41 @@ class ForkServer:
         self, command: list[str], environment: Mapping[str, str], out: Open, err: Open, leave_by: int
     ) -> Forked:
         """Fork a process that runs `python -m` with this module and its arguments."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         task = {"command": command, "environment": dict(environment), "leave_by": int(leave_by)}
+        return self.request(task, out, err)
+
+    def request(self, task: Mapping[str, Any], *files: Open) -> Forked:
+        """Fork a process that does `task` with these files."""
+        ours, theirs = requests_socket()
         with theirs:
-            fds = [out.fileno(), err.fileno(), theirs.fileno()]
+            fds = [file.fileno() for file in (theirs, *files)]
             socket.send_fds(self._requests, [json.dumps(task).encode()], fds)
         return Forked(ours)
 
     def close(self) -> None:
         self._requests.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
 
 
-# The fork server of this pytest process, started when it is first needed.
+def requests_socket() -> tuple[socket.socket, socket.socket]:
+    """Both ends: the requester's, and the server's."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+# The fork server of this pytest process, started when it is first needed unless there is one for all of them.
 _servers: list[ForkServer] = []
 
 
 def _server() -> ForkServer:
     if not _servers:
-        _servers.append(ForkServer())
+        _servers.append(ForkServer.start())
     return _servers[0]
+
+
+def share(requests: socket.socket) -> None:
+    """Use the fork server at the other end, which others use, too."""
+    _servers.append(ForkServer(requests))
 
 
 @contextmanager
@@ -184,12 +213,21 @@ async def running(module: str, environment: Mapping[str, str]) -> AsyncIterator[
 # --- in the process that forks ------------------------------------------------------------------------------
 
 
-def serve(requests: socket.socket) -> None:
-    """Fork a child for each request and report its exit code, until every requester has closed the socket. When
-    this process ends, the kernel sends each living child its `leave_by` signal."""
+Become = Callable[[dict[str, Any], list[int]], object]
+
+
+def import_code() -> None:
+    """Import all that a process of Holdfast needs."""
+    gc.disable()
     for module in MODULES:
         importlib.import_module(module)
+    gc.enable()
     gc.freeze()
+
+
+def serve(requests: socket.socket, become: Become) -> None:
+    """Fork a child for each request, which calls `become` with the task and its files. Report its exit code, until
+    every requester has closed the socket."""
     children: dict[int, socket.socket] = {}
     wakes, wake = socket.socketpair()
     wakes.setblocking(False)
@@ -204,14 +242,19 @@ def serve(requests: socket.socket) -> None:
             _tell_of_ends(children)
         if requests not in ready:
             continue
-        message, fds, _, _ = socket.recv_fds(requests, REQUEST_MAX, 3)
+        message, received, _, _ = socket.recv_fds(requests, REQUEST_MAX, FILES_MAX)
         if not message:
             return
-        out, err, ends = fds
+        ends, *files = received
         if (pid := os.fork()) == 0:
-            _become(json.loads(message), out, err)
-        os.close(out)
-        os.close(err)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            random.seed()
+            become(json.loads(message), files)
+            return
+        for file in files:
+            os.close(file)
         children[pid] = socket.socket(fileno=ends)
         children[pid].send(str(pid).encode())
 
@@ -220,16 +263,18 @@ def _tell_of_ends(children: dict[int, socket.socket]) -> None:
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             pid, status = ended
+            if pid not in children:
+                continue
             with children.pop(pid) as ends, suppress(OSError):
                 ends.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _become(task: dict[str, Any], out: int, err: int) -> NoReturn:
+def become_program(task: dict[str, Any], files: list[int]) -> NoReturn:
+    """Run `python -m` with the task's command and environment, and end. When the process that forks ends, the
+    kernel sends this one its `leave_by` signal."""
+    out, err = files
     code: Any = 1
     try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
         os.umask(UMASK)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, task["leave_by"])
@@ -240,7 +285,6 @@ def _become(task: dict[str, Any], out: int, err: int) -> NoReturn:
         sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
         os.environ.clear()
         os.environ.update(task["environment"])
-        random.seed()
         module, *arguments = task["command"]
         sys.argv = [module, *arguments]
         runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -258,4 +302,5 @@ def _become(task: dict[str, Any], out: int, err: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    import_code()
+    serve(socket.socket(fileno=int(sys.argv[1])), become_program)

@@ -30,7 +30,7 @@ GUIDES = names(
     "docs/*.md",
     first=(
         "docs/promises", "docs/front-end", "docs/architecture", "docs/states", "docs/schema", "docs/messages",
-        "docs/websocket", "docs/api-stability", "docs/sandbox", "docs/operations", "docs/glossary",
+        "docs/websocket", "docs/webhooks", "docs/api-stability", "docs/sandbox", "docs/operations", "docs/glossary",
     ),
 )  # fmt: skip
 RECORDS = [name for name in names("docs/decisions/*.md") if name != DECISIONS]

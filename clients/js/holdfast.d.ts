@@ -360,6 +360,10 @@ declare class Admin {
      * @param {Call} [call]
      */
     door(eventId: string, query?: Types.GetDoorQuery, call?: Call): Promise<Types.Door>;
+    /** The mails about a booking, oldest first. @param {string} id @param {Call} [call] */
+    mails(id: string, call?: Call): Listing<Types.Mail>;
+    /** Sends a mail about a booking again. @param {string} id @param {Types.NewMail} mail @param {KeyedCall} [call] */
+    resendMail(id: string, mail: Types.NewMail, call?: KeyedCall): Promise<Types.Mail>;
     /** Bookings as a CSV file. @param {Types.ExportBookingsQuery} [query] @param {Call} [call] */
     exportBookings(query?: Types.ExportBookingsQuery, call?: Call): Promise<Blob>;
     /** Seats as a CSV file. @param {Types.ExportSeatsQuery} [query] @param {Call} [call] */
@@ -376,6 +380,36 @@ declare class Admin {
     revokeTokens(tokens: Types.NewRevocation, call?: KeyedCall): Promise<Types.Revocation>;
     /** @param {Types.PageQuery} [query] @param {Call} [call] */
     revokedTokens(query?: Types.PageQuery, call?: Call): Listing<Types.Revocation>;
+    /** @param {Call} [call] */
+    webhookEndpoints(call?: Call): Listing<Types.WebhookEndpoint>;
+    /** @param {string} id @param {Call} [call] */
+    webhookEndpoint(id: string, call?: Call): Promise<Types.WebhookEndpoint>;
+    /** The answer alone has its secret. @param {Types.NewWebhookEndpoint} endpoint @param {KeyedCall} [call] */
+    createWebhookEndpoint(endpoint: Types.NewWebhookEndpoint, call?: KeyedCall): Promise<Types.SecretWebhookEndpoint>;
+    /** @param {string} id @param {Types.WebhookEndpointPatch} changes @param {MatchedCall} [call] */
+    updateWebhookEndpoint(id: string, changes: Types.WebhookEndpointPatch, call?: MatchedCall): Promise<Types.WebhookEndpoint>;
+    /** Deletes an endpoint, and what it is still to be sent. @param {string} id @param {MatchedCall} [call] */
+    deleteWebhookEndpoint(id: string, call?: MatchedCall): Promise<Types.WebhookEndpoint>;
+    /**
+     * Gives an endpoint another secret, which the answer alone has. Those before end after an overlap.
+     * @param {string} id
+     * @param {Types.NewWebhookSecret} [secret]
+     * @param {MatchedCall} [call]
+     */
+    rotateWebhookSecret(id: string, secret?: Types.NewWebhookSecret, call?: MatchedCall): Promise<Types.SecretWebhookEndpoint>;
+    /** Newest first. @param {string} id @param {Types.ListWebhookDeliveriesQuery} [query] @param {Call} [call] */
+    webhookDeliveries(id: string, query?: Types.ListWebhookDeliveriesQuery, call?: Call): Listing<Types.WebhookDelivery>;
+    /**
+     * Sends an endpoint again what has failed since a time.
+     * @param {string} id
+     * @param {Types.NewRepetition} repetition
+     * @param {KeyedCall} [call]
+     */
+    repeatWebhookDeliveries(id: string, repetition: Types.NewRepetition, call?: KeyedCall): Promise<Types.Repeated>;
+    /** @param {string} id @param {Call} [call] */
+    webhookDelivery(id: string, call?: Call): Promise<Types.WebhookDelivery>;
+    /** Sends a delivery again. @param {string} id @param {KeyedCall} [call] */
+    repeatWebhookDelivery(id: string, call?: KeyedCall): Promise<Types.WebhookDelivery>;
     #private;
 }
 export {};

@@ -1430,6 +1430,16 @@ class Admin {
     return this.#holdfast.request("GET /admin/events/{id}/door", { path: { id: eventId }, query, ...call });
   }
 
+  /** The mails about a booking, oldest first. @param {string} id @param {Call} [call] */
+  mails(id, call) {
+    return this.#holdfast.list("GET /admin/bookings/{id}/mails", { path: { id }, ...call });
+  }
+
+  /** Sends a mail about a booking again. @param {string} id @param {Types.NewMail} mail @param {KeyedCall} [call] */
+  resendMail(id, mail, call) {
+    return this.#holdfast.keyed("POST /admin/bookings/{id}/mails", { path: { id }, body: mail, ...call });
+  }
+
   /** Bookings as a CSV file. @param {Types.ExportBookingsQuery} [query] @param {Call} [call] */
   exportBookings(query, call) {
     return this.#holdfast.request("GET /admin/exports/bookings.csv", { query, blob: true, ...call });
@@ -1462,5 +1472,65 @@ class Admin {
   /** @param {Types.PageQuery} [query] @param {Call} [call] */
   revokedTokens(query, call) {
     return this.#holdfast.list("GET /admin/tokens/revoked", { query, ...call });
+  }
+
+  /** @param {Call} [call] */
+  webhookEndpoints(call) {
+    return this.#holdfast.list("GET /admin/webhook-endpoints", { ...call });
+  }
+
+  /** @param {string} id @param {Call} [call] */
+  webhookEndpoint(id, call) {
+    return this.#holdfast.request("GET /admin/webhook-endpoints/{id}", { path: { id }, ...call });
+  }
+
+  /** The answer alone has its secret. @param {Types.NewWebhookEndpoint} endpoint @param {KeyedCall} [call] */
+  createWebhookEndpoint(endpoint, call) {
+    return this.#holdfast.keyed("POST /admin/webhook-endpoints", { body: endpoint, ...call });
+  }
+
+  /** @param {string} id @param {Types.WebhookEndpointPatch} changes @param {MatchedCall} [call] */
+  updateWebhookEndpoint(id, changes, call) {
+    return this.#holdfast.keyed("PATCH /admin/webhook-endpoints/{id}", { path: { id }, body: changes, ...call });
+  }
+
+  /** Deletes an endpoint, and what it is still to be sent. @param {string} id @param {MatchedCall} [call] */
+  deleteWebhookEndpoint(id, call) {
+    return this.#holdfast.keyed("DELETE /admin/webhook-endpoints/{id}", { path: { id }, ...call });
+  }
+
+  /**
+   * Gives an endpoint another secret, which the answer alone has. Those before end after an overlap.
+   * @param {string} id
+   * @param {Types.NewWebhookSecret} [secret]
+   * @param {MatchedCall} [call]
+   */
+  rotateWebhookSecret(id, secret = {}, call) {
+    return this.#holdfast.keyed("POST /admin/webhook-endpoints/{id}/secrets", { path: { id }, body: secret, ...call });
+  }
+
+  /** Newest first. @param {string} id @param {Types.ListWebhookDeliveriesQuery} [query] @param {Call} [call] */
+  webhookDeliveries(id, query, call) {
+    return this.#holdfast.list("GET /admin/webhook-endpoints/{id}/deliveries", { path: { id }, query, ...call });
+  }
+
+  /**
+   * Sends an endpoint again what has failed since a time.
+   * @param {string} id
+   * @param {Types.NewRepetition} repetition
+   * @param {KeyedCall} [call]
+   */
+  repeatWebhookDeliveries(id, repetition, call) {
+    return this.#holdfast.keyed("POST /admin/webhook-endpoints/{id}/repeat", { path: { id }, body: repetition, ...call });
+  }
+
+  /** @param {string} id @param {Call} [call] */
+  webhookDelivery(id, call) {
+    return this.#holdfast.request("GET /admin/webhook-deliveries/{id}", { path: { id }, ...call });
+  }
+
+  /** Sends a delivery again. @param {string} id @param {KeyedCall} [call] */
+  repeatWebhookDelivery(id, call) {
+    return this.#holdfast.keyed("POST /admin/webhook-deliveries/{id}/repeat", { path: { id }, ...call });
   }
 }

@@ -80,6 +80,10 @@ export type BookingStatus = "pending" | "confirmed" | "cancelled" | "failed";
 export interface BookingTickets {
   /** The booking */
   booking_id: string;
+  /** What people say, read and type for it */
+  reference: string;
+  /** The name of whom it is for; null where it was not given, or is erased */
+  holder?: string | null;
   status: BookingStatus;
   event: TicketEvent;
   /** All seats of the booking */
@@ -153,6 +157,9 @@ export interface Customer {
   phone?: string | null;
 }
 
+/** How a delivery stands: it waits for an attempt; it was answered with 2xx; it is not attempted any more. */
+export type DeliveryStatus = "pending" | "delivered" | "failed";
+
 /** A description as customers will see it. */
 export interface DescriptionPreview {
   /** HTML that is safe to insert into a page, as that of events */
@@ -179,7 +186,7 @@ export interface Dispute {
 
 /** What a scanner needs to work, also while it has no network. */
 export interface Door {
-  event: TicketEvent;
+  event: DoorEvent;
   /** The public keys that check codes */
   keys: SigningKey[];
   /** The event's, in their order */
@@ -192,6 +199,24 @@ export interface Door {
   mark: string;
   /** More changes are there already: ask again at once */
   more: boolean;
+}
+
+/** What scanners are told of the event. */
+export interface DoorEvent {
+  /** The event's id */
+  id: string;
+  /** Its title */
+  name: string;
+  /** When it starts */
+  starts_at: Time;
+  /** When it starts by the venue's clock, with its offset from UTC, as `2030-05-01T21:30:00+02:00` */
+  starts_at_local: string;
+  /** The venue's, by its IANA name */
+  time_zone: string;
+  /** Since when it is cancelled, for good */
+  called_off_at?: Time | null;
+  /** Grows with each change of the event's terms */
+  version: number;
 }
 
 /** A ticket that is not, or was not, simply valid. */
@@ -478,6 +503,9 @@ export interface ItemRequest {
   quantity: number;
 }
 
+/** What a mail is about; `attention` goes to operators. Open: values may be added */
+export type KindOfMail = KnownKindOfMail | (string & {});
+
 /** The values of `BookingReason` that this release knows. */
 export type KnownBookingReason = "by_customer" | "by_operator" | "event_cancelled" | "hold_expired" | "payment_canceled" | "payment_mismatch" | "payment_rejected" | "refunded" | "sold_out";
 
@@ -487,14 +515,61 @@ export type KnownCheckInOutcome = "cancelled" | "invalid" | "ok" | "other_event"
 /** The values of `EventChangeKind` that this release knows. */
 export type KnownEventChangeKind = "cancelled" | "changed" | "created";
 
+/** The values of `KindOfMail` that this release knows. */
+export type KnownKindOfMail = "attention" | "cancellation" | "confirmation" | "refund";
+
 /** The values of `ProblemCode` that this release knows. */
-export type KnownProblemCode = "amount_mismatch" | "amount_off_step" | "amount_over_left" | "amount_over_limit" | "amount_under_limit" | "booking_cancelled" | "booking_paused" | "cancellation_closed" | "capacity_below_sold" | "check_in_undone" | "conflict" | "event_cancelled" | "event_not_found" | "forbidden" | "guest_proof_refused" | "guest_token_required" | "hold_expired" | "idempotency_key_required" | "idempotency_key_reused" | "image_invalid" | "internal_error" | "invalid_request" | "last_tickets" | "malformed_request" | "method_not_allowed" | "not_found" | "not_on_sale" | "nothing_to_pay" | "nothing_to_recover" | "owner_limit_reached" | "payload_too_large" | "payment_canceled" | "payment_mismatch" | "payment_rejected" | "precondition_failed" | "price_changed" | "quantity_over_limit" | "recovery_code_invalid" | "request_timeout" | "sales_ended" | "sales_not_started" | "sold_out" | "ticket_cancelled" | "ticket_invalid" | "ticket_of_another_event" | "ticket_type_not_found" | "ticket_type_required" | "ticket_types_over_limit" | "ticket_used" | "timeout" | "too_many_holds" | "too_many_requests" | "unauthorized" | "unavailable" | "unsupported_media_type";
+export type KnownProblemCode = "amount_mismatch" | "amount_off_step" | "amount_over_left" | "amount_over_limit" | "amount_under_limit" | "booking_cancelled" | "booking_paused" | "cancellation_closed" | "capacity_below_sold" | "check_in_undone" | "conflict" | "event_cancelled" | "event_not_found" | "forbidden" | "guest_proof_refused" | "guest_token_required" | "hold_expired" | "idempotency_key_required" | "idempotency_key_reused" | "image_invalid" | "internal_error" | "invalid_request" | "last_tickets" | "mail_not_possible" | "malformed_request" | "method_not_allowed" | "not_found" | "not_on_sale" | "nothing_to_pay" | "nothing_to_recover" | "owner_limit_reached" | "payload_too_large" | "payment_canceled" | "payment_mismatch" | "payment_rejected" | "precondition_failed" | "price_changed" | "quantity_over_limit" | "recovery_code_invalid" | "request_timeout" | "sales_ended" | "sales_not_started" | "sold_out" | "ticket_cancelled" | "ticket_invalid" | "ticket_of_another_event" | "ticket_type_not_found" | "ticket_type_required" | "ticket_types_over_limit" | "ticket_used" | "timeout" | "too_many_holds" | "too_many_requests" | "unauthorized" | "unavailable" | "unsupported_media_type";
 
 /** The values of `TicketState` that this release knows. */
 export type KnownTicketState = "cancelled" | "refunded" | "used" | "valid";
 
 /** The values of `TransitionCause` that this release knows. */
 export type KnownTransitionCause = "booking.cancel" | "booking.create" | "booking.refund" | "booking.refund_tickets" | "booking.sell" | "booking.set_customer" | "payment.action_required" | "payment.canceled" | "payment.declined" | "payment.dispute_updated" | "payment.intent_created" | "payment.intent_rejected" | "payment.processing" | "payment.refund_updated" | "payment.succeeded" | "time";
+
+/** The values of `WebhookDisabledReason` that this release knows. */
+export type KnownWebhookDisabledReason = "by_operator" | "failing" | "gone";
+
+/** The values of `WebhookType` that this release knows. */
+export type KnownWebhookType = "booking.cancelled" | "booking.confirmed" | "booking.customer_changed" | "booking.disputed" | "booking.failed" | "booking.refund_failed" | "booking.refunded" | "event.cancelled" | "event.changed" | "event.created";
+
+/** A mail about a booking, and what became of it. */
+export interface Mail {
+  /** Its id, which its Message-ID begins with */
+  id: string;
+  kind: KindOfMail;
+  /** `owed` until a mail server has taken it (`sent`), refuses it for good (`refused`), or has not taken it for days (`given_up`); `dropped` where there was nobody to write to any more, or nothing to write */
+  status: MailStatus;
+  /** To whom it was tried to be sent last; null before that, and where it was erased */
+  recipient: string | null;
+  /** How often it was tried */
+  attempts: number;
+  /** Why it is not sent: the mail server's last answer, or ours */
+  error: string | null;
+  /** Of a refund: what was given back, in the currency's minor unit; null for other kinds */
+  amount: number | null;
+  /** The subject of the operator who wanted it sent again; null: nobody did */
+  by: string | null;
+  /** Since when it is owed */
+  made_at: Time;
+  /** When it was tried last */
+  tried_at: Time | null;
+  /** When it is tried next; null when it has ended */
+  send_after: Time | null;
+  /** When it was sent, or ended otherwise */
+  ended_at: Time | null;
+}
+
+/** A page of a list: each item is a `Mail`. */
+export interface MailPage {
+  /** What is on this page, in the order of the list */
+  items: Mail[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** Where a mail is: `owed` until a mail server has taken it (`sent`), or refuses it for good (`refused`), or has not taken it for days (`given_up`), or there is nobody to write to any more, or nothing to write (`dropped`). */
+export type MailStatus = "owed" | "sent" | "refused" | "given_up" | "dropped";
 
 /** Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`. */
 export interface NewBooking {
@@ -624,6 +699,12 @@ export interface NewGuest {
   proof?: string | null;
 }
 
+/** Which mail is sent again. */
+export interface NewMail {
+  /** What it is about: it must be true of the booking */
+  kind: "confirmation" | "cancellation" | "refund";
+}
+
 /** Which booking is to be paid. `amount` and `currency` may be left out; if sent they must be the booking's. */
 export interface NewPaymentIntent {
   /** The booking */
@@ -640,6 +721,12 @@ export interface NewRefund {
   amount?: number | null;
   /** Tickets that are cancelled with it, while the booking keeps others: they let nobody in any more, and their seats are free again. Left out: none */
   ticket_ids?: string[];
+}
+
+/** Which of an endpoint's failed deliveries are sent again. */
+export interface NewRepetition {
+  /** Those that were made then or later */
+  since: TimeLike;
 }
 
 /** Which tokens are refused from now on: exactly one of `jti` and `subject`. */
@@ -684,6 +771,24 @@ export interface NewVenue {
   city?: string | null;
   /** By ISO 3166-1, in two capital letters */
   country?: string | null;
+}
+
+/** Where webhooks are sent. */
+export interface NewWebhookEndpoint {
+  /** Begins with `https://`, unless the installation allows others */
+  url: string;
+  /** What it is for */
+  description?: string | null;
+  /** What it gets; null: all, also types that later releases add */
+  types?: ("booking.confirmed" | "booking.cancelled" | "booking.failed" | "booking.refunded" | "booking.refund_failed" | "booking.disputed" | "booking.customer_changed" | "event.created" | "event.changed" | "event.cancelled")[] | null;
+  /** False: it gets nothing until it is enabled. Default: `true` */
+  enabled?: boolean;
+}
+
+/** A rotation of an endpoint's secret. */
+export interface NewWebhookSecret {
+  /** For how many seconds the secrets before are used beside the new one; 0: not any more. Default: `86400` */
+  overlap_seconds?: number;
 }
 
 /** A ticket that was shown at a door without a network. */
@@ -1111,6 +1216,14 @@ export interface Rejection {
   request_id?: string | null;
 }
 
+/** Deliveries that are sent again. */
+export interface Repeated {
+  /** How many */
+  deliveries: number;
+  /** Whether there are more: then send the request again, with another key */
+  more: boolean;
+}
+
 /** Tokens that are refused because an operator has revoked them: one by its id, or all that a subject had. */
 export interface Revocation {
   /** The token's id; null: the tokens of `subject` are revoked */
@@ -1131,6 +1244,34 @@ export interface RevocationPage {
   items: Revocation[];
   /** Where the next page begins; null on the last one */
   next_cursor?: string | null;
+}
+
+/** A URL to which webhooks are sent, with the secret that has just been made for it. */
+export interface SecretWebhookEndpoint {
+  /** Its id */
+  id: string;
+  /** Where to */
+  url: string;
+  /** What it is for, in the operators' words */
+  description?: string | null;
+  /** What it gets; null: all, also types that later releases add */
+  types?: WebhookType[] | null;
+  /** Why it gets nothing at present; null: it is enabled */
+  disabled_reason?: WebhookDisabledReason | null;
+  /** Since when it gets nothing */
+  disabled_at?: Time | null;
+  /** Since when every attempt has failed; null: the last one has not */
+  failing_since?: Time | null;
+  /** What is signed with, oldest first: each at once */
+  secrets: WebhookSecret[];
+  /** Grows with each change of it: the `ETag` */
+  version: number;
+  /** When it was made: it gets what happens from then on */
+  created_at: Time;
+  /** When `version` grew last */
+  updated_at: Time;
+  /** What the receiver verifies with: the newest of `secrets`. It is shown this once, and to the same request with the same Idempotency-Key again while it is in use; null after that */
+  secret?: string | null;
 }
 
 /** A public key that checks codes: RFC 8037. */
@@ -1190,6 +1331,8 @@ export interface TicketEvent {
   called_off_at?: Time | null;
   /** Grows with each change of the event's terms */
   version: number;
+  /** Where it is; null if the event does not show it */
+  venue?: Venue | null;
 }
 
 /** How many seats of one ticket type the booking has. */
@@ -1280,6 +1423,106 @@ export interface Venue {
   /** By ISO 3166-1, in two capital letters */
   country?: string | null;
 }
+
+/** One change that one endpoint is to receive. */
+export interface WebhookDelivery {
+  /** Its id */
+  id: string;
+  /** Where to */
+  endpoint_id: string;
+  /** The `webhook-id`: the same in each attempt and at each endpoint */
+  message_id: string;
+  type: WebhookType;
+  /** The booking or event that has changed */
+  resource_id: string;
+  /** Its version since: of an event `terms_version` */
+  version: number;
+  /** When it changed */
+  happened_at: Time;
+  /** When the delivery was made */
+  made_at: Time;
+  status: DeliveryStatus;
+  /** How often it was sent */
+  attempts: number;
+  /** When it is sent again, at the earliest; null: not any more */
+  next_attempt_at?: Time | null;
+  /** When it was sent last */
+  last_attempt_at?: Time | null;
+  /** The HTTP status of the last answer; null: there was none */
+  response_status?: number | null;
+  /** The beginning of the last answer's body, where the status was not 2xx */
+  response?: string | null;
+  /** Why the last attempt failed; null: it did not */
+  error?: string | null;
+}
+
+/** A page of a list: each item is a `WebhookDelivery`. */
+export interface WebhookDeliveryPage {
+  /** What is on this page, in the order of the list */
+  items: WebhookDelivery[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** Why an endpoint gets nothing: an operator wants it so, it has answered 410 Gone, or it has failed for days. Open: values may be added */
+export type WebhookDisabledReason = KnownWebhookDisabledReason | (string & {});
+
+/** A URL to which webhooks are sent. */
+export interface WebhookEndpoint {
+  /** Its id */
+  id: string;
+  /** Where to */
+  url: string;
+  /** What it is for, in the operators' words */
+  description?: string | null;
+  /** What it gets; null: all, also types that later releases add */
+  types?: WebhookType[] | null;
+  /** Why it gets nothing at present; null: it is enabled */
+  disabled_reason?: WebhookDisabledReason | null;
+  /** Since when it gets nothing */
+  disabled_at?: Time | null;
+  /** Since when every attempt has failed; null: the last one has not */
+  failing_since?: Time | null;
+  /** What is signed with, oldest first: each at once */
+  secrets: WebhookSecret[];
+  /** Grows with each change of it: the `ETag` */
+  version: number;
+  /** When it was made: it gets what happens from then on */
+  created_at: Time;
+  /** When `version` grew last */
+  updated_at: Time;
+}
+
+/** A page of a list: each item is a `WebhookEndpoint`. */
+export interface WebhookEndpointPage {
+  /** What is on this page, in the order of the list */
+  items: WebhookEndpoint[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** Changes the fields that are sent. */
+export interface WebhookEndpointPatch {
+  /** Begins with `https://`, unless the installation allows others */
+  url?: string;
+  /** What it is for */
+  description?: string | null;
+  /** What it gets; null: all, also types that later releases add */
+  types?: ("booking.confirmed" | "booking.cancelled" | "booking.failed" | "booking.refunded" | "booking.refund_failed" | "booking.disputed" | "booking.customer_changed" | "event.created" | "event.changed" | "event.cancelled")[] | null;
+  /** False: it gets nothing, until it is enabled again; what waits for it then is sent */
+  enabled?: boolean;
+}
+
+/** A secret by which what an endpoint gets is signed; the secret itself is shown once, when it is made. */
+export interface WebhookSecret {
+  /** When it was made */
+  made_at: Time;
+  /** Until when it is used beside newer ones; null: until the next rotation */
+  ends_at?: Time | null;
+}
+
+/** What a webhook is about. Open: values may be added */
+export type WebhookType = KnownWebhookType | (string & {});
 
 export interface ListEventsQuery {
   /** How many events the page has at most */
@@ -1400,6 +1643,15 @@ export interface ExportMoneyQuery {
   created_before?: TimeLike;
 }
 
+export interface ListWebhookDeliveriesQuery {
+  /** How many there are on a page at most. Default: `50` */
+  limit?: number;
+  /** `next_cursor` of the page before */
+  cursor?: string;
+  /** Deliveries with this status alone */
+  status?: DeliveryStatus;
+}
+
 /** What each operation answers. */
 export interface Answers {
   "POST /auth/guest": GuestToken;
@@ -1438,10 +1690,22 @@ export interface Answers {
   "GET /admin/bookings": BookingPage;
   "POST /admin/bookings": Booking;
   "POST /admin/bookings/{id}/refund": Booking;
+  "GET /admin/bookings/{id}/mails": MailPage;
+  "POST /admin/bookings/{id}/mails": Mail;
   "GET /admin/exports/bookings.csv": Blob;
   "GET /admin/exports/seats.csv": Blob;
   "GET /admin/exports/money.csv": Blob;
   "POST /admin/customers/erase": Erasure;
   "POST /admin/tokens/revoke": Revocation;
   "GET /admin/tokens/revoked": RevocationPage;
+  "GET /admin/webhook-endpoints": WebhookEndpointPage;
+  "POST /admin/webhook-endpoints": SecretWebhookEndpoint;
+  "GET /admin/webhook-endpoints/{id}": WebhookEndpoint;
+  "PATCH /admin/webhook-endpoints/{id}": WebhookEndpoint;
+  "DELETE /admin/webhook-endpoints/{id}": WebhookEndpoint;
+  "POST /admin/webhook-endpoints/{id}/secrets": SecretWebhookEndpoint;
+  "GET /admin/webhook-endpoints/{id}/deliveries": WebhookDeliveryPage;
+  "POST /admin/webhook-endpoints/{id}/repeat": Repeated;
+  "GET /admin/webhook-deliveries/{id}": WebhookDelivery;
+  "POST /admin/webhook-deliveries/{id}/repeat": WebhookDelivery;
 }

@@ -92,6 +92,7 @@ AmountMismatch = _error("amount_mismatch", 422, "The amount or currency is not t
 AmountOverLeft = _error("amount_over_left", 422, "The amount is more than is left to give back")
 CancellationClosed = _error("cancellation_closed", 409, "The booking can no longer be cancelled")
 CapacityBelowSold = _error("capacity_below_sold", 409, "The capacity cannot be less than what is held and sold")
+MailNotPossible = _error("mail_not_possible", 409, "This mail cannot be sent about this booking")
 NothingToRecover = _error("nothing_to_recover", 409, "The guest has no booking to come back to")
 LastTickets = _error("last_tickets", 409, "These are all tickets of the booking: cancel it instead")
 Conflict = _error("conflict", 409, "The present state does not allow this")

@@ -14,7 +14,7 @@ from typing_extensions import TypeAliasType
 
 from common.contracts import statuses
 from common.contracts.errors import ERRORS
-from common.contracts.statuses import ChangeKind, Reason
+from common.contracts.statuses import ChangeKind, MailKind, Reason
 
 # Time alone, and the messages by which bookings change.
 CAUSES = (
@@ -95,4 +95,11 @@ CheckInOutcome = TypeAliasType(
 ProblemCode = TypeAliasType(
     "ProblemCode",
     Annotated[str, WithJsonSchema(open_enum(ERRORS, "What went wrong, by a name that stays the same."))],
+)
+KindOfMail = TypeAliasType(
+    "KindOfMail",
+    Annotated[
+        str,
+        WithJsonSchema(open_enum(MailKind, "What a mail is about; `attention` goes to operators.")),
+    ],
 )

@@ -13,8 +13,15 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from common.contracts.currencies import LARGEST_AMOUNT
-from common.contracts.open_enums import BookingReason
-from common.contracts.statuses import BookingStatus, BoxOfficeMethod, EventStatus, PaymentMethods, PaymentStatus
+from common.contracts.open_enums import BookingReason, KindOfMail
+from common.contracts.statuses import (
+    BookingStatus,
+    BoxOfficeMethod,
+    EventStatus,
+    MailStatus,
+    PaymentMethods,
+    PaymentStatus,
+)
 from common.contracts.values import (
     DESCRIPTION_MAX,
     QUANTITY_MAX,
@@ -338,6 +345,30 @@ class Revocation(Resource):
         description="When these tokens end by themselves: the revocation is forgotten after that"
     )
     by: str | None = Field(default=None, description="The subject of the operator who last asked for it")
+
+
+class Mail(Resource):
+    """A mail about a booking, and what became of it."""
+
+    id: UUID = Field(description="Its id, which its Message-ID begins with")
+    kind: KindOfMail
+    status: MailStatus = Field(
+        description="`owed` until a mail server has taken it (`sent`), refuses it for good (`refused`), or has not "
+        "taken it for days (`given_up`); `dropped` where there was nobody to write to any more, or nothing to write"
+    )
+    recipient: str | None = Field(
+        description="To whom it was tried to be sent last; null before that, and where it was erased"
+    )
+    attempts: int = Field(description="How often it was tried")
+    error: str | None = Field(description="Why it is not sent: the mail server's last answer, or ours")
+    amount: int | None = Field(
+        description="Of a refund: what was given back, in the currency's minor unit; null for other kinds"
+    )
+    by: str | None = Field(description="The subject of the operator who wanted it sent again; null: nobody did")
+    made_at: datetime = Field(description="Since when it is owed")
+    tried_at: datetime | None = Field(description="When it was tried last")
+    send_after: datetime | None = Field(description="When it is tried next; null when it has ended")
+    ended_at: datetime | None = Field(description="When it was sent, or ended otherwise")
 
 
 class Erasure(Resource):

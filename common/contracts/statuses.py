@@ -83,6 +83,38 @@ class ChangeKind(StrEnum):
     CANCELLED = "cancelled"
 
 
+class AnnouncementKind(StrEnum):
+    """What a change of a booking means to those outside who are told of it by mail or webhook."""
+
+    CONFIRMED = "booking.confirmed"
+    CANCELLED = "booking.cancelled"
+    FAILED = "booking.failed"
+    REFUNDED = "booking.refunded"
+    REFUND_FAILED = "booking.refund_failed"
+    DISPUTED = "booking.disputed"
+    CUSTOMER_CHANGED = "booking.customer_changed"
+
+
+class MailKind(StrEnum):
+    """What a mail is about; `attention` goes to operators, the others to customers."""
+
+    CONFIRMATION = "confirmation"
+    CANCELLATION = "cancellation"
+    REFUND = "refund"
+    ATTENTION = "attention"
+
+
+class MailStatus(StrEnum):
+    """Where a mail is: `owed` until a mail server has taken it (`sent`), or refuses it for good (`refused`), or has
+    not taken it for days (`given_up`), or there is nobody to write to any more, or nothing to write (`dropped`)."""
+
+    OWED = "owed"
+    SENT = "sent"
+    REFUSED = "refused"
+    GIVEN_UP = "given_up"
+    DROPPED = "dropped"
+
+
 class Reason(StrEnum):
     """Why a booking is not, or no longer, confirmed."""
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from common.contracts.open_enums import CheckInOutcome, TicketState
 from common.contracts.resources import Resource
 from common.contracts.statuses import BookingStatus
+from common.contracts.values import Venue
 
 LOCAL = "When it starts by the venue's clock, with its offset from UTC, as `2030-05-01T21:30:00+02:00`"
 
@@ -48,8 +49,8 @@ class Ticket(Resource):
     check_in: CheckIn | None = Field(default=None, description="Only for operators: the check-in that counts")
 
 
-class TicketEvent(Resource):
-    """What a ticket says of its event."""
+class DoorEvent(Resource):
+    """What scanners are told of the event."""
 
     id: UUID = Field(description="The event's id")
     name: str = Field(description="Its title")
@@ -58,6 +59,12 @@ class TicketEvent(Resource):
     time_zone: str = Field(description="The venue's, by its IANA name")
     called_off_at: datetime | None = Field(default=None, description="Since when it is cancelled, for good")
     version: int = Field(description="Grows with each change of the event's terms")
+
+
+class TicketEvent(DoorEvent):
+    """What a ticket says of its event."""
+
+    venue: Venue | None = Field(default=None, description="Where it is; null if the event does not show it")
 
 
 class TicketSeats(Resource):
@@ -72,6 +79,10 @@ class BookingTickets(Resource):
     """The tickets of a booking, with all that a page to print them needs."""
 
     booking_id: UUID = Field(description="The booking")
+    reference: str = Field(description="What people say, read and type for it")
+    holder: str | None = Field(
+        default=None, description="The name of whom it is for; null where it was not given, or is erased"
+    )
     status: BookingStatus
     event: TicketEvent
     seats: tuple[TicketSeats, ...] = Field(description="All seats of the booking")
@@ -136,7 +147,7 @@ class DoorTicket(Resource):
 class Door(Resource):
     """What a scanner needs to work, also while it has no network."""
 
-    event: TicketEvent
+    event: DoorEvent
     keys: tuple[SigningKey, ...] = Field(description="The public keys that check codes")
     ticket_types: tuple[DoorTicketType, ...] = Field(description="The event's, in their order")
     reset: bool = Field(

@@ -148,6 +148,16 @@ class Metrics:
             " other_intent, unmarked, foreign, foreign_account)",
             ("kind",),
         )
+        self.announcements = counter(
+            "holdfast_announcements", "Changes of bookings that were announced by mail or webhook", ("kind",)
+        )
+        self.announcements_failed = counter(
+            "holdfast_announcements_failed", "Attempts to announce a booking's changes that a mistake has ended"
+        )
+        self.mails = counter("holdfast_mails", "Mails and attempts to send them, by outcome", ("kind", "outcome"))
+        self.mail_server_failures = counter(
+            "holdfast_mail_server_failures", "Connections to the mail server that were not made"
+        )
         self.memory_entries = gauge("holdfast_memory_entries", "Rows that this process remembers", ("kind",))
         self.memory_reads = counter(
             "holdfast_memory_reads", "Rows looked for in memory (found, missing)", ("kind", "outcome")

@@ -1,10 +1,11 @@
-"""Addresses of Postgres and Redis in settings: checked at the start, so that a wrong one is refused at once."""
+"""Addresses of servers (Postgres, Redis, mail) in settings: checked at the start, so that a wrong one is refused
+at once."""
 
 from __future__ import annotations
 
 import re
 import ssl
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator
@@ -154,5 +155,56 @@ def check_redis_url(url: str) -> str:
     return url
 
 
+class SmtpOptions(NamedTuple):
+    """A mail server: TLS from the first byte (`tls`), or asked for before anything else is said (`starttls`)."""
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None
+    tls: bool
+    starttls: bool
+    context: ssl.SSLContext | None
+
+
+def smtp_options(url: str) -> SmtpOptions:
+    """Reads `smtps://user:password@host:port` (TLS; port 465) or `smtp://` (STARTTLS, which the server must offer
+    unless the option `starttls=no` is there; port 587). `cafile`: who signs the server's certificate.
+
+    Raises ValueError, whose text has no secret.
+    """
+    parts = _parts(url, "smtp", "smtps")
+    options = _options(parts)
+    if unknown := sorted(options.keys() - {"starttls", "cafile"}):
+        raise ValueError(f"has unknown options: {', '.join(unknown)}; known are starttls, cafile")
+    if options.get("starttls", "required") not in ("required", "no"):
+        raise ValueError("starttls must be required or no")
+    addresses = _addresses(parts)
+    if len(addresses) != 1 or not addresses[0][0] or parts.path not in ("", "/"):
+        raise ValueError("must name one host, and nothing behind it")
+    if (parts.username is None) != (parts.password is None):
+        raise ValueError("must have a user and a password, or neither")
+    tls, (host, port) = parts.scheme == "smtps", addresses[0]
+    starttls = not tls and options.get("starttls") != "no"
+    if tls and "starttls" in options:
+        raise ValueError("starttls goes with smtp://")
+    if parts.password is not None and not (tls or starttls):
+        raise ValueError("a password goes over TLS alone")
+    try:
+        context = ssl.create_default_context(cafile=options.get("cafile")) if tls or starttls else None
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"the certificates cannot be read: {type(error).__name__}") from None
+    username = None if parts.username is None else unquote(parts.username)
+    password = None if parts.password is None else unquote(parts.password)
+    return SmtpOptions(host, port or (465 if tls else 587), username, password, tls, starttls, context)
+
+
+def check_smtp_url(url: str) -> str:
+    """Returns `url`. Raises ValueError if it is no valid address of a mail server."""
+    smtp_options(url)
+    return url
+
+
 PostgresUrl = Annotated[str, AfterValidator(check_postgres_url)]
 RedisUrl = Annotated[str, AfterValidator(check_redis_url)]
+SmtpUrl = Annotated[str, AfterValidator(check_smtp_url)]

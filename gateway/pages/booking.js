@@ -1,14 +1,14 @@
 // `/b/{reference}`: one booking, from the queue to the tickets, as it changes.
 
 import { addressOf, placeOf } from "./events.js";
-import { busy, button, confirmed, h, notice, say } from "./dom.js";
+import { button, confirmed, h, notice, say } from "./dom.js";
 import { HoldfastError, isPayable, isWaiting } from "./holdfast.js";
 import { attend, empty, explained, failure, holdfast, open, titled } from "./page.js";
-import { paymentElement } from "./payment.js";
+import { PayForm } from "./pay.js";
 import { comeBack } from "./recovery.js";
 import { shop } from "./shop.js";
 import { tickets } from "./tickets.js";
-import { duration, has, money, number, t, when } from "./words.js";
+import { has, money, number, t, when } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
 
@@ -96,7 +96,10 @@ class BookingView {
     this.#body.replaceChildren();
     this.element.classList.toggle("paying", state === "pay");
     const heading = titled(t(`booking.${state === "ended" ? this.#end() : state}`));
-    this.#head.replaceChildren(h("p.reference", null, t("reference"), " ", h("strong", null, booking.reference)), heading);
+    this.#head.replaceChildren(
+      h("p.reference", null, t("reference"), " ", h("strong", null, booking.reference)),
+      heading,
+    );
     this.#views[state]();
     if (!first) {
       attend(heading);
@@ -119,7 +122,10 @@ class BookingView {
 
   #queue() {
     const place = h("p.big", { "aria-live": "polite" });
-    this.#body.append(h("div.card-box.center", null, h("span.spinner.large"), place, h("p", null, t("booking.queue.text"))), this.#cancel());
+    this.#body.append(
+      h("div.card-box.center", null, h("span.spinner.large"), place, h("p", null, t("booking.queue.text"))),
+      this.#cancel(),
+    );
     this.#update = ({ payment }) => {
       const before = payment.queue_position;
       if (before === null || before === undefined) place.textContent = t("booking.queue.unknown");
@@ -134,84 +140,12 @@ class BookingView {
   }
 
   #pay() {
-    const place = h("div.payment-element");
-    const said = h("div.said");
-    const pay = h("button.button.primary.wide", { type: "submit", disabled: true }, t("pay.order"));
-    const form = h("form.card-box.pay", { onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); submit(); } },
-      h("h2", null, t("pay.title")),
-      h("div.waiting", { role: "status" }, h("span.spinner"), t("pay.loading")),
-      place, said, terms(),
-      h("p.line.sum", null, h("span", null, t("total"), shop.tax_line && h("span.small.line", null, shop.tax_line)), h("strong", null, money(this.booking.amount, this.booking))),
-      pay,
-      h("p.small", null, t("pay.safe")),
-    );
-    const countdown = this.#countdown();
-    this.#body.append(countdown.element, form, this.#cancel());
-    /** @type {((returnUrl: string) => Promise<any>) | null} */
-    let confirm = null;
-    let attempts = this.booking.payment.attempts ?? 0;
-
-    /** @param {string} title @param {string} advice */
-    const declined = (title, advice) => said.replaceChildren(notice("bad", title, advice, h("p", null, t("pay.nothing_taken"))));
-    const load = async () => {
-      said.replaceChildren();
-      try {
-        confirm = await paymentElement(place, await holdfast.paymentIntent(this.booking.id, { signal: this.#shown.signal }));
-        pay.disabled = false;
-      } catch (error) {
-        if (this.#shown.signal.aborted) return;
-        said.replaceChildren(notice("bad", t("pay.not_loaded"), t("pay.not_loaded.text"), button(t("try_again"), load)));
-      } finally {
-        form.querySelector(".waiting")?.remove();
-      }
-    };
-    const submit = () => busy(pay, async () => {
-      said.replaceChildren();
-      const error = await confirm?.(location.origin + location.pathname);
-      if (!error) {
-        this.#paid = true;
-        this.show(this.booking);
-      } else if (error.type === "validation_error") said.replaceChildren();
-      else {
-        attempts = Math.max(attempts, this.booking.payment.attempts ?? 0);
-        declined(error.message ?? t("pay.declined"), adviceOn(error));
-      }
+    const form = new PayForm(this.booking, this.#shown.signal, () => {
+      this.#paid = true;
+      this.show(this.booking);
     });
-    this.#update = (booking) => {
-      countdown.until(booking.expires_at);
-      const { attempts: now = 0, last_error } = booking.payment;
-      // Another tab has tried, or this one before it was loaded again.
-      if (last_error && now > attempts && pay.getAttribute("aria-disabled") !== "true") declined(last_error.message ?? t("pay.declined"), adviceOn(last_error));
-      attempts = now;
-    };
-    const { last_error } = this.booking.payment;
-    load().then(() => {
-      if (last_error) declined(last_error.message ?? t("pay.declined"), adviceOn(last_error));
-    });
-  }
-
-  /** How long the seats are held. */
-  #countdown() {
-    const left = h("strong", { role: "timer", "aria-live": "off" });
-    const element = h("p.countdown", null, h("span", null, t("pay.held")), left);
-    let end = this.booking.expires_at;
-    const said = new Set();
-    const tick = async () => {
-      const seconds = (Date.parse(end ?? "") - (await serverTime())) / 1000;
-      if (Number.isNaN(seconds)) return;
-      left.textContent = seconds > 0 ? duration(seconds) : t("pay.over");
-      element.classList.toggle("soon", seconds < 120);
-      for (const minutes of [5, 1]) {
-        if (seconds > 0 && seconds <= minutes * 60 && !said.has(minutes)) {
-          said.add(minutes);
-          if (seconds > minutes * 60 - 30) say(t("pay.left", { count: minutes }));
-        }
-      }
-    };
-    const timer = setInterval(tick, 1000);
-    this.#shown.signal.addEventListener("abort", () => clearInterval(timer));
-    tick();
-    return { element, until: (/** @type {string | null | undefined} */ time) => { end = time; tick(); } };
+    this.#body.append(form.element, this.#cancel());
+    this.#update = (booking) => form.update(booking);
   }
 
   // --- after it
@@ -219,14 +153,29 @@ class BookingView {
   #confirmed() {
     const { booking, event } = this;
     const reader = h("div");
-    this.#body.append(refunds(booking) ?? "", h("p.lead", null, booking.customer ? t("booking.confirmed.to", { email: booking.customer.email }) : t("booking.confirmed.text")), reader);
+    this.#body.append(
+      refunds(booking) ?? "",
+      h(
+        "p.lead",
+        null,
+        booking.customer ? t("booking.confirmed.to", { email: booking.customer.email }) : t("booking.confirmed.text"),
+      ),
+      reader,
+    );
     tickets(booking, this.#shown.signal).then(
       (shown) => reader.replaceChildren(shown),
       (error) => this.#shown.signal.aborted || reader.replaceChildren(failure(error, () => location.reload())),
     );
     const until = event?.cancel_until;
     const open = until && Date.parse(until) > Date.now();
-    if (until) this.#body.append(h("p.small.no-print", null, open ? t("booking.cancel_until", { time: when(until, event?.time_zone) }) : t("booking.cancel_over")));
+    if (until)
+      this.#body.append(
+        h(
+          "p.small.no-print",
+          null,
+          open ? t("booking.cancel_until", { time: when(until, event?.time_zone) }) : t("booking.cancel_over"),
+        ),
+      );
     if (open) this.#body.append(this.#cancel());
     const { status } = booking.payment;
     this.#update = (now) => {
@@ -245,9 +194,16 @@ class BookingView {
     const { booking, event } = this;
     const again = event && h("a.button.primary", { href: addressOf(event) }, t("booking.again"));
     const end = this.#end();
-    const draw = () => this.#body.replaceChildren(
-      h("div.card-box", null, h("p.lead", null, t(`booking.${end}.text`)), refunds(this.booking), h("div.actions", null, again, h("a.button.secondary", { href: "/" }, t("all_events")))),
-    );
+    const draw = () =>
+      this.#body.replaceChildren(
+        h(
+          "div.card-box",
+          null,
+          h("p.lead", null, t(`booking.${end}.text`)),
+          refunds(this.booking),
+          h("div.actions", null, again, h("a.button.secondary", { href: "/" }, t("all_events"))),
+        ),
+      );
     draw();
     this.#update = draw;
   }
@@ -278,28 +234,27 @@ class BookingView {
       h("h2", null, event ? h("a", { href: addressOf(event) }, event.name) : t("booking.event")),
       event && h("p", null, when(event.starts_at, event.time_zone)),
       event && placeOf(event) && h("p", null, placeOf(event)),
-      h("ul.lines", null, booking.items.map((each) =>
-        h("li.line", null,
-          h("span", null, `${number(each.quantity)} × ${names.get(each.ticket_type_id) ?? t("ticket")}`),
-          h("span", null, money(each.quantity * each.unit_amount, booking)),
+      h(
+        "ul.lines",
+        null,
+        booking.items.map((each) =>
+          h(
+            "li.line",
+            null,
+            h("span", null, `${number(each.quantity)} × ${names.get(each.ticket_type_id) ?? t("ticket")}`),
+            h("span", null, money(each.quantity * each.unit_amount, booking)),
+          ),
         ),
-      )),
-      h("p.line.sum", null, h("span", null, t("total")), h("strong", null, booking.amount ? money(booking.amount, booking) : t("price.free"))),
+      ),
+      h(
+        "p.line.sum",
+        null,
+        h("span", null, t("total")),
+        h("strong", null, booking.amount ? money(booking.amount, booking) : t("price.free")),
+      ),
       shop.tax_line && booking.amount > 0 && h("p.small", null, shop.tax_line),
     ].filter(Boolean);
   }
-}
-
-/** Links to what one agrees to by ordering. */
-function terms() {
-  const links = ["terms", "privacy"].filter((each) => shop.links[each]);
-  return links.length > 0 && h("p.small", null, t("pay.terms"), " ", links.flatMap((each) => [h("a", { href: shop.links[each], target: "_blank", rel: "noopener" }, t(`link.${each}`)), " "]));
-}
-
-/** What to do after a decline. @param {{ code?: string | null, decline_code?: string | null }} error */
-function adviceOn({ code, decline_code }) {
-  const known = [decline_code, code].find((each) => each && has(`decline.${each}`));
-  return t(known ? `decline.${known}` : "decline.other");
 }
 
 /** Where the money is that goes back. @param {Types.Booking} booking */
@@ -307,20 +262,18 @@ function refunds({ payment, amount, currency, currency_exponent }) {
   const of = { currency, currency_exponent };
   const back = payment.amount_refunded ?? 0;
   const sum = money(back || amount, of);
-  const kinds = /** @type {const} */ ({ refund_pending: "info", refunded: "good", partially_refunded: "good", refund_failed: "warning" });
+  const kinds = /** @type {const} */ ({
+    refund_pending: "info",
+    refunded: "good",
+    partially_refunded: "good",
+    refund_failed: "warning",
+  });
   const kind = kinds[/** @type {keyof kinds} */ (payment.status)];
-  return kind ? notice(kind, t(`refund.${payment.status}`, { amount: payment.status === "refund_pending" ? money(amount - back, of) : sum }), t(`refund.${payment.status}.text`)) : null;
-}
-
-/** How far the server's clock is ahead of this device's, in milliseconds. @type {Promise<number> | null} */
-let ahead = null;
-
-/** The server's time in milliseconds: a device's clock may be minutes off. */
-async function serverTime() {
-  ahead ??= fetch("/health/live", { cache: "no-store" }).then(
-    // The header has whole seconds: on average it is half a second behind.
-    (answer) => Date.parse(answer.headers.get("Date") ?? "") + 500 - Date.now() || 0,
-    () => 0,
-  );
-  return Date.now() + (await ahead);
+  return kind
+    ? notice(
+        kind,
+        t(`refund.${payment.status}`, { amount: payment.status === "refund_pending" ? money(amount - back, of) : sum }),
+        t(`refund.${payment.status}.text`),
+      )
+    : null;
 }

@@ -90,10 +90,14 @@ export function confirmed(title, text, yes, no) {
     const dialog = h(
       "dialog.dialog",
       { "aria-labelledby": "dialog-title", onclose: () => resolve(dialog.returnValue === "yes") },
-      h("form", { method: "dialog" },
+      h(
+        "form",
+        { method: "dialog" },
         h("h2", { id: "dialog-title" }, title),
         h("p", null, text),
-        h("div.actions", null,
+        h(
+          "div.actions",
+          null,
           h("button.button.danger", { value: "yes" }, yes),
           h("button.button.secondary", { value: "no", autofocus: true }, no),
         ),

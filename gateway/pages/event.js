@@ -12,13 +12,16 @@ import { locale, money, t, when } from "./words.js";
 open(async () => {
   const id = idIn(location.pathname);
   const event = id && (await read(id));
-  if (!event) return empty(t("event.none"), t("event.none.text"), h("a.button.primary", { href: "/" }, t("all_events")));
+  if (!event)
+    return empty(t("event.none"), t("event.none.text"), h("a.button.primary", { href: "/" }, t("all_events")));
   const address = addressOf(event);
   document.head.append(h("link", { rel: "canonical", href: location.origin + address }));
   history.replaceState(history.state, "", address + location.search);
   const sale = new Sale(event);
   sale.follow();
-  return h("article.event", null,
+  return h(
+    "article.event",
+    null,
     h("div.about-event", null, imageOf(event), titled(event.name), facts(event)),
     sale.element,
     description(event),
@@ -45,12 +48,40 @@ const countries = new Intl.DisplayNames([locale], { type: "region" });
 function facts(event) {
   const { venue } = event;
   const lines = venue
-    ? [venue.address, [venue.postal_code, venue.city].filter(Boolean).join(" "), venue.country && countries.of(venue.country)].filter(Boolean)
+    ? [
+        venue.address,
+        [venue.postal_code, venue.city].filter(Boolean).join(" "),
+        venue.country && countries.of(venue.country),
+      ].filter(Boolean)
     : [];
-  return h("dl.facts", null,
-    h("div", null, h("dt", null, t("event.when")), h("dd", null, h("time", { datetime: event.starts_at }, when(event.starts_at, event.time_zone)))),
-    venue && h("div", null, h("dt", null, t("event.where")), h("dd", null, venue.name, lines.map((each) => h("span.line", null, each ?? "")))),
-    event.cancel_until && h("div", null, h("dt", null, t("event.cancel")), h("dd", null, t("event.cancel_until", { time: when(event.cancel_until, event.time_zone) }))),
+  return h(
+    "dl.facts",
+    null,
+    h(
+      "div",
+      null,
+      h("dt", null, t("event.when")),
+      h("dd", null, h("time", { datetime: event.starts_at }, when(event.starts_at, event.time_zone))),
+    ),
+    venue &&
+      h(
+        "div",
+        null,
+        h("dt", null, t("event.where")),
+        h(
+          "dd",
+          null,
+          venue.name,
+          lines.map((each) => h("span.line", null, each ?? "")),
+        ),
+      ),
+    event.cancel_until &&
+      h(
+        "div",
+        null,
+        h("dt", null, t("event.cancel")),
+        h("dd", null, t("event.cancel_until", { time: when(event.cancel_until, event.time_zone) })),
+      ),
   );
 }
 
@@ -68,7 +99,11 @@ class Sale {
   #said = h("div.said");
   #total = h("strong.total");
   #name = field(t("contact.name"), { autocomplete: "name", maxlength: 200, required: true });
-  #email = field(t("contact.email"), { type: "email", autocomplete: "email", maxlength: 254, required: true }, t("contact.email.hint"));
+  #email = field(
+    t("contact.email"),
+    { type: "email", autocomplete: "email", maxlength: 254, required: true },
+    t("contact.email.hint"),
+  );
   #submit = h("button.button.primary.wide", { type: "submit" });
   #list = h("div.types");
   #state = h("p.state");
@@ -81,7 +116,9 @@ class Sale {
     this.#form.append(
       this.#list,
       h("fieldset.contact", null, h("legend", null, t("contact.title")), this.#name.element, this.#email.element),
-      h("div.summary", null,
+      h(
+        "div.summary",
+        null,
         h("p.line", { "aria-live": "polite" }, h("span", null, t("total")), this.#total),
         shop.tax_line && h("p.small", null, shop.tax_line),
         this.#said,
@@ -108,10 +145,11 @@ class Sale {
       else this.#add(event, type);
     }
     for (const [id, row] of this.#rows) {
-      if (event.ticket_types.every((each) => each.id !== id)) row.element.remove(), this.#rows.delete(id);
+      if (event.ticket_types.every((each) => each.id !== id)) (row.element.remove(), this.#rows.delete(id));
     }
     const now = this.#amount();
-    if (before && before !== now) this.#tell("warning", t("event.changed"), t("event.changed.text", { price: money(now, event) }));
+    if (before && before !== now)
+      this.#tell("warning", t("event.changed"), t("event.changed.text", { price: money(now, event) }));
     this.#sum();
   }
 
@@ -174,10 +212,13 @@ class Sale {
   /** Whether everything is filled in; what is not is said where it is missing. */
   #complete() {
     const wrong = [];
-    for (const [of, missing] of /** @type {const} */ ([[this.#name, "contact.name.missing"], [this.#email, "contact.email.wrong"]])) {
+    for (const [of, missing] of /** @type {const} */ ([
+      [this.#name, "contact.name.missing"],
+      [this.#email, "contact.email.wrong"],
+    ])) {
       of.input.value = of.input.value.trim();
       if (of.input.validity.valid) of.show();
-      else of.show(t(missing)), wrong.push(of.input);
+      else (of.show(t(missing)), wrong.push(of.input));
     }
     if (!this.#seats()) {
       this.#tell("warning", t("event.nothing"));
@@ -190,11 +231,16 @@ class Sale {
   async #book() {
     if (!this.#complete()) return;
     this.#said.replaceChildren(notice("info", t("event.holding")));
-    const items = [...this.#rows.values()].filter((row) => row.quantity).map((row) => ({ ticket_type_id: row.type.id, quantity: row.quantity }));
+    const items = [...this.#rows.values()]
+      .filter((row) => row.quantity)
+      .map((row) => ({ ticket_type_id: row.type.id, quantity: row.quantity }));
     const customer = { name: this.#name.input.value, email: this.#email.input.value, locale };
     try {
       await holdfast.guest();
-      const booking = await holdfast.book({ event_id: this.event.id, items, customer, expected_amount: this.#amount() }, { wait: 3 });
+      const booking = await holdfast.book(
+        { event_id: this.event.id, items, customer, expected_amount: this.#amount() },
+        { wait: 3 },
+      );
       location.assign(`/b/${booking.reference}`);
       await new Promise(() => {}); // until the browser leaves this page
     } catch (error) {
@@ -246,10 +292,28 @@ class Row {
     this.#changed = changed;
     const id = `type-${type.id}`;
     this.#name.id = id;
-    this.input = h("input", { type: "number", inputmode: "numeric", min: 0, step: 1, value: 0, "aria-labelledby": id, onchange: () => this.#choose(Number(this.input.value) || 0) });
-    this.fewer = h("button", { type: "button", "aria-label": t("fewer", { name: type.name }), onclick: () => this.#choose(this.quantity - 1) }, "−");
-    this.more = h("button", { type: "button", "aria-label": t("more", { name: type.name }), onclick: () => this.#choose(this.quantity + 1) }, "+");
-    this.element = h("div.type", { role: "group", "aria-labelledby": id },
+    this.input = h("input", {
+      type: "number",
+      inputmode: "numeric",
+      min: 0,
+      step: 1,
+      value: 0,
+      "aria-labelledby": id,
+      onchange: () => this.#choose(Number(this.input.value) || 0),
+    });
+    this.fewer = h(
+      "button",
+      { type: "button", "aria-label": t("fewer", { name: type.name }), onclick: () => this.#choose(this.quantity - 1) },
+      "−",
+    );
+    this.more = h(
+      "button",
+      { type: "button", "aria-label": t("more", { name: type.name }), onclick: () => this.#choose(this.quantity + 1) },
+      "+",
+    );
+    this.element = h(
+      "div.type",
+      { role: "group", "aria-labelledby": id },
       h("div", null, this.#name, this.#price, this.#free),
       h("div.stepper", null, this.fewer, this.input, this.more),
     );

@@ -16,13 +16,20 @@ export function addressOf({ id, name }) {
   let short = "";
   for (let place = 0; place < LENGTH; place++, bits >>= 5n) short = ALPHABET[Number(bits & 31n)] + short;
   const plain = name.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replaceAll("ß", "ss");
-  const words = plain.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, WORDS_MAX).replace(/^-|-$/g, "");
+  const words = plain
+    .replace(/[^\p{L}\p{N}]+/gu, "-")
+    .slice(0, WORDS_MAX)
+    .replace(/^-|-$/g, "");
   return `/e/${words && `${words}-`}${short}`;
 }
 
 /** The id in the address of an event's page; null: there is none. @param {string} path */
 export function idIn(path) {
-  const short = decodeURIComponent(path).split("/").at(-1)?.toLowerCase().match(/(?:^|-)([0-9a-z]{26})$/)?.[1];
+  const short = decodeURIComponent(path)
+    .split("/")
+    .at(-1)
+    ?.toLowerCase()
+    .match(/(?:^|-)([0-9a-z]{26})$/)?.[1];
   if (!short || [...short].some((each) => !ALPHABET.includes(each))) return null;
   const bits = [...short].reduce((sum, each) => (sum << 5n) | BigInt(ALPHABET.indexOf(each)), 0n);
   if (bits >> 128n) return null;
@@ -70,6 +77,7 @@ export function placeOf({ venue }) {
 
 /** Its image, or a plain surface in its place. @param {Types.Event} event */
 export function imageOf({ image, name }) {
-  if (image) return h("img.picture", { src: image.url, width: image.width, height: image.height, alt: "", loading: "lazy" });
+  if (image)
+    return h("img.picture", { src: image.url, width: image.width, height: image.height, alt: "", loading: "lazy" });
   return h("div.picture.plain", { "aria-hidden": "true" }, [...name][0]);
 }

@@ -25,7 +25,9 @@ open(async () => {
   };
   follow(page.next_cursor);
   const searchable = found || page.items.length >= MANY;
-  return h("div", null,
+  return h(
+    "div",
+    null,
     titled(t("home.title")),
     searchable && search(found),
     !page.items.length && h("p", { role: "status" }, t("home.not_found", { words: found })),
@@ -48,10 +50,16 @@ function card(event) {
   const lowest = Math.min(...prices);
   const least = lowest ? money(lowest, event) : t("price.free");
   const price = lowest < Math.max(...prices) ? t("price.from", { price: least }) : least;
-  return h("li", null,
-    h(`a.card`, { href: addressOf(event) },
+  return h(
+    "li",
+    null,
+    h(
+      `a.card`,
+      { href: addressOf(event) },
       imageOf(event),
-      h("div.card-text", null,
+      h(
+        "div.card-text",
+        null,
         h("p.date", null, when(event.starts_at, event.time_zone, "short")),
         h("h2", null, event.name),
         h("p.place", null, placeOf(event)),

@@ -21,7 +21,9 @@ open(async () => {
     follow(following.next_cursor);
   };
   follow(page.next_cursor);
-  return h("div", null,
+  return h(
+    "div",
+    null,
     titled(t("my_bookings")),
     page.items.length ? list : h("p.lead", null, t("my.none"), " ", h("a", { href: "/" }, t("all_events"))),
     more,
@@ -53,11 +55,19 @@ async function row(booking) {
   const event = await eventOf(booking.event_id);
   const seats = booking.items.reduce((sum, each) => sum + each.quantity, 0);
   const state = stateOf(booking);
-  return h("li", null,
-    h("a.booking-row", { href: `/b/${booking.reference}` },
+  return h(
+    "li",
+    null,
+    h(
+      "a.booking-row",
+      { href: `/b/${booking.reference}` },
       h("span.booking-name", null, event?.name ?? t("booking.event")),
       h("span.small", null, event ? when(event.starts_at, event.time_zone, "short") : ""),
-      h("span.small", null, `${booking.reference} · ${t("my.seats", { count: seats })} · ${booking.amount ? money(booking.amount, booking) : t("price.free")}`),
+      h(
+        "span.small",
+        null,
+        `${booking.reference} · ${t("my.seats", { count: seats })} · ${booking.amount ? money(booking.amount, booking) : t("price.free")}`,
+      ),
       h(`span.tag.${state}`, null, t(`my.state.${state}`)),
     ),
   );

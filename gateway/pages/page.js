@@ -44,7 +44,11 @@ export function attend(heading) {
  */
 export function explained(error) {
   const code = error instanceof HoldfastError ? error.code : "unexpected";
-  const name = has(`error.${code}`) ? code : error instanceof HoldfastError && error.retryable ? "unavailable" : "unexpected";
+  const name = has(`error.${code}`)
+    ? code
+    : error instanceof HoldfastError && error.retryable
+      ? "unavailable"
+      : "unexpected";
   const seconds = error instanceof HoldfastError ? (error.retryAfter ?? error.problem?.retry_after ?? 0) : 0;
   return { title: t(`error.${name}`), advice: t(`error.${name}.advice`, { count: Math.ceil(Number(seconds)) }) };
 }
@@ -67,7 +71,9 @@ function drawHeader() {
   document.getElementById("header")?.replaceChildren(
     h("a.skip", { href: "#main" }, t("skip")),
     h("a.brand", { href: "/" }, name),
-    h("nav", { "aria-label": t("navigation") },
+    h(
+      "nav",
+      { "aria-label": t("navigation") },
       h("a", { href: "/my", "aria-current": location.pathname === "/my" && "page" }, t("my_bookings")),
       languageLinks(),
     ),
@@ -93,10 +99,9 @@ function inLanguage(other) {
 
 function drawFooter() {
   const links = Object.entries(shop.links).map(([name, url]) => h("a", { href: url }, t(`link.${name}`)));
-  document.getElementById("footer")?.replaceChildren(
-    h("nav", { "aria-label": t("legal") }, links),
-    h("p", null, shop.name),
-  );
+  document
+    .getElementById("footer")
+    ?.replaceChildren(h("nav", { "aria-label": t("legal") }, links), h("p", null, shop.name));
 }
 
 /** Says in the header when no live changes come; a short pause is nobody's business. */

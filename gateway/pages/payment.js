@@ -55,11 +55,17 @@ export async function paymentElement(place, { publishable_key, client_secret }) 
   const element = elements.create("payment", { layout: "tabs" });
   await new Promise((resolve, reject) => {
     element.on("ready", resolve);
-    element.on("loaderror", (/** @type {any} */ { error }) => reject(new Error(error?.message ?? "The Payment Element did not load")));
+    element.on("loaderror", (/** @type {any} */ { error }) =>
+      reject(new Error(error?.message ?? "The Payment Element did not load")),
+    );
     element.mount(place);
   });
   return async (returnUrl) => {
-    const { error } = await stripe.confirmPayment({ elements, confirmParams: { return_url: returnUrl }, redirect: "if_required" });
+    const { error } = await stripe.confirmPayment({
+      elements,
+      confirmParams: { return_url: returnUrl },
+      redirect: "if_required",
+    });
     return error;
   };
 }

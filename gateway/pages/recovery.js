@@ -6,10 +6,14 @@ import { t, when } from "./words.js";
 
 /** A form for the code from the other device. */
 export function comeBack() {
-  const code = field(t("recovery.code"), { autocomplete: "off", autocapitalize: "characters", spellcheck: "false", maxlength: 100, required: true }, t("recovery.code.hint"));
+  const code = field(
+    t("recovery.code"),
+    { autocomplete: "off", autocapitalize: "characters", spellcheck: "false", maxlength: 100, required: true },
+    t("recovery.code.hint"),
+  );
   const send = h("button.button.primary", null, t("recovery.send"));
   const submit = async () => {
-    if (!code.input.value.trim()) return code.show(t("recovery.code.missing")), code.input.focus();
+    if (!code.input.value.trim()) return (code.show(t("recovery.code.missing")), code.input.focus());
     try {
       await holdfast.recover(code.input.value.trim());
       location.reload();
@@ -19,8 +23,20 @@ export function comeBack() {
       code.input.focus();
     }
   };
-  return h("form.card-box", { novalidate: true, onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); busy(send, submit); } },
-    h("h2", null, t("recovery.title")), h("p", null, t("recovery.text")), code.element, send);
+  return h(
+    "form.card-box",
+    {
+      novalidate: true,
+      onsubmit: (/** @type {Event} */ event) => {
+        event.preventDefault();
+        busy(send, submit);
+      },
+    },
+    h("h2", null, t("recovery.title")),
+    h("p", null, t("recovery.text")),
+    code.element,
+    send,
+  );
 }
 
 /** What gives a code for another device. */
@@ -34,11 +50,22 @@ export function takeAlong() {
         copy.textContent = t("recovery.copied");
       });
       const end = when(expires_at, Intl.DateTimeFormat().resolvedOptions().timeZone, "day");
-      said.replaceChildren(h("p.recovery-code", null, code), navigator.clipboard ? copy : "", h("p.small", null, t("recovery.once", { time: end })));
+      said.replaceChildren(
+        h("p.recovery-code", null, code),
+        navigator.clipboard ? copy : "",
+        h("p.small", null, t("recovery.once", { time: end })),
+      );
     } catch (error) {
       const { title, advice } = explained(error);
       said.replaceChildren(notice("bad", title, advice));
     }
   };
-  return h("section.card-box", null, h("h2", null, t("recovery.take")), h("p", null, t("recovery.take.text")), button(t("recovery.get"), act), said);
+  return h(
+    "section.card-box",
+    null,
+    h("h2", null, t("recovery.take")),
+    h("p", null, t("recovery.take.text")),
+    button(t("recovery.get"), act),
+    said,
+  );
 }

@@ -13,7 +13,7 @@ import { t, when } from "./words.js";
 export async function tickets(booking, signal) {
   const all = [];
   let first = null;
-  for (let cursor; ; ) {
+  for (let cursor; ;) {
     const page = await holdfast.tickets(booking.id, cursor ? { cursor } : {}, { signal });
     first ??= page;
     all.push(...page.items);
@@ -21,11 +21,19 @@ export async function tickets(booking, signal) {
     if (!cursor) break;
   }
   const { event } = first;
-  const list = h("ul.tickets", null, all.map((each, place) => ticket(booking, event, each, place, all.length, signal)));
+  const list = h(
+    "ul.tickets",
+    null,
+    all.map((each, place) => ticket(booking, event, each, place, all.length, signal)),
+  );
   const save = async () => offer(await holdfast.calendar(booking.id), `${booking.reference}.ics`);
-  return h("div", null,
+  return h(
+    "div",
+    null,
     list,
-    h("div.actions.no-print", null,
+    h(
+      "div.actions.no-print",
+      null,
       button(t("tickets.print"), () => window.print()),
       button(t("tickets.calendar"), save),
     ),
@@ -37,8 +45,12 @@ function ticket(booking, event, each, place, count, signal) {
   const valid = each.state === "valid" || each.state === "used";
   const code = h("div.code");
   if (valid && each.code) drawCode(code, booking.id, each, signal);
-  return h(`li.ticket.${each.state}`, null,
-    h("div.ticket-text", null,
+  return h(
+    `li.ticket.${each.state}`,
+    null,
+    h(
+      "div.ticket-text",
+      null,
       h("p.small", null, t("tickets.number", { place: place + 1, count })),
       h("h2", null, event.name),
       h("p", null, when(event.starts_at, event.time_zone)),

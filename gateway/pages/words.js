@@ -7,7 +7,8 @@ if (shop.languages.includes(asked)) remember("language", asked);
 
 /** The language: asked for in the address, chosen here before, or liked most by the browser. */
 export const language =
-  [asked, recall("language") ?? "", document.documentElement.lang].find((each) => shop.languages.includes(each)) ?? "en";
+  [asked, recall("language") ?? "", document.documentElement.lang].find((each) => shop.languages.includes(each)) ??
+  "en";
 document.documentElement.lang = language;
 
 /** The language with the region of this browser, by which dates are written: en-GB and en-US differ. */
@@ -38,7 +39,7 @@ export const has = (name) => Object.hasOwn(messages, name);
  */
 export function t(name, values = {}) {
   const message = messages[name];
-  const text = typeof message === "string" ? message : message[plurals.select(Number(values.count))] ?? message.other;
+  const text = typeof message === "string" ? message : (message[plurals.select(Number(values.count))] ?? message.other);
   return text.replace(/\{(\w+)\}/g, (/** @type {string} */ _, /** @type {string} */ key) =>
     typeof values[key] === "number" ? number(values[key]) : values[key],
   );

@@ -18,7 +18,19 @@ from uuid import UUID
 import asyncpg
 
 from common.runtime.urls import postgres_options
-from ops.audit.records import Booking, Buyer, Case, Change, CheckIn, EventHistory, Payment, Refund, Seats, Stray
+from ops.audit.records import (
+    Booking,
+    Buyer,
+    Case,
+    Change,
+    CheckIn,
+    EventHistory,
+    Payment,
+    Refund,
+    Seats,
+    Stray,
+    Unsent,
+)
 from ops.errors import StartError
 
 # Rows in memory at once, and in one query.
@@ -102,10 +114,32 @@ EVENT_HISTORIES = """
 SELECT e.id::text, e.version, array_agg(c.version ORDER BY c.version) AS changes
 FROM event_changes c JOIN events e ON e.id = c.event_id WHERE {part} GROUP BY e.id
 """
+# Of bookings made since $1. A sender or announcer takes what is due every two seconds; a claim lasts ten minutes.
+UNSENT = """
+SELECT 'mails' AS rule, m.booking_id::text AS id, m.kind, m.status, m.send_after AS due, m.error
+FROM mails m JOIN bookings b ON b.id = m.booking_id
+WHERE b.created_at >= $1 AND (m.send_after < now() - interval '2 minutes' OR m.status = 'given_up' AND NOT EXISTS (
+    SELECT FROM mails l
+    WHERE l.booking_id = m.booking_id AND l.kind = m.kind AND l.status = 'sent' AND l.made_at > m.made_at
+))
+UNION ALL SELECT 'mails', endpoint_id::text, kind, status, send_after, error FROM mails
+WHERE endpoint_id IS NOT NULL AND made_at >= $1
+    AND (send_after < now() - interval '2 minutes' OR status = 'given_up')
+UNION ALL SELECT 'announcements', id::text, NULL, status, updated_at, NULL FROM bookings
+WHERE announce_from IS NOT NULL AND created_at >= $1 AND updated_at < now() - interval '2 minutes'
+UNION ALL SELECT 'announcements', event_id::text, NULL, what, at, NULL FROM event_changes
+WHERE to_announce AND at >= $1 AND at < now() - interval '2 minutes'
+    AND EXISTS (SELECT FROM webhook_endpoints WHERE disabled_at IS NULL AND deleted_at IS NULL)
+UNION ALL SELECT 'webhooks', d.id::text, d.type, d.status, d.due_at, d.error
+FROM webhook_deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id
+WHERE d.due_at < now() - interval '2 minutes' AND d.made_at >= $1 AND e.disabled_at IS NULL AND e.deleted_at IS NULL
+"""
 # The ticket types, buyers and histories of events with bookings made since then.
 RECENT_EVENTS = "event_id IN (SELECT event_id FROM bookings WHERE created_at >= $1)"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 ZERO_ID = UUID(int=0)
+# Before all bookings.
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SourceUnavailable(StartError):
@@ -139,6 +173,11 @@ class Databases:
         """Every check-in, or those of events with bookings made since. Raises SourceUnavailable."""
         async for row in _of_events(self.booking, CHECK_INS, since):
             yield CheckIn(**row)
+
+    async def unsent(self, since: datetime | None) -> AsyncIterator[Unsent]:
+        """What nobody sends or announces, or what was given up. Raises SourceUnavailable."""
+        async for row in _since(self.booking, UNSENT, since):
+            yield Unsent(**row)
 
     async def events(self, since: datetime | None) -> AsyncIterator[EventHistory]:
         """Every event with a history, or those with bookings made since. Raises SourceUnavailable."""
@@ -223,6 +262,14 @@ async def read_seats(connection: asyncpg.Connection, since: datetime | None) -> 
     """Every ticket type, or those of events with bookings made since. Raises SourceUnavailable."""
     async for row in _of_events(connection, SEATS, since):
         yield Seats(**row)
+
+
+async def _since(
+    connection: asyncpg.Connection, query: str, since: datetime | None
+) -> AsyncIterator[asyncpg.Record]:
+    async with _reading(connection, "booking"):
+        async for row in connection.cursor(query, since or BEGINNING, prefetch=PAGE):
+            yield row
 
 
 async def _of_events(

@@ -45,6 +45,19 @@ class CheckIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsent:
+    """A mail that was given up (no other of its kind was sent since), a mail or webhook that nobody sends, or
+    changes of a booking or event that nobody announces (no `kind`). `due`: since when it should be done."""
+
+    rule: str
+    id: str
+    kind: str | None
+    status: str
+    due: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class EventHistory:
     """An event's version, and those of the changes in its history, in order."""
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from ops.audit import money
 from ops.audit.money import STUCK
-from ops.audit.records import Booking, Buyer, Case, CheckIn, EventHistory, Finding, Payment, Seats, Verdict
+from ops.audit.records import Booking, Buyer, Case, CheckIn, EventHistory, Finding, Payment, Seats, Unsent, Verdict
 from payment.disputes import DROPPED
 
 # The payment status that a pending booking shows, by the intent's status.
@@ -70,6 +70,15 @@ def judge_check_in(row: CheckIn) -> list[Finding]:
     if row.number > row.seats:
         found.append(f"seat {row.number} of {row.seats}")
     return [Finding("check-ins", row.id, text) for text in found]
+
+
+def judge_unsent(row: Unsent) -> list[Finding]:
+    """What is owed to somebody outside is sent, or a person knows of it."""
+    if row.kind is None:
+        return [Finding(row.rule, row.id, f"changed at {row.due}, which nobody has announced")]
+    if row.status == "given_up":
+        return [Finding(row.rule, row.id, f"{row.kind} given up: {row.error}")]
+    return [Finding(row.rule, row.id, f"{row.kind} was to be sent at {row.due}, which nobody does")]
 
 
 def judge_event(row: EventHistory) -> list[Finding]:

@@ -9,20 +9,45 @@
 
   const WORDS = {
     en: {
-      number: "Card number", expiry: "Expiry (MM / YY)", cvc: "Security code", cards: "Test cards", use: "Use",
-      paid: "Paid at once", secure: "3D Secure", declined: "Declined", funds: "Insufficient funds",
-      incomplete_number: "Your card number is incomplete.", incomplete_expiry: "Your card's expiration date is incomplete.",
-      incomplete_cvc: "Your card's security code is incomplete.", challenge: "Your bank's page", test: "Sandbox: no real money moves.",
+      number: "Card number",
+      expiry: "Expiry (MM / YY)",
+      cvc: "Security code",
+      cards: "Test cards",
+      use: "Use",
+      paid: "Paid at once",
+      secure: "3D Secure",
+      declined: "Declined",
+      funds: "Insufficient funds",
+      incomplete_number: "Your card number is incomplete.",
+      incomplete_expiry: "Your card's expiration date is incomplete.",
+      incomplete_cvc: "Your card's security code is incomplete.",
+      challenge: "Your bank's page",
+      test: "Sandbox: no real money moves.",
     },
     de: {
-      number: "Kartennummer", expiry: "Gültig bis (MM / JJ)", cvc: "Prüfziffer", cards: "Testkarten", use: "Nehmen",
-      paid: "Sofort bezahlt", secure: "3D Secure", declined: "Abgelehnt", funds: "Nicht gedeckt",
-      incomplete_number: "Ihre Kartennummer ist unvollständig.", incomplete_expiry: "Das Ablaufdatum Ihrer Karte ist unvollständig.",
-      incomplete_cvc: "Die Prüfziffer Ihrer Karte ist unvollständig.", challenge: "Seite Ihrer Bank", test: "Sandbox: Es fließt kein echtes Geld.",
+      number: "Kartennummer",
+      expiry: "Gültig bis (MM / JJ)",
+      cvc: "Prüfziffer",
+      cards: "Testkarten",
+      use: "Nehmen",
+      paid: "Sofort bezahlt",
+      secure: "3D Secure",
+      declined: "Abgelehnt",
+      funds: "Nicht gedeckt",
+      incomplete_number: "Ihre Kartennummer ist unvollständig.",
+      incomplete_expiry: "Das Ablaufdatum Ihrer Karte ist unvollständig.",
+      incomplete_cvc: "Die Prüfziffer Ihrer Karte ist unvollständig.",
+      challenge: "Seite Ihrer Bank",
+      test: "Sandbox: Es fließt kein echtes Geld.",
     },
   };
 
-  const CARDS = [["4242424242424242", "paid"], ["4000000000003220", "secure"], ["4000000000000002", "declined"], ["4000000000009995", "funds"]];
+  const CARDS = [
+    ["4242424242424242", "paid"],
+    ["4000000000003220", "secure"],
+    ["4000000000000002", "declined"],
+    ["4000000000009995", "funds"],
+  ];
 
   const STYLE = `
     :host { display: block; }
@@ -65,11 +90,35 @@
     constructor(appearance, locale) {
       this.#words = /** @type {any} */ (WORDS)[locale.slice(0, 2)] ?? WORDS.en;
       const words = this.#words;
-      this.#number = element("input", { inputmode: "numeric", autocomplete: "cc-number", placeholder: "1234 1234 1234 1234", maxlength: "23" });
-      this.#expiry = element("input", { inputmode: "numeric", autocomplete: "cc-exp", placeholder: "MM / YY", maxlength: "7" });
-      this.#cvc = element("input", { inputmode: "numeric", autocomplete: "cc-csc", placeholder: "CVC", maxlength: "4" });
-      this.#number.addEventListener("input", () => this.#write(this.#number, digits(this.#number).replace(/(.{4})(?=.)/g, "$1 ")));
-      this.#expiry.addEventListener("input", () => this.#write(this.#expiry, digits(this.#expiry).slice(0, 4).replace(/^(..)(?=.)/, "$1 / ")));
+      this.#number = element("input", {
+        inputmode: "numeric",
+        autocomplete: "cc-number",
+        placeholder: "1234 1234 1234 1234",
+        maxlength: "23",
+      });
+      this.#expiry = element("input", {
+        inputmode: "numeric",
+        autocomplete: "cc-exp",
+        placeholder: "MM / YY",
+        maxlength: "7",
+      });
+      this.#cvc = element("input", {
+        inputmode: "numeric",
+        autocomplete: "cc-csc",
+        placeholder: "CVC",
+        maxlength: "4",
+      });
+      this.#number.addEventListener("input", () =>
+        this.#write(this.#number, digits(this.#number).replace(/(.{4})(?=.)/g, "$1 ")),
+      );
+      this.#expiry.addEventListener("input", () =>
+        this.#write(
+          this.#expiry,
+          digits(this.#expiry)
+            .slice(0, 4)
+            .replace(/^(..)(?=.)/, "$1 / "),
+        ),
+      );
       this.#cvc.addEventListener("input", () => this.#write(this.#cvc, digits(this.#cvc)));
       // Enter sends the form of the page that is around this.
       this.#host.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
@@ -93,7 +142,9 @@
       });
       const label = (/** @type {string} */ text, /** @type {any} */ input) => element("label", {}, text, input);
       // No form element: the page's own form is around this, and its button sends it.
-      return element("div", { class: "form" },
+      return element(
+        "div",
+        { class: "form" },
         label(words.number, this.#number),
         element("div", { class: "row" }, label(words.expiry, this.#expiry), label(words.cvc, this.#cvc)),
         this.#wrong,
@@ -107,7 +158,12 @@
       input.value = value;
       input.removeAttribute("aria-invalid");
       this.#wrong.textContent = "";
-      this.#emit("change", { elementType: "payment", empty: !this.#number.value, complete: this.problem === null, value: { type: "card" } });
+      this.#emit("change", {
+        elementType: "payment",
+        empty: !this.#number.value,
+        complete: this.problem === null,
+        value: { type: "card" },
+      });
     }
 
     /** @param {string} number */
@@ -150,9 +206,25 @@
 
     /** @param {any} options */
     update({ appearance }) {
-      const variables = { colorPrimary: "#0570de", colorBackground: "#ffffff", colorText: "#30313d", colorDanger: "#b3093c", fontFamily: "system-ui, sans-serif", borderRadius: "5px", ...appearance?.variables };
-      const names = { colorPrimary: "primary", colorBackground: "ground", colorText: "text", colorDanger: "danger", fontFamily: "font", borderRadius: "radius" };
-      for (const [name, property] of Object.entries(names)) this.#host.style.setProperty(`--${property}`, /** @type {any} */ (variables)[name]);
+      const variables = {
+        colorPrimary: "#0570de",
+        colorBackground: "#ffffff",
+        colorText: "#30313d",
+        colorDanger: "#b3093c",
+        fontFamily: "system-ui, sans-serif",
+        borderRadius: "5px",
+        ...appearance?.variables,
+      };
+      const names = {
+        colorPrimary: "primary",
+        colorBackground: "ground",
+        colorText: "text",
+        colorDanger: "danger",
+        fontFamily: "font",
+        borderRadius: "radius",
+      };
+      for (const [name, property] of Object.entries(names))
+        this.#host.style.setProperty(`--${property}`, /** @type {any} */ (variables)[name]);
     }
 
     /** Which field is not complete; null: none. @returns {"number" | "expiry" | "cvc" | null} */
@@ -199,7 +271,13 @@
     return new Promise((resolve) => {
       const frame = element("iframe", { src: `${url}&embedded=1`, title });
       const dialog = element("dialog", { "aria-label": title }, frame);
-      Object.assign(frame.style, { width: "min(26rem, 84vw)", height: "22rem", border: "0", background: "#fff", colorScheme: "light" });
+      Object.assign(frame.style, {
+        width: "min(26rem, 84vw)",
+        height: "22rem",
+        border: "0",
+        background: "#fff",
+        colorScheme: "light",
+      });
       Object.assign(dialog.style, { padding: "0", border: "0", borderRadius: "14px", overflow: "hidden" });
       const end = () => {
         window.removeEventListener("message", answer);
@@ -228,7 +306,12 @@
         const response = await (method === "GET" ? fetch(`${url}?${form}`) : fetch(url, { method, body: form }));
         return await response.json();
       } catch {
-        return { error: { type: "api_connection_error", message: "We are experiencing issues connecting to our payments provider." } };
+        return {
+          error: {
+            type: "api_connection_error",
+            message: "We are experiencing issues connecting to our payments provider.",
+          },
+        };
       }
     }
 
@@ -241,7 +324,12 @@
     }
 
     /** @param {{ elements: any, clientSecret?: string, confirmParams?: { return_url?: string }, redirect?: "always" | "if_required" }} given */
-    async function confirmPayment({ elements, clientSecret = elements.clientSecret, confirmParams = {}, redirect = "always" }) {
+    async function confirmPayment({
+      elements,
+      clientSecret = elements.clientSecret,
+      confirmParams = {},
+      redirect = "always",
+    }) {
       const { payment } = elements;
       if (!payment) throw new Error("Create the Payment Element and mount it before you confirm the payment.");
       const incomplete = payment.complain();
@@ -253,10 +341,12 @@
         ...payment.method,
       });
       if (intent.error) return { error: intent.error };
-      if (intent.status === "requires_action") await challenge(intent.next_action.use_stripe_sdk.stripe_js, payment.challengeTitle);
+      if (intent.status === "requires_action")
+        await challenge(intent.next_action.use_stripe_sdk.stripe_js, payment.challengeTitle);
       const { paymentIntent, error } = await retrievePaymentIntent(clientSecret);
       if (error) return { error };
-      if (paymentIntent.last_payment_error) return { error: { ...paymentIntent.last_payment_error, payment_intent: paymentIntent } };
+      if (paymentIntent.last_payment_error)
+        return { error: { ...paymentIntent.last_payment_error, payment_intent: paymentIntent } };
       if (redirect === "if_required" || !confirmParams.return_url) return { paymentIntent };
       const back = new URL(confirmParams.return_url);
       back.searchParams.set("payment_intent", paymentIntent.id);

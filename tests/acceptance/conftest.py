@@ -1,4 +1,7 @@
-"""Two running stacks for all acceptance tests: one that no test harms, and one whose processes tests kill."""
+"""Two running stacks for all acceptance tests: one that no test harms, and one whose processes tests kill.
+
+Each ends with the last test of this folder that its process runs: a stack costs CPU also while nobody uses it.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,19 @@ from tests.acceptance.holdfast import SHORT_TIMES, SLOW_BANKS, STRICT, Holdfast,
 from tests.clients.buyers import BUYERS, Start
 from tests.clients.node import needs_node
 
+# To receivers on this machine.
+WEBHOOKS = dict.fromkeys(("WEBHOOKS", "WEBHOOK_HTTP", "WEBHOOK_PRIVATE_ADDRESSES"), "true")
 
-@pytest.fixture(scope="session")
+
+@pytest.fixture(scope="package")
 async def holdfast(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
     """For tests that stop no process and make no fault that lasts. At the end its logs must have no error."""
-    async with running(tmp_path_factory.mktemp("shared")) as shared:
+    async with running(tmp_path_factory.mktemp("shared"), settings=WEBHOOKS) as shared:
         yield shared
     assert complaints(shared.stack) == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def battered(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
     """For tests that kill and stop processes. Each test leaves it running, at rest, and with a clean audit."""
     async with running(tmp_path_factory.mktemp("battered"), settings=SHORT_TIMES | STRICT | SLOW_BANKS) as stack:

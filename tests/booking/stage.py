@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 
+from booking.announcer import Announce, Announcer
 from booking.availability import Availability
 from booking.box_office import BoxOffice
 from booking.buyers import NO_LIMITS, BuyerPolicy
@@ -22,6 +23,7 @@ from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare, Share
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
+from booking.mail_handlers import MailHandlers
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
@@ -31,6 +33,8 @@ from booking.state import HoldPolicy
 from booking.ticket_codes import TicketCodes
 from booking.ticket_handlers import TicketHandlers
 from booking.unit_of_work import UnitOfWork
+from booking.webhook_handlers import WebhookHandlers
+from booking.webhooks import Policy, WebhookTerms
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
     BookingChanged,
@@ -55,12 +59,16 @@ from ops.audit.databases import BUYERS, SEATS
 
 TABLES = (
     "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, "
-    "buyers, revoked_tokens, recovery_codes, check_ins, door_changes, erasures, event_contents, event_images"
+    "buyers, revoked_tokens, recovery_codes, check_ins, door_changes, erasures, event_contents, event_images, "
+    "mails, webhook_endpoints, webhook_deliveries"
 )
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
 CODES_LAST = timedelta(days=30)
 SIGNING_KEY = "a-private-key-of-the-tests-of-32-bytes-abcd"
+# Tests receive webhooks on the loopback interface, without TLS.
+LOCAL = Policy(http=True, private=True)
+WEBHOOK_TERMS = WebhookTerms(on=True, policy=LOCAL, retried_for=timedelta(days=3))
 # Owners may ask of Stripe what they want.
 NO_LIMIT = Share(calls=0)
 M = TypeVar("M", bound=Message)
@@ -158,11 +166,14 @@ class Stage:
     box_office: BoxOffice
     erasure_handlers: ErasureHandlers
     guest_handlers: GuestHandlers
+    mail_handlers: MailHandlers
     query_handlers: QueryHandlers
     revocation_handlers: RevocationHandlers
     ticket_handlers: TicketHandlers
     door_handlers: DoorHandlers
+    webhook_handlers: WebhookHandlers
     reconciler: BookingReconciler
+    announcer: Announcer
     share: FairShare
     unit: Callable[[], UnitOfWork]
     metrics: Metrics
@@ -177,6 +188,7 @@ class Stage:
         clock: Clock | None = None,
         buyers: BuyerPolicy = NO_LIMITS,
         share: Share = NO_LIMIT,
+        announce: Sequence[Announce] = (),
     ) -> Stage:
         clock, metrics = clock or Clock(), Metrics()
         bus = Publisher(redis, source="/booking/test")
@@ -184,8 +196,8 @@ class Stage:
         availability = Availability(store, bus, redis, "test", 0, 0)
         queue = Queue(store, bus, redis, "test", 60_000)
         fair_share = FairShare(redis, share, lambda: clock().timestamp())
-        unit = partial(UnitOfWork, store, availability, queue, fair_share)
         codes = TicketCodes([SIGNING_KEY])
+        unit = partial(UnitOfWork, store, availability, queue, fair_share, lambda: bool(announce))
         return cls(
             database=database,
             redis=redis,
@@ -198,11 +210,14 @@ class Stage:
             box_office=BoxOffice(store, unit, clock),
             erasure_handlers=ErasureHandlers(store, clock),
             guest_handlers=GuestHandlers(store, clock, CODES_LAST),
+            mail_handlers=MailHandlers(store, clock, on=bool(announce)),
             query_handlers=QueryHandlers(store, clock),
             revocation_handlers=RevocationHandlers(store, clock),
             ticket_handlers=TicketHandlers(store, codes),
             door_handlers=DoorHandlers(store, codes, clock),
+            webhook_handlers=WebhookHandlers(store, clock, WEBHOOK_TERMS),
             reconciler=BookingReconciler(store, unit, availability, bus, redis, clock, TERMS),
+            announcer=Announcer(database, announce, clock, metrics),
             share=fair_share,
             unit=unit,
             metrics=metrics,
@@ -218,11 +233,15 @@ class Stage:
             **self.box_office.commands,
             **self.erasure_handlers.commands,
             **self.guest_handlers.commands,
+            **self.mail_handlers.commands,
+            **self.mail_handlers.queries,
             **self.query_handlers.queries,
             **self.revocation_handlers.commands,
             **self.revocation_handlers.queries,
             **self.ticket_handlers.queries,
             **self.door_handlers.door,
+            **self.webhook_handlers.commands,
+            **self.webhook_handlers.queries,
         }
         return list(await table[type(messages[0])]([delivery(message) for message in messages]))
 

@@ -73,6 +73,7 @@ OTHERS = {
     "customer": """customer = '{"name": "Ada", "email": "ada@example.com", "locale": "en"}'""",
     "customer_digest": "customer_digest = NULL",
     "description": "description = 'HF'",
+    "announce_from": "announce_from = 1",
 }
 EVENT_OTHERS = {
     "name": "name = 'Opera'",

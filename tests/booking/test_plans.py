@@ -11,6 +11,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from booking.announcement_rows import OLDEST, TAKE, TRANSITIONS
 from booking.booking_rows import INSERT, SAVE, SAVE_GIVEN_BACK, TAKE_DUE, page_query
 from booking.cancellation_rows import LEFT
 from booking.door_rows import CHANGES, CHECK_IN, COUNTS, OF_BOOKINGS, UNDO, WERE_CONFIRMED
@@ -45,6 +46,8 @@ QUERIES = {
     "next": (NEXT_DUE, "", ""),
     "bookings": (TAKE_DUE, "(timestamptz, int)", "(now(), 200)"),
     "events": (TAKE_DUE_ROWS["events"], "(timestamptz, timestamptz, int)", "(now(), now() + interval '15 s', 5)"),
+    "oldest": (OLDEST, "(uuid[])", "('{}')"),
+    "announce": (TAKE, "(uuid[], int)", "('{}', 100)"),
     "page": (
         EVENT_PAGE,
         "(timestamptz, uuid, int, varchar)",
@@ -55,6 +58,8 @@ DUE = {
     "next": {"bookings_due", "events_due", "refund_retries_due", "erasures_due"},
     "bookings": {"bookings_due"},
     "events": {"events_due"},
+    "oldest": {"bookings_to_announce"},
+    "announce": {"bookings_to_announce"},
 }
 # Later than all rows of a test.
 LATER = datetime.now(UTC) + timedelta(days=1)
@@ -227,11 +232,13 @@ async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: st
         (OF_BOOKINGS, {"check_ins"}),
         (WERE_CONFIRMED, {"booking_transitions"}),
         (COUNTS, {"check_ins"}),
+        (TRANSITIONS, {"booking_transitions"}),
     ],
     ids=[
         *("insert", "save", "save a sale", "save a sale without seats", "save given back", "change ticket types"),
         *("find requests", "keep recovery codes", "use recovery codes"),
         *("check in", "undo", "door", "check-ins of bookings", "confirmed before", "count check-ins"),
+        "transitions to announce",
     ],
 )
 async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
@@ -241,6 +248,7 @@ async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
     new = (
         "bookings",
         "events",
+        "booking_transitions",
         "operator_requests",
         "buyers",
         "recovery_codes",

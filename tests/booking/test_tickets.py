@@ -19,8 +19,16 @@ from booking.settings import BookingSettings
 from booking.state import Event
 from booking.ticket_codes import CODE_CHARACTERS, PAYLOAD, TicketCodes
 from booking.tickets import Ticket, has_tickets, refused, state_of, tickets_of
+from common.contracts.codes import reference_of
 from common.contracts.errors import NotFound
-from common.contracts.messages import CheckInEntry, CheckInTickets, GetSigningKeys, GetTickets, ItemRequest
+from common.contracts.messages import (
+    CheckInEntry,
+    CheckInTickets,
+    GetSigningKeys,
+    GetTickets,
+    ItemRequest,
+    SetCustomer,
+)
 from common.contracts.resources import Booking
 from common.contracts.statuses import (
     BookingStatus,
@@ -31,6 +39,7 @@ from common.contracts.statuses import (
     TicketState,
 )
 from common.contracts.tickets import BookingTickets
+from common.contracts.values import Customer, Venue
 from tests.booking.samples import booking as sample
 from tests.booking.stage import SIGNING_KEY as KEY
 from tests.booking.stage import Show, Stage, report
@@ -180,6 +189,17 @@ async def test_each_seat_of_a_confirmed_booking_has_a_ticket_with_a_code(stage: 
     assert [each.id for each in page.items] == [ticket.id for ticket in expected]
     assert [(each.name, each.quantity) for each in page.seats] == [("Type 1", 2), ("Type 0", 1)]
     assert page.event.starts_at_local == "2031-01-01T21:00:00+01:00"
+
+
+async def test_tickets_say_where_it_is_and_whom_they_are_for(stage: Stage) -> None:
+    venue = Venue("Stadttheater", city="Weimar")
+    show = await stage.show(venue=venue)
+    booking = await bought(stage, show, {show.types[0]: 1})
+    page = await tickets(stage, booking.id)
+    assert (page.event.venue, page.reference, page.holder) == (venue, reference_of(booking.id), None)
+    ada = Customer("Ada Lovelace", "ada@example.com", "en-GB")
+    await stage.give(SetCustomer(booking_id=booking.id, owner="alice", customer=ada))
+    assert (await tickets(stage, booking.id)).holder == ada.name
 
 
 async def test_tickets_come_in_pages_or_alone(stage: Stage) -> None:

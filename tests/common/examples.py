@@ -25,6 +25,7 @@ from common.contracts.statuses import (
     CancelReason,
     EventStatus,
     IntentStatus,
+    MailKind,
     PaymentMethods,
     PaymentStatus,
 )
@@ -39,6 +40,7 @@ from common.contracts.values import (
     Rejection,
     Venue,
 )
+from common.contracts.webhooks import DeliveryStatus
 
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 OTHER = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
@@ -158,6 +160,9 @@ COMMAND: dict[str, Any] = {
     "booking_currency": "eur",
 }
 TICKET_TYPE = m.NewTicketType(id=OTHER, name="Stehplatz", unit_amount=1000, capacity=10)
+ENDPOINT = m.WebhookEndpointFields(
+    url="https://example.com/hooks", description="Buchhaltung", types=("booking.confirmed",), enabled=False
+)
 CHANGE = m.TicketTypeChange(id=OTHER, name="Sitzplatz", unit_amount=2000, capacity=20)
 
 REQUEST: dict[str, Any] = {
@@ -177,6 +182,7 @@ _ALL: list[m.Message] = [
         customer=CUSTOMER,
     ),
     m.SetCustomer(booking_id=ID, owner="guest:1", customer=CUSTOMER, **REQUEST),
+    m.ResendMail(booking_id=ID, mail_id=OTHER, kind=MailKind.REFUND, **REQUEST),
     m.SellSeats(
         booking_id=ID,
         owner="box-office:1",
@@ -259,6 +265,7 @@ _ALL: list[m.Message] = [
         email="zoe@example.com",
         intent_id="pi_1",
     ),
+    m.ListMails(booking_id=ID, owner="guest:1"),
     m.GetHistory(booking_id=ID, owner="guest:1"),
     m.GetTickets(booking_id=ID, owner="guest:1", after=2, limit=20, ticket_id=OTHER),
     m.GetSigningKeys(),
@@ -285,6 +292,16 @@ _ALL: list[m.Message] = [
     m.GetEvent(event_id=OTHER, operator=True, details=True),
     m.GetEventImage(event_id=OTHER, known="00"),
     m.GetEventHistory(event_id=OTHER, after=3, limit=20),
+    m.CreateWebhookEndpoint(endpoint_id=ID, endpoint=ENDPOINT, **REQUEST),
+    m.UpdateWebhookEndpoint(endpoint_id=ID, changes=ENDPOINT, **REQUEST),
+    m.DeleteWebhookEndpoint(endpoint_id=ID, **REQUEST),
+    m.RotateWebhookSecret(endpoint_id=ID, overlap_seconds=60, **REQUEST),
+    m.RepeatWebhookDeliveries(endpoint_id=ID, since=AT, **REQUEST),
+    m.RepeatWebhookDelivery(delivery_id=ID, **REQUEST),
+    m.ListWebhookEndpoints(),
+    m.GetWebhookEndpoint(endpoint_id=ID),
+    m.ListWebhookDeliveries(endpoint_id=ID, status=DeliveryStatus.FAILED, before=(AT, OTHER), limit=20),
+    m.GetWebhookDelivery(delivery_id=ID),
     m.PaymentReport(booking_id=ID, payment=PaymentState(**REPORT)),
     m.CreatePaymentIntent(
         booking_id=ID,

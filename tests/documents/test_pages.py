@@ -20,9 +20,11 @@ from booking.erasure_handlers import ErasureHandlers
 from booking.event_handlers import EventHandlers
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
+from booking.mail_handlers import MailHandlers
 from booking.query_handlers import QueryHandlers
 from booking.revocation_handlers import RevocationHandlers
 from booking.ticket_handlers import TicketHandlers
+from booking.webhook_handlers import WebhookHandlers
 from common.contracts.messages import BOOKING_COMMANDS, MAILBOXES, NOTIFICATIONS, TYPES, Message
 from common.messaging.batch import Handlers
 from common.messaging.envelope import envelope_for
@@ -222,6 +224,8 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
     events, guests = EventHandlers(mock, mock, mock), GuestHandlers(mock, mock, mock)
     tokens, tickets = RevocationHandlers(mock, mock), TicketHandlers(mock, mock)
     door, erasures = DoorHandlers(mock, mock, mock), ErasureHandlers(mock, mock)
+    webhooks = WebhookHandlers(mock, mock, mock)
+    mails = MailHandlers(mock, mock, on=True)
     lost = LostRows(Strays(mock, mock, mock, mock, mock, 1.0))
     payments = PaymentHandlers(
         mock, mock, mock, lost, intent_calls_seconds=1, command_calls_seconds=1, deferred_calls_seconds=1
@@ -234,8 +238,16 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
             **guests.commands,
             **erasures.commands,
             **BoxOffice(mock, mock, mock).commands,
+            **mails.commands,
+            **webhooks.commands,
         },
-        "booking.queries": {**QueryHandlers(mock, mock).queries, **tokens.queries, **tickets.queries},
+        "booking.queries": {
+            **QueryHandlers(mock, mock).queries,
+            **tokens.queries,
+            **tickets.queries,
+            **mails.queries,
+            **webhooks.queries,
+        },
         "booking.door": door.door,
         "booking.payments": bookings.payments,
         "payment.intents": payments.intents,

@@ -63,8 +63,8 @@ class Proxy:
         return f"https://{host}:{self.https}{path}"
 
 
-def certificate(folder: Path) -> ssl.SSLContext:
-    """Write a certificate for both names; returns what trusts it."""
+def certificate(folder: Path, *names: str) -> ssl.SSLContext:
+    """Write a certificate for these names; returns what trusts it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SHOP)])
     now = datetime.now(UTC)
@@ -76,7 +76,7 @@ def certificate(folder: Path) -> ssl.SSLContext:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SHOP), x509.DNSName(HOOKS)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False)
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -135,7 +135,7 @@ async def proxy(gateway: Client, tmp_path: Path) -> AsyncIterator[Proxy]:
 
     payment = web.Application(client_max_size=2**20)
     payment.router.add_route("*", "/{path:.*}", note)
-    trust = certificate(tmp_path)
+    trust = certificate(tmp_path, SHOP, HOOKS)
     async with TestServer(payment) as there:
         ports = {
             "gateway": gateway.port or 0,

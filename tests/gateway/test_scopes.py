@@ -73,7 +73,24 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
     # To customers, and to those who may not read it either, the booking does not exist.
     "cancel_booking": (BOX_OFFICE | (ALL - READ), "holdfast:box-office"),
     "set_customer": (BOX_OFFICE | (ALL - READ), "holdfast:box-office"),
+    "list_mails": (READ, "holdfast:read"),
+    "resend_mail": (BOX_OFFICE, "holdfast:box-office"),
     "erase_customers": (ADMIN, "holdfast:admin"),
+    **dict.fromkeys(
+        (
+            "list_webhook_endpoints",
+            "create_webhook_endpoint",
+            "get_webhook_endpoint",
+            "update_webhook_endpoint",
+            "delete_webhook_endpoint",
+            "rotate_webhook_secret",
+            "list_webhook_deliveries",
+            "repeat_webhook_deliveries",
+            "get_webhook_delivery",
+            "repeat_webhook_delivery",
+        ),
+        (ADMIN, "holdfast:admin"),
+    ),
 }
 
 

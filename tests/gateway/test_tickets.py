@@ -14,8 +14,8 @@ from gateway.examples import BOOKING_ID, CHECK_IN, EVENT_ID, EXAMPLES, SIGNING_K
 from gateway.requests import encode_cursor
 from gateway.settings import GatewaySettings
 from tests.gateway.conftest import Gateway
-from tests.gateway.qr_reader import read_png, read_svg
 from tests.gateway.stage import Client, ScriptedBooking, bearer
+from tests.qr_reader import read_png, read_svg
 
 OWNER, OPERATOR = bearer("alice"), bearer("box-office-7", scope="holdfast:door")
 CODE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ23" * 7 + "ABCDEFGHIJKLMNOPQRST"

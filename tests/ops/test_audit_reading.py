@@ -50,6 +50,7 @@ async def test_empty_databases_are_clean(system: AuditedSystem) -> None:
 
 Damage = Callable[[AuditedSystem, UUID], Awaitable[object]]
 
+MAIL = "INSERT INTO mails (id, booking_id, kind, status, version, made_at, ended_at, send_after)"
 DAMAGES: dict[str, tuple[Damage, list[str]]] = {
     "counter": (lambda system, _: system.booking.execute("UPDATE ticket_types SET sold = sold - 1"), ["seats"]),
     "buyer": (
@@ -66,6 +67,25 @@ DAMAGES: dict[str, tuple[Damage, list[str]]] = {
     "check-in before the money came": (
         lambda system, id: system.add_check_in(id, booking_version=1),
         ["check-ins"],
+    ),
+    "mail given up": (
+        lambda system, id: system.booking.execute(
+            f"{MAIL} VALUES (gen_random_uuid(), $1, 'refund', 'given_up', 1, now(), now(), NULL)", id
+        ),
+        ["mails"],
+    ),
+    "mail that nobody sends": (
+        lambda system, id: system.booking.execute(
+            f"{MAIL} VALUES (gen_random_uuid(), $1, 'refund', 'owed', 1, now(), NULL, now() - interval '5 min')",
+            id,
+        ),
+        ["mails"],
+    ),
+    "change that nobody announces": (
+        lambda system, id: system.change(
+            "bookings", id, "announce_from = version, updated_at = now() - interval '5 minutes'"
+        ),
+        ["announcements"],
     ),
     "history": (
         lambda system, id: system.booking.execute("DELETE FROM booking_transitions WHERE version = 1"),

@@ -288,7 +288,7 @@ async def short_holds(shop: Holdfast) -> AsyncIterator[None]:
     assert isinstance(booking, ActorProcess)
     usual = booking.environment
     for environment in ({**usual, "HOLD_SECONDS": "3"}, usual):
-        await booking.stop()
+        await booking.stop(at_once=True)
         booking.environment = environment
         await booking.start()
         await shop.ready()

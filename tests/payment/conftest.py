@@ -26,6 +26,7 @@ from payment.repository import Store
 from payment.sdk import open_client
 from payment.strays import Strays
 from payment.stripe_api import StripeApi, StripeMetrics
+from sandbox.app import LEDGER
 from sandbox.app import build_app as build_sandbox
 from tests.payment.stage import KEY, TABLES, Clock, Stage, seconds_for_calls
 from tests.payment.wire import Wire
@@ -34,6 +35,8 @@ from tests.servers import empty
 
 TIMEOUT_S = 0.8
 ASKING_S = 3.0
+# What Stripe knows of one test would make each list that a later one reads longer.
+LEDGER_TABLES = ("objects", "events", "deliveries", "moves", "idempotency_keys")
 ORPHANS = OrphanTerms(grace=timedelta(minutes=10), most=3)
 
 
@@ -54,10 +57,16 @@ async def database(payment_dsn: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="session")
-async def wire() -> AsyncIterator[Wire]:
-    """The sandbox sends no webhooks by itself: tests deliver its Stripe events, in whatever order they like."""
-    async with TestServer(build_sandbox(without_webhooks())) as sandbox:
-        yield Wire(str(sandbox.make_url("/")).rstrip("/"))
+async def sandbox() -> AsyncIterator[TestServer]:
+    """It sends no webhooks by itself: tests deliver its Stripe events, in whatever order they like."""
+    server = TestServer(build_sandbox(without_webhooks()))
+    async with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def wire(sandbox: TestServer) -> Wire:
+    return Wire(str(sandbox.make_url("/")).rstrip("/"))
 
 
 @pytest.fixture(scope="session")
@@ -75,8 +84,10 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def clean(database: Database, redis: Redis, wire: Wire) -> None:
+async def clean(database: Database, redis: Redis, wire: Wire, sandbox: TestServer) -> None:
     wire.reset()
+    for table in LEDGER_TABLES:
+        sandbox.app[LEDGER].write(f"DELETE FROM {table}")
     async with database.connection() as connection:
         await empty(connection, TABLES)
         await connection.execute("UPDATE installation SET stripe_account = NULL")

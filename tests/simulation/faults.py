@@ -17,6 +17,7 @@ class Point(Enum):
     AFTER_STRIPE = "after a Stripe call"
     BEFORE_PUBLISH = "before publish"
     AFTER_PUBLISH = "after publish"
+    AROUND_MAIL = "before or after a mail is sent"
 
 
 class Fault(Enum):
@@ -53,6 +54,9 @@ class Fault(Enum):
     STRIPE_OUTAGE = "Stripe unavailable for a while"
     CLOCKS_APART = "our clocks and Stripe's minutes apart"
     EVENTS_LISTED_LATE = "Stripe's list of events lags"
+    MAIL_SERVER_UNAVAILABLE = "the mail server not reached"
+    MAIL_NOT_NOW = "the mail server took a mail not now"
+    MAIL_ANSWER_LOST = "the mail server took a mail, and the answer was lost"
     STANDBY_TOOK_OVER = "a standby that lagged took over from a database"
 
 
@@ -88,6 +92,9 @@ CHANCES = {
     Fault.BOOKING_DATABASE_OUTAGE: 0.001,
     Fault.PAYMENT_DATABASE_OUTAGE: 0.001,
     Fault.STRIPE_OUTAGE: 0.004,
+    Fault.MAIL_SERVER_UNAVAILABLE: 0.05,
+    Fault.MAIL_NOT_NOW: 0.05,
+    Fault.MAIL_ANSWER_LOST: 0.08,
 }
 # The share of schedules with a standby that takes over, and the chance of that fault in them, as in CHANCES. Most
 # schedules have none, because after it not all promises can be checked.

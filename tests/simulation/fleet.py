@@ -132,7 +132,7 @@ class Fleet:
         reconciled = False
         for kind in KINDS:
             process = self.alive(kind)[0]
-            due = await process.repository.next_due()
+            due = await process.next_due()
             if due is not None and due <= process.now():
                 process.reconcile()
                 reconciled = True
@@ -143,7 +143,7 @@ class Fleet:
         world, waits = self._world, []
         for kind in KINDS:
             process = self.alive(kind)[0]
-            due = await process.repository.next_due()
+            due = await process.next_due()
             if due is not None:
                 waits.append((due - process.now()).total_seconds())
         for reader in world.redis.readers:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from email.message import EmailMessage
 from itertools import count
 from typing import Any, cast
 from uuid import UUID
@@ -17,7 +18,9 @@ import booking.booking_rows
 import booking.domain
 import booking.door_rows
 import booking.fair_share
+import booking.mail_sender
 import booking.unit_of_work
+import booking.webhook_sender
 import payment.catch_up
 import payment.domain
 import payment.handlers
@@ -29,12 +32,19 @@ import payment.reports
 import payment.stripe_calls
 import payment.stripe_events
 import payment.stripe_objects
+from booking.announcement_rows import AnnouncementRows
+from booking.announcements import announcements, is_announced
+from booking.announcer import Announcer
+from booking.mail_texts import Letter, MailTexts
+from booking.mails import Mail, ended
 from booking.rules import Decision
 from booking.state import CANCELLED, PENDING, Booking
 from booking.triggers import Report, Trigger
 from booking.unit_of_work import UnitOfWork
+from booking.webhooks import Next
 from common.contracts.errors import NotOnSale
-from common.contracts.statuses import BookingStatus
+from common.contracts.statuses import BookingStatus, MailStatus
+from common.contracts.webhooks import DeliveryStatus
 from common.messaging import lease
 from common.messaging.batch import Worker
 from common.messaging.envelope import Delivery
@@ -46,6 +56,7 @@ from payment.refunds import Refund, RefundSnapshot, RefundStatus
 from payment.state import Payment
 from payment.stripe_objects import StripeEvent
 from tests.simulation.faults import Fault, Lure
+from tests.simulation.mail import DOMAIN
 from tests.simulation.process import current
 
 # Seconds between two readings of the clock of a slow machine.
@@ -357,6 +368,70 @@ def the_last_message_says_what_stripe_is_asked() -> None:
     rows.INSERT = {one: statement.replace(kept, changed) for one, statement in rows.INSERT.items()}
 
 
+def a_webhook_gets_another_id() -> None:
+    """A receiver takes a repetition for another change."""
+    sender: Any = booking.webhook_sender
+    sign = sender.signed
+
+    def signed(_: UUID, *rest: Any) -> Any:
+        return sign(UUID(int=random.getrandbits(128)), *rest)
+
+    sender.signed = signed
+
+
+def a_webhook_is_sent_once() -> None:
+    """Whatever the receiver has answered."""
+    cast(Any, booking.webhook_sender).after = lambda *_: Next(DeliveryStatus.DELIVERED)
+
+
+def marks_are_cleared_before_announcing() -> None:
+    """A process that dies in between loses what it was to announce."""
+
+    async def announced(self: Announcer, now: datetime, limit: int, taken: list[UUID] | None = None) -> None:
+        async with self._database.transaction() as connection:
+            rows = AnnouncementRows(connection)
+            bookings = await rows.take(limit, self._failed)
+            changes = await rows.changes(bookings.values())
+            await rows.announced(bookings)
+        made = [each for change in changes for each in announcements(bookings[change.booking_id], change)]
+        async with self._database.transaction() as connection:
+            for announce in self._announce:
+                await announce(connection, made, now)
+
+    cast(Any, Announcer)._pass = announced
+
+
+def a_mail_that_was_not_taken_counts_as_sent() -> None:
+    """As if a server that says "not now" had said yes."""
+
+    def sent(mail: Mail, error: str, now: datetime, *_: object) -> Mail:
+        return ended(mail, MailStatus.SENT, now)
+
+    cast(Any, booking.mail_sender).after_failure = sent
+
+
+def a_message_id_for_each_attempt() -> None:
+    """Then a mail whose answer was lost comes again as another one."""
+    message, numbers = MailTexts.message, count()
+
+    async def numbered(self: MailTexts, letter: Letter) -> EmailMessage:
+        made = await message(self, letter)
+        if letter.mail.attempts > 1:
+            made.replace_header("Message-ID", f"<{next(numbers)}@{DOMAIN}>")
+        return made
+
+    cast(Any, MailTexts).message = numbered
+
+
+def a_later_change_moves_the_mark() -> None:
+    """Then what was to be announced before is not."""
+
+    def marked(self: UnitOfWork, before: Booking | None, after: Booking) -> Booking:
+        return after._replace(announce_from=after.version) if is_announced(before, after) else after
+
+    cast(Any, UnitOfWork)._marked = marked
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     each.__name__: each
     for each in (
@@ -394,6 +469,12 @@ PLANTED: dict[str, Callable[[], None]] = {
         a_signed_code_is_enough,
         scanners_miss_that_bookings_end,
         the_last_message_says_what_stripe_is_asked,
+        a_webhook_gets_another_id,
+        a_webhook_is_sent_once,
+        marks_are_cleared_before_announcing,
+        a_mail_that_was_not_taken_counts_as_sent,
+        a_message_id_for_each_attempt,
+        a_later_change_moves_the_mark,
     )
 }
 
@@ -440,5 +521,7 @@ LURES: dict[str, Lure] = {
     "the_last_message_says_what_stripe_is_asked": Lure(
         frozenset({Fault.STRIPE_500, Fault.STRIPE_500_KEPT, Fault.STRIPE_LOST_ANSWER})
     ),
+    "a_mail_that_was_not_taken_counts_as_sent": Lure(frozenset({Fault.MAIL_NOT_NOW})),
+    "a_message_id_for_each_attempt": Lure(frozenset({Fault.MAIL_ANSWER_LOST})),
     "orphan_money_dropped": Lure(frozenset({Fault.STANDBY_TOOK_OVER})),
 }

@@ -25,6 +25,7 @@ from payment.disputes import DROPPED
 from payment.stripe_api import StripeApi
 from payment.stripe_objects import BOOKING_ID, REFUND_ID
 from tests.simulation.holds import Holds
+from tests.simulation.mail import check_mails
 from tests.simulation.processes import BOOKING_SETTINGS, NoQueue
 from tests.simulation.requesters import check_requesters
 from tests.simulation.world import World
@@ -269,9 +270,11 @@ class Promises:
         await self.check()
         if "booking" not in self.lost:
             await self._check_history()
+            await self._world.receivers.check(self._world.lasting.booking.raw)
         self._check_answered()
         await check_requesters(self._world, lost=bool(self.lost))
         if not self.lost:
+            await check_mails(self._world)
             await self._check_sent()
             await self._world.door.check_finished(self._world.lasting.booking.raw)
             await self._holds.check_finished()

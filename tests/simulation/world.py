@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry
 
+from booking.webhook_sender import WebhookMetrics
 from common.runtime.clock import Bounds
 from common.runtime.telemetry import Metrics
 from payment.stripe_api import StripeMetrics
@@ -16,8 +17,10 @@ from tests.simulation.clockwork import EPOCH, EPOCH_S, Clock, VirtualLoop, insta
 from tests.simulation.door import AtTheDoor
 from tests.simulation.faults import Fault, Lure, Profile
 from tests.simulation.gates import Gates
+from tests.simulation.mail import SimulatedMailServer
 from tests.simulation.people import People
 from tests.simulation.postgres import GatedDatabase, open_gated
+from tests.simulation.receivers import Receivers
 from tests.simulation.redis import SimulatedRedis
 from tests.simulation.story import Coverage, Story
 from tests.simulation.stripe_side import Stripe
@@ -36,11 +39,14 @@ class Lasting:
     payment: GatedDatabase
     metrics: Metrics
     stripe_metrics: StripeMetrics
+    webhook_metrics: WebhookMetrics
 
     @classmethod
     async def open(cls, booking_url: str, payment_url: str) -> Lasting:
         booking, payment = await open_gated("booking", booking_url), await open_gated("payment", payment_url)
-        return cls(booking, payment, Metrics(), StripeMetrics(CollectorRegistry()))
+        return cls(
+            booking, payment, Metrics(), StripeMetrics(CollectorRegistry()), WebhookMetrics(CollectorRegistry())
+        )
 
     async def close(self) -> None:
         await self.booking.close()
@@ -75,9 +81,11 @@ class World:
         self.door = AtTheDoor(random.Random(f"door {seed}"), self.people, self.story, lure.doors)
         self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.receive)
         self.people.redis = self.redis
+        self.mail = SimulatedMailServer(self.gates)
         # How many booking processes were started so far.
         self.booking_processes = 0
         lag = Switches(event_lag_seconds=self.profile.lag_s, event_lag_share=self.profile.lag_share)
+        self.receivers = Receivers(seed, self.gates, self.story)
         self.stripe = Stripe(self.gates, self.clock, self.story, lag)
         for fault, strikes in (
             (Fault.CLOCKS_APART, self.profile.skew_s),
@@ -102,6 +110,7 @@ class World:
     async def begin(self) -> None:
         for database in (self.lasting.booking, self.lasting.payment):
             await database.begin_schedule(self.gates, self.seed)
+        await self.receivers.set_up(self.lasting.booking.raw)
 
     async def advance(self, seconds: float) -> None:
         """Advance the time, from timer to timer."""

@@ -23,18 +23,29 @@ from holdfast_client.types import (
     ExportMoneyQuery,
     ExportSeatsQuery,
     GetDoorQuery,
+    ListWebhookDeliveriesQuery,
+    Mail,
     NewCheckIn,
     NewCheckIns,
     NewErasure,
     NewEvent,
+    NewMail,
     NewRefund,
+    NewRepetition,
     NewRevocation,
     NewSale,
+    NewWebhookEndpoint,
+    NewWebhookSecret,
     OperatorsEvent,
     OperatorsEventDetails,
     PageQuery,
     RefundRetry,
+    Repeated,
     Revocation,
+    SecretWebhookEndpoint,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEndpointPatch,
 )
 
 if TYPE_CHECKING:
@@ -150,6 +161,17 @@ class Admin:
         door: Door = await self._holdfast.request(Request("GET /admin/events/{id}/door", {"id": event_id}, query))
         return door
 
+    def mails(self, id: str) -> Listing[Mail]:
+        """The mails about a booking, oldest first."""
+        return self._holdfast.list(Request("GET /admin/bookings/{id}/mails", {"id": id}))
+
+    async def resend_mail(self, id: str, mail: NewMail, *, key: str | None = None) -> Mail:
+        """Sends a mail about a booking again."""
+        owed: Mail = await self._holdfast.keyed(
+            Request("POST /admin/bookings/{id}/mails", {"id": id}, body=mail, key=key)
+        )
+        return owed
+
     async def export_bookings(self, query: ExportBookingsQuery | None = None) -> bytes:
         """Bookings as a CSV file; `decode("utf-8-sig")` makes a text of it."""
         return await self._table(Request("GET /admin/exports/bookings.csv", query=query, raw=True))
@@ -181,3 +203,82 @@ class Admin:
 
     def revoked_tokens(self, query: PageQuery | None = None) -> Listing[Revocation]:
         return self._holdfast.list(Request("GET /admin/tokens/revoked", query=query))
+
+    def webhook_endpoints(self) -> Listing[WebhookEndpoint]:
+        return self._holdfast.list(Request("GET /admin/webhook-endpoints"))
+
+    async def webhook_endpoint(self, id: str) -> WebhookEndpoint:
+        endpoint: WebhookEndpoint = await self._holdfast.request(
+            Request("GET /admin/webhook-endpoints/{id}", {"id": id})
+        )
+        return endpoint
+
+    async def create_webhook_endpoint(
+        self, endpoint: NewWebhookEndpoint, *, key: str | None = None
+    ) -> SecretWebhookEndpoint:
+        """The answer alone has its secret."""
+        made: SecretWebhookEndpoint = await self._holdfast.keyed(
+            Request("POST /admin/webhook-endpoints", body=endpoint, key=key)
+        )
+        return made
+
+    async def update_webhook_endpoint(
+        self, id: str, changes: WebhookEndpointPatch, *, key: str | None = None, if_match: int | str | None = None
+    ) -> WebhookEndpoint:
+        endpoint: WebhookEndpoint = await self._holdfast.keyed(
+            Request("PATCH /admin/webhook-endpoints/{id}", {"id": id}, body=changes, key=key, if_match=if_match)
+        )
+        return endpoint
+
+    async def delete_webhook_endpoint(
+        self, id: str, *, key: str | None = None, if_match: int | str | None = None
+    ) -> WebhookEndpoint:
+        """Deletes an endpoint, and what it is still to be sent."""
+        endpoint: WebhookEndpoint = await self._holdfast.keyed(
+            Request("DELETE /admin/webhook-endpoints/{id}", {"id": id}, key=key, if_match=if_match)
+        )
+        return endpoint
+
+    async def rotate_webhook_secret(
+        self,
+        id: str,
+        secret: NewWebhookSecret | None = None,
+        *,
+        key: str | None = None,
+        if_match: int | str | None = None,
+    ) -> SecretWebhookEndpoint:
+        """Gives an endpoint another secret, which the answer alone has. Those before end after an overlap."""
+        body = secret or {}
+        request = Request(
+            "POST /admin/webhook-endpoints/{id}/secrets", {"id": id}, body=body, key=key, if_match=if_match
+        )
+        endpoint: SecretWebhookEndpoint = await self._holdfast.keyed(request)
+        return endpoint
+
+    def webhook_deliveries(
+        self, id: str, query: ListWebhookDeliveriesQuery | None = None
+    ) -> Listing[WebhookDelivery]:
+        """Newest first."""
+        return self._holdfast.list(Request("GET /admin/webhook-endpoints/{id}/deliveries", {"id": id}, query))
+
+    async def repeat_webhook_deliveries(
+        self, id: str, repetition: NewRepetition, *, key: str | None = None
+    ) -> Repeated:
+        """Sends an endpoint again what has failed since a time."""
+        repeated: Repeated = await self._holdfast.keyed(
+            Request("POST /admin/webhook-endpoints/{id}/repeat", {"id": id}, body=repetition, key=key)
+        )
+        return repeated
+
+    async def webhook_delivery(self, id: str) -> WebhookDelivery:
+        delivery: WebhookDelivery = await self._holdfast.request(
+            Request("GET /admin/webhook-deliveries/{id}", {"id": id})
+        )
+        return delivery
+
+    async def repeat_webhook_delivery(self, id: str, *, key: str | None = None) -> WebhookDelivery:
+        """Sends a delivery again."""
+        delivery: WebhookDelivery = await self._holdfast.keyed(
+            Request("POST /admin/webhook-deliveries/{id}/repeat", {"id": id}, key=key)
+        )
+        return delivery

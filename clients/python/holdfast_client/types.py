@@ -15,6 +15,7 @@ T = TypeVar("T")
 TimeLike = str | datetime
 BookingStatus = Literal["pending", "confirmed", "cancelled", "failed"]
 BoxOfficeMethod = Literal["complimentary", "cash", "card_terminal"]
+DeliveryStatus = Literal["pending", "delivered", "failed"]
 EventStatus = Literal["draft", "published", "archived"]
 KnownBookingReason = Literal[
     "by_customer",
@@ -29,6 +30,7 @@ KnownBookingReason = Literal[
 ]
 KnownCheckInOutcome = Literal["cancelled", "invalid", "ok", "other_event", "undone", "used"]
 KnownEventChangeKind = Literal["cancelled", "changed", "created"]
+KnownKindOfMail = Literal["attention", "cancellation", "confirmation", "refund"]
 KnownProblemCode = Literal[
     "amount_mismatch",
     "amount_off_step",
@@ -53,6 +55,7 @@ KnownProblemCode = Literal[
     "internal_error",
     "invalid_request",
     "last_tickets",
+    "mail_not_possible",
     "malformed_request",
     "method_not_allowed",
     "not_found",
@@ -105,6 +108,20 @@ KnownTransitionCause = Literal[
     "payment.succeeded",
     "time",
 ]
+KnownWebhookDisabledReason = Literal["by_operator", "failing", "gone"]
+KnownWebhookType = Literal[
+    "booking.cancelled",
+    "booking.confirmed",
+    "booking.customer_changed",
+    "booking.disputed",
+    "booking.failed",
+    "booking.refund_failed",
+    "booking.refunded",
+    "event.cancelled",
+    "event.changed",
+    "event.created",
+]
+MailStatus = Literal["owed", "sent", "refused", "given_up", "dropped"]
 PaymentMethods = Literal["instant", "all"]
 PaymentStatus = Literal[
     "none",
@@ -122,9 +139,12 @@ PaymentStatus = Literal[
 BookingReason = KnownBookingReason | str
 CheckInOutcome = KnownCheckInOutcome | str
 EventChangeKind = KnownEventChangeKind | str
+KindOfMail = KnownKindOfMail | str
 ProblemCode = KnownProblemCode | str
 TicketState = KnownTicketState | str
 TransitionCause = KnownTransitionCause | str
+WebhookDisabledReason = KnownWebhookDisabledReason | str
+WebhookType = KnownWebhookType | str
 
 
 class Page(TypedDict, Generic[T]):
@@ -170,6 +190,8 @@ class BookingPage(TypedDict):
 
 class BookingTickets(TypedDict):
     booking_id: str
+    reference: str
+    holder: NotRequired[str | None]
     status: BookingStatus
     event: TicketEvent
     seats: list[TicketSeats]
@@ -225,13 +247,23 @@ class Dispute(TypedDict):
 
 
 class Door(TypedDict):
-    event: TicketEvent
+    event: DoorEvent
     keys: list[SigningKey]
     ticket_types: list[DoorTicketType]
     reset: bool
     items: list[DoorTicket]
     mark: str
     more: bool
+
+
+class DoorEvent(TypedDict):
+    id: str
+    name: str
+    starts_at: str
+    starts_at_local: str
+    time_zone: str
+    called_off_at: NotRequired[str | None]
+    version: int
 
 
 class DoorTicket(TypedDict):
@@ -389,6 +421,26 @@ class ItemRequest(TypedDict):
     quantity: int
 
 
+class Mail(TypedDict):
+    id: str
+    kind: KindOfMail
+    status: MailStatus
+    recipient: str | None
+    attempts: int
+    error: str | None
+    amount: int | None
+    by: str | None
+    made_at: str
+    tried_at: str | None
+    send_after: str | None
+    ended_at: str | None
+
+
+class MailPage(TypedDict):
+    items: list[Mail]
+    next_cursor: NotRequired[str | None]
+
+
 class NewBooking(TypedDict):
     event_id: str
     items: NotRequired[list[NewBookingItem] | None]
@@ -462,6 +514,10 @@ class NewGuest(TypedDict):
     proof: NotRequired[str | None]
 
 
+class NewMail(TypedDict):
+    kind: Literal["confirmation", "cancellation", "refund"]
+
+
 class NewPaymentIntent(TypedDict):
     booking_id: str
     amount: NotRequired[int | None]
@@ -471,6 +527,10 @@ class NewPaymentIntent(TypedDict):
 class NewRefund(TypedDict):
     amount: NotRequired[int | None]
     ticket_ids: NotRequired[list[str]]
+
+
+class NewRepetition(TypedDict):
+    since: TimeLike
 
 
 class NewRevocation(TypedDict):
@@ -496,6 +556,17 @@ class NewVenue(TypedDict):
     postal_code: NotRequired[str | None]
     city: NotRequired[str | None]
     country: NotRequired[str | None]
+
+
+class NewWebhookEndpoint(TypedDict):
+    url: str
+    description: NotRequired[str | None]
+    types: NotRequired[list[Literal["booking.confirmed", "booking.cancelled", "booking.failed", "booking.refunded", "booking.refund_failed", "booking.disputed", "booking.customer_changed", "event.created", "event.changed", "event.cancelled"]] | None]
+    enabled: NotRequired[bool]
+
+
+class NewWebhookSecret(TypedDict):
+    overlap_seconds: NotRequired[int]
 
 
 class OfflineCheckIn(TypedDict):
@@ -728,6 +799,11 @@ class Rejection(TypedDict):
     request_id: NotRequired[str | None]
 
 
+class Repeated(TypedDict):
+    deliveries: int
+    more: bool
+
+
 class Revocation(TypedDict):
     jti: NotRequired[str | None]
     subject: NotRequired[str | None]
@@ -739,6 +815,21 @@ class Revocation(TypedDict):
 class RevocationPage(TypedDict):
     items: list[Revocation]
     next_cursor: NotRequired[str | None]
+
+
+class SecretWebhookEndpoint(TypedDict):
+    id: str
+    url: str
+    description: NotRequired[str | None]
+    types: NotRequired[list[WebhookType] | None]
+    disabled_reason: NotRequired[WebhookDisabledReason | None]
+    disabled_at: NotRequired[str | None]
+    failing_since: NotRequired[str | None]
+    secrets: list[WebhookSecret]
+    version: int
+    created_at: str
+    updated_at: str
+    secret: NotRequired[str | None]
 
 
 class SigningKey(TypedDict):
@@ -775,6 +866,7 @@ class TicketEvent(TypedDict):
     time_zone: str
     called_off_at: NotRequired[str | None]
     version: int
+    venue: NotRequired[Venue | None]
 
 
 class TicketSeats(TypedDict):
@@ -825,6 +917,60 @@ class Venue(TypedDict):
     postal_code: NotRequired[str | None]
     city: NotRequired[str | None]
     country: NotRequired[str | None]
+
+
+class WebhookDelivery(TypedDict):
+    id: str
+    endpoint_id: str
+    message_id: str
+    type: WebhookType
+    resource_id: str
+    version: int
+    happened_at: str
+    made_at: str
+    status: DeliveryStatus
+    attempts: int
+    next_attempt_at: NotRequired[str | None]
+    last_attempt_at: NotRequired[str | None]
+    response_status: NotRequired[int | None]
+    response: NotRequired[str | None]
+    error: NotRequired[str | None]
+
+
+class WebhookDeliveryPage(TypedDict):
+    items: list[WebhookDelivery]
+    next_cursor: NotRequired[str | None]
+
+
+class WebhookEndpoint(TypedDict):
+    id: str
+    url: str
+    description: NotRequired[str | None]
+    types: NotRequired[list[WebhookType] | None]
+    disabled_reason: NotRequired[WebhookDisabledReason | None]
+    disabled_at: NotRequired[str | None]
+    failing_since: NotRequired[str | None]
+    secrets: list[WebhookSecret]
+    version: int
+    created_at: str
+    updated_at: str
+
+
+class WebhookEndpointPage(TypedDict):
+    items: list[WebhookEndpoint]
+    next_cursor: NotRequired[str | None]
+
+
+class WebhookEndpointPatch(TypedDict):
+    url: NotRequired[str]
+    description: NotRequired[str | None]
+    types: NotRequired[list[Literal["booking.confirmed", "booking.cancelled", "booking.failed", "booking.refunded", "booking.refund_failed", "booking.disputed", "booking.customer_changed", "event.created", "event.changed", "event.cancelled"]] | None]
+    enabled: NotRequired[bool]
+
+
+class WebhookSecret(TypedDict):
+    made_at: str
+    ends_at: NotRequired[str | None]
 
 
 ListEventsQuery = TypedDict(
@@ -908,3 +1054,9 @@ class ExportMoneyQuery(TypedDict, total=False):
     payment: PaymentStatus
     created_from: TimeLike
     created_before: TimeLike
+
+
+class ListWebhookDeliveriesQuery(TypedDict, total=False):
+    limit: int
+    cursor: str
+    status: DeliveryStatus

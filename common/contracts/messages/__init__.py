@@ -8,3 +8,4 @@ from common.contracts.messages.base import *  # noqa: F403
 from common.contracts.messages.booking import *  # noqa: F403
 from common.contracts.messages.gateway import *  # noqa: F403
 from common.contracts.messages.payment import *  # noqa: F403
+from common.contracts.messages.webhooks import *  # noqa: F403

@@ -22,6 +22,7 @@ from common.contracts.statuses import (
     CancelReason,
     EventStatus,
     IntentStatus,
+    MailKind,
     PaymentMethods,
     PaymentStatus,
 )
@@ -246,6 +247,14 @@ class RefundTickets(RefundBooking, type="booking.refund_tickets"):
     ticket_ids: tuple[UUID, ...] = Field(min_length=1)
 
 
+class ResendMail(OperatorCommand, type="booking.resend_mail"):
+    """An operator wants a mail sent, to whom the booking is for now, whether or not there was one before."""
+
+    booking_id: UUID
+    mail_id: UUID
+    kind: MailKind
+
+
 class EraseCustomers(OperatorCommand, type="customer.erase"):
     """Erase the customers with this email, whatever its case, or those of this owner's bookings. `erasure_id` makes
     that one piece of work."""
@@ -309,6 +318,10 @@ class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
     name: str | None = None
     email: str | None = None
     intent_id: str | None = None
+
+
+class ListMails(GetBooking, type="booking.list_mails"):
+    """The mails about a booking, oldest first."""
 
 
 class GetHistory(GetBooking, type="booking.history"):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from common.contracts.statuses import BookingStatus
 from common.contracts.tickets import BookingTickets
+from common.icalendar import LINE_BYTES, calendar, folded
 from gateway.examples import BOOKING_ID, EXAMPLES
-from gateway.icalendar import LINE_BYTES, calendar, folded
 
 NOW = datetime(2030, 4, 1, 12, 30, 5, tzinfo=UTC)
 TICKETS = EXAMPLES["BookingTickets"]
@@ -77,7 +77,20 @@ def test_texts_are_escaped_and_read_back(text: str) -> None:
 
 def test_every_ticket_type_is_named() -> None:
     seats = [{"ticket_type_id": BOOKING_ID, "name": name, "quantity": 2} for name in ("Stalls; left", "Box, 1")]
-    assert entry(seats=seats)["DESCRIPTION"] == "2 × Stalls\\; left\\n2 × Box\\, 1"
+    named = "2 × Stalls\\; left\\n2 × Box\\, 1\\nAda Lovelace\\nHF-5WE8-Y3KA"
+    assert entry(seats=seats)["DESCRIPTION"] == named
+
+
+@pytest.mark.parametrize(
+    ("venue", "location"),
+    [
+        (TICKETS["event"]["venue"], "Stadttheater\\, Am Markt 1\\, 99423 Weimar\\, DE"),
+        ({"name": "Hall 1; left"}, "Hall 1\\; left"),
+        (None, None),
+    ],
+)
+def test_the_place_is_one_line(venue: Any, location: str | None) -> None:
+    assert entry(venue=venue).get("LOCATION") == location
 
 
 @given(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=400))

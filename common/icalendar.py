@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from common.contracts.statuses import BookingStatus
 from common.contracts.tickets import BookingTickets
+from common.contracts.values import Venue
 
 # Section 3.1: a line has at most so many bytes, its break not counted.
 LINE_BYTES = 75
@@ -20,7 +21,8 @@ def calendar(tickets: BookingTickets, now: datetime) -> str:
     """The calendar of one entry. The booking's id is its UID, so that a later one replaces it."""
     event = tickets.event
     status = CANCELLED if event.called_off_at is not None else STATUS.get(tickets.status, CANCELLED)
-    seats = "\n".join(f"{each.quantity} × {each.name}" for each in tickets.seats)
+    about = [f"{each.quantity} × {each.name}" for each in tickets.seats]
+    about += [each for each in (tickets.holder, tickets.reference) if each]
     lines = (
         "BEGIN:VCALENDAR",
         "VERSION:2.0",
@@ -32,12 +34,19 @@ def calendar(tickets: BookingTickets, now: datetime) -> str:
         f"DTSTAMP:{_utc(now)}",
         f"DTSTART:{_utc(event.starts_at)}",
         f"SUMMARY:{event.name.translate(ESCAPED)}",
-        f"DESCRIPTION:{seats.translate(ESCAPED)}",
+        *([f"LOCATION:{place(event.venue).translate(ESCAPED)}"] if event.venue is not None else ()),
+        "DESCRIPTION:" + "\n".join(about).translate(ESCAPED),
         f"STATUS:{status}",
         "END:VEVENT",
         "END:VCALENDAR",
     )
     return "".join(f"{part}\r\n" for line in lines for part in folded(line))
+
+
+def place(venue: Venue) -> str:
+    """In one line, as maps find it."""
+    city = " ".join(each for each in (venue.postal_code, venue.city) if each)
+    return ", ".join(each for each in (venue.name, venue.address, city, venue.country) if each)
 
 
 def _utc(at: datetime) -> str:

@@ -1,0 +1,101 @@
+"""Which changes of a booking are announced to those outside, by mail or webhook. Pure.
+
+The statement that makes such a change marks the booking with it (`announce_from`); the announcer makes from the
+booking's transitions, from that version on, what is owed for them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID, uuid5
+
+from booking.state import PENDING, Booking
+from common.contracts.messages import SetCustomer
+from common.contracts.statuses import AnnouncementKind, BookingStatus, PaymentStatus
+
+_BY_STATUS = {
+    BookingStatus.CONFIRMED: AnnouncementKind.CONFIRMED,
+    BookingStatus.CANCELLED: AnnouncementKind.CANCELLED,
+    BookingStatus.FAILED: AnnouncementKind.FAILED,
+}
+_BY_PAYMENT = {
+    PaymentStatus.REFUND_FAILED: AnnouncementKind.REFUND_FAILED,
+    PaymentStatus.DISPUTED: AnnouncementKind.DISPUTED,
+}
+
+
+class Standing(NamedTuple):
+    """What of a booking is compared: how it stands after one of its changes."""
+
+    status: BookingStatus
+    payment: PaymentStatus
+    amount_refunded: int
+
+
+class Change(NamedTuple):
+    """A transition, with how the booking stood before it; None: it made the booking."""
+
+    booking_id: UUID
+    version: int
+    before: Standing | None
+    after: Standing
+    reason: str | None
+    cause_type: str
+    by: str | None
+    at: datetime
+
+
+class Announcement(NamedTuple):
+    """What others are told of one change. `id` is the same whenever it is made again. `booking` is as it is now,
+    which may be after later changes; `amount`: what this change has refunded."""
+
+    id: UUID
+    kind: AnnouncementKind
+    booking: Booking
+    change: Change
+    amount: int
+
+
+def is_announced(before: Booking | None, after: Booking) -> bool:
+    """Whether others are told of this change; `before` is None for a new booking."""
+    if before is None:
+        return bool(_kinds(None, standing(after)))
+    return _email_changed(before, after) or bool(_kinds(standing(before), standing(after)))
+
+
+def announcements(booking: Booking, change: Change) -> list[Announcement]:
+    """What others are told of a change of `booking`."""
+    kinds = _kinds(change.before, change.after)
+    if change.cause_type in SetCustomer.types and booking.customer is not None:
+        kinds.append(AnnouncementKind.CUSTOMER_CHANGED)
+    amount = change.after.amount_refunded - (change.before.amount_refunded if change.before else 0)
+    return [
+        Announcement(uuid5(booking.id, f"{change.version}/{kind}"), kind, booking, change, amount) for kind in kinds
+    ]
+
+
+def standing(booking: Booking) -> Standing:
+    return Standing(booking.status, booking.payment, booking.amount_refunded)
+
+
+def _kinds(before: Standing | None, after: Standing) -> list[AnnouncementKind]:
+    """A booking that is still pending is its client's business alone, which the socket tells of it; so is one that
+    could not be made. A hold is short, and to announce it would cost each booking another write."""
+    if after.status is PENDING or (before is None and after.status is BookingStatus.FAILED):
+        return []
+    found = []
+    if before is None or before.status is not after.status:
+        found.append(_BY_STATUS[after.status])
+    if after.amount_refunded > (before.amount_refunded if before else 0):
+        found.append(AnnouncementKind.REFUNDED)
+    if (before is None or before.payment is not after.payment) and after.payment in _BY_PAYMENT:
+        found.append(_BY_PAYMENT[after.payment])
+    return found
+
+
+def _email_changed(before: Booking, after: Booking) -> bool:
+    """Whether a booking that is confirmed has another address to write to."""
+    if after.status is not BookingStatus.CONFIRMED or after.customer is None:
+        return False
+    return before.customer is None or before.customer.email != after.customer.email
