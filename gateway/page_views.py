@@ -63,6 +63,7 @@ PAGES = (
     Page("/desk/bookings", "desk-bookings", desk=True),
     Page("/desk/bookings/{id}", "desk-booking", desk=True),
     Page("/desk/sell", "desk-sell", desk=True),
+    Page("/desk/webhooks", "desk-webhooks", desk=True),
 )
 FILES = "/pages/{release}/{name:.+}"
 

@@ -1,7 +1,7 @@
 // `/desk/bookings/{id}`: one booking, what has happened to it and where, and what can be done with it.
 
 import { admin, can, dialog, facts, failed, holdfast, Incomplete, inPath, named, openDesk, tag } from "./desk.js";
-import { amount, Unreadable, text } from "./desk-fields.js";
+import { amount, select, text, Unreadable } from "./desk-fields.js";
 import { HERE, moment } from "./desk-rows.js";
 import { button, h, say } from "./dom.js";
 import { HoldfastError } from "./holdfast.js";
@@ -13,7 +13,7 @@ import { money, number, t, when } from "./words.js";
 /** What stands for itself in the timeline: when, in which part of Holdfast or at Stripe, what, and who wanted it. */
 /** @typedef {{ at: string, where: string, what: string, by?: string | null, more?: (any)[] }} Happening */
 
-/** @typedef {{ booking: Types.Booking, event: Types.OperatorsEvent | null, history: Types.Transition[], tickets: Types.BookingTickets | null }} Known */
+/** @typedef {{ booking: Types.Booking, event: Types.OperatorsEvent | null, history: Types.Transition[], tickets: Types.BookingTickets | null, mails: readonly Types.Mail[] }} Known */
 
 openDesk(async () => {
   const view = new BookingView(await known(inPath(3)));
@@ -25,12 +25,13 @@ openDesk(async () => {
 async function known(id) {
   const booking = await holdfast.booking(id);
   const history = [];
-  const [event, tickets] = await Promise.all([
+  const [event, tickets, mails] = await Promise.all([
     admin.event(booking.event_id).catch(orNull),
     booking.status === "confirmed" || booking.status === "cancelled" ? holdfast.tickets(id, { limit: 200 }).catch(orNull) : null,
+    admin.mails(id),
   ]);
   for await (const each of holdfast.history(id)) history.push(each);
-  return { booking, event, history, tickets };
+  return { booking, event, history, tickets, mails: mails.items };
 }
 
 /** @param {unknown} error */
@@ -79,6 +80,7 @@ class BookingView {
       h("div.actions", null,
         can("finance") && rest > 0 && button(t("desk.refund"), () => this.#refund(rest)),
         can("box-office") && button(t("desk.customer.change"), () => this.#changeCustomer()),
+        can("box-office") && booking.customer && mailKinds(booking).length > 0 && button(t("desk.mail.send"), () => this.#sendMail()),
         can("box-office") && (booking.status === "confirmed" || booking.status === "pending") && !booking.closing && button(t("desk.cancel"), () => this.#cancel(rest), "risky"),
       ),
     );
@@ -212,6 +214,21 @@ class BookingView {
     });
   }
 
+  #sendMail() {
+    const { booking } = this.known;
+    const kind = select(t("desk.mail.kind"), mailKinds(booking).map((each) => [each, t(`desk.mail.kind.${each}`)]));
+    dialog({
+      title: t("desk.mail.send"),
+      content: [kind.element, h("p", null, t("desk.mail.send.text", { email: booking.customer?.email ?? "" }))],
+      yes: t("desk.mail.send"),
+      act: async () => {
+        await admin.resendMail(booking.id, { kind: kind.value() });
+        await this.#again();
+        say(t("desk.saved"));
+      },
+    });
+  }
+
   #changeCustomer() {
     const { booking } = this.known;
     const { customer } = booking;
@@ -235,6 +252,13 @@ class BookingView {
   }
 }
 
+/** The mails that are true of a booking. @param {Types.Booking} booking */
+function mailKinds({ status, payment }) {
+  /** @type {["confirmation" | "cancellation" | "refund", boolean][]} */
+  const kinds = [["confirmation", status === "confirmed"], ["cancellation", status === "cancelled"], ["refund", Boolean(payment.amount_refunded)]];
+  return kinds.filter(([, is]) => is).map(([kind]) => kind);
+}
+
 /** What fields of a dialog have. @template T @param {() => T} values @returns {T} */
 function reading(values) {
   try {
@@ -256,7 +280,7 @@ function partOf(cause) {
 }
 
 /** Everything that is known of the booking, in the order of time. @param {Known} known @returns {Happening[]} */
-function happenings({ booking, history, tickets }) {
+function happenings({ booking, history, tickets, mails }) {
   const { payment } = booking;
   /** @type {Happening[]} */
   const found = history.map((each, place) => {
@@ -285,6 +309,9 @@ function happenings({ booking, history, tickets }) {
   }
   for (const each of tickets?.items ?? []) {
     if (each.used_at) found.push({ at: each.used_at, where: "door", what: t("desk.let_in", { ticket: `${each.ticket_type} ${each.number}` }), by: each.check_in?.by, more: [each.check_in?.gate && h("span.small", null, each.check_in.gate)] });
+  }
+  for (const each of mails) {
+    found.push({ at: each.ended_at ?? each.tried_at ?? each.made_at, where: "mail", what: t(`desk.mail.${each.status}`, { kind: named("mail.kind", each.kind) }), by: each.by, more: [each.recipient && h("span.small", null, each.recipient), each.error && h("span.small", null, each.error)] });
   }
   return found.sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
 }

@@ -1,10 +1,10 @@
 // `/desk`: what needs a person, and how the events sell.
 
-import { admin, counted, failed, holdfast, openDesk, saleTag } from "./desk.js";
+import { admin, can, counted, failed, holdfast, openDesk, saleTag } from "./desk.js";
 import { legend, namedBar, seatsOf } from "./desk-chart.js";
 import { h, notice } from "./dom.js";
 import { titled } from "./page.js";
-import { money, t, when } from "./words.js";
+import { money, number, t, when } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
 
@@ -16,6 +16,7 @@ openDesk(async () => {
   const [events, ...needy] = await Promise.all([
     admin.events({ status: "published", limit: EVENTS }),
     ...["refund_failed", "disputed"].map((payment) => needing(/** @type {Types.PaymentStatus} */ (payment))),
+    can("admin") ? failingWebhooks() : null,
   ]);
   const found = needy.filter(Boolean);
   return h("div.stack", null,
@@ -45,6 +46,18 @@ async function needing(payment) {
       h("span", null, money(each.amount, each)),
     ))),
     page.next_cursor && h("a", { href: `/desk/bookings?payment=${payment}` }, t("desk.all")),
+  );
+}
+
+/** Endpoints of webhooks that get nothing, though nobody wanted that. null: there are none. */
+async function failingWebhooks() {
+  const { items } = await admin.webhookEndpoints();
+  const failing = items.filter((each) => each.failing_since || (each.disabled_reason && each.disabled_reason !== "by_operator"));
+  if (!failing.length) return null;
+  return h("div.card-box", null,
+    h("h3", null, t("desk.needs.webhooks", { count: failing.length, number: number(failing.length) })),
+    h("ul", null, failing.map((each) => h("li.ids", null, each.url))),
+    h("a", { href: "/desk/webhooks" }, t("desk.webhooks")),
   );
 }
 

@@ -81,6 +81,7 @@ function drawHeader() {
     ["/desk/events", t("desk.events"), true],
     ["/desk/bookings", t("desk.bookings"), true],
     ["/desk/sell", t("desk.box_office"), can("box-office")],
+    ["/desk/webhooks", t("desk.webhooks"), can("admin")],
   ];
   const here = pages.map(([path]) => path).filter((path) => path === location.pathname || location.pathname.startsWith(`${path}/`)).at(-1);
   document.getElementById("header")?.replaceChildren(

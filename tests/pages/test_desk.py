@@ -132,6 +132,10 @@ async def test_a_booking_is_found_and_refunded_in_three_ways(shop: Holdfast, vis
     await expect(page.locator(".timeline")).to_contain_text("€80.00 went back")
     await expect(page.locator(".timeline")).to_contain_text("By ann")
     await expect(page.locator(".head")).to_contain_text("Refunded")
+    await button(page, "Send a mail").click()
+    await page.get_by_label("About").select_option("Refund")
+    await button(page, "Send a mail").last.click()
+    await expect(page.locator(".timeline li", has_text="By ann").filter(has_text="Mail")).to_have_count(1)
 
 
 async def test_a_refund_that_failed_needs_a_person_and_is_made_again(shop: Holdfast, visit: NewVisitor) -> None:
@@ -217,6 +221,29 @@ async def test_seats_that_are_sold_meanwhile_are_seen(shop: Holdfast, visit: New
     await expect(page.get_by_text("0 sold · 0 held · 40 free of 40")).to_be_visible()
     (await shop.client().book(event, 3)).ok(201)
     await expect(page.get_by_text("3 sold · 0 held · 37 free of 40")).to_be_visible()
+
+
+async def test_an_endpoint_of_webhooks_is_made_disabled_and_deleted(shop: Holdfast, visit: NewVisitor) -> None:
+    visitor = await operator(shop, visit, "/desk/webhooks")
+    page = visitor.page
+    await button(page, "New endpoint").click()
+    await page.get_by_label("URL").fill("ftp://hooks.example")
+    await button(page, "Save").click()
+    await expect(page.get_by_label("URL")).to_have_attribute("aria-invalid", "true")
+    await page.get_by_label("URL").fill("https://hooks.example/holdfast")
+    await page.get_by_label("event.cancelled").check()
+    await button(page, "Save").click()
+    await expect(page.locator(".recovery-code")).to_contain_text("whsec_")
+    await button(page, "Back").last.click()
+    await expect(page.get_by_text("Enabled", exact=True)).to_be_visible()
+    await button(page, "Disable").click()
+    await expect(page.get_by_text("By an operator")).to_be_visible()
+    await button(page, "Deliveries").click()
+    await expect(page.get_by_text("It was sent nothing yet.")).to_be_visible()
+    await visitor.look("desk-webhooks")
+    await button(page, "Delete").click()
+    await button(page, "Delete").last.click()
+    await expect(page.get_by_text("No endpoint gets webhooks.")).to_be_visible()
 
 
 async def test_who_lacks_a_scope_sees_no_button_for_it(shop: Holdfast, visit: NewVisitor) -> None:
