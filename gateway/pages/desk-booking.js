@@ -1,6 +1,6 @@
 // `/desk/bookings/{id}`: one booking, what has happened to it and where, and what can be done with it.
 
-import { admin, can, dialog, facts, failed, holdfast, Incomplete, inPath, named, openDesk, tag } from "./desk.js";
+import { admin, can, dialog, facts, failed, holdfast, Incomplete, inPath, named, openDesk, redraw, tag } from "./desk.js";
 import { amount, select, text, Unreadable } from "./desk-fields.js";
 import { HERE, moment } from "./desk-rows.js";
 import { button, h, say } from "./dom.js";
@@ -74,7 +74,7 @@ class BookingView {
   #show() {
     const { booking, event } = this.known;
     const rest = left(booking);
-    this.#head.replaceChildren(
+    redraw(this.#head,
       h("div.titles", null, titled(booking.reference), tag(booking.status, "booking"), tag(booking.payment.status, "payment"),
         h("p", null, event && h("a", { href: `/desk/events/${event.id}` }, event.name), event && ` · ${when(event.starts_at, event.time_zone, "short")}`)),
       h("div.actions", null,
@@ -84,7 +84,7 @@ class BookingView {
         can("box-office") && (booking.status === "confirmed" || booking.status === "pending") && !booking.closing && button(t("desk.cancel"), () => this.#cancel(rest), "risky"),
       ),
     );
-    this.#body.replaceChildren(
+    redraw(this.#body,
       h("section.card-box", { "aria-labelledby": "history" }, h("h2", { id: "history" }, t("desk.history")),
         h("ul.timeline", null, happenings(this.known).map(shown))),
       h("div.stack", null, this.#order(), this.#customer(), this.#money()),

@@ -1,6 +1,6 @@
 // `/desk/events/{id}`: how an event sells, its bookings, what was done to it, and what can be done with it.
 
-import { admin, can, dialog, exports, facts, failed, holdfast, inPath, named, numbers, openDesk, saleTag, table, tag } from "./desk.js";
+import { admin, can, dialog, exports, facts, failed, holdfast, inPath, named, numbers, openDesk, redraw, saleTag, table, tag } from "./desk.js";
 import { curve, legend, namedBar, seatsOf } from "./desk-chart.js";
 import { bookingRow, BOOKING_COLUMNS } from "./desk-rows.js";
 import { button, h, notice, say } from "./dom.js";
@@ -120,7 +120,7 @@ class EventView {
     this.#drawn = state;
     const { id } = event;
     const sellable = can("box-office") && !over && event.on_sale && event.status === "published";
-    this.#head.replaceChildren(
+    redraw(this.#head,
       h("div.titles", null, titled(event.name), tag(event.status ?? "published", "status"), saleTag(event),
         h("p", null, when(event.starts_at, event.time_zone), placeOf(event) && ` · ${placeOf(event)}`)),
       h("div.actions", null,

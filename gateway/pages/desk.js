@@ -2,7 +2,7 @@
 
 import { button, busy, field, h, notice } from "./dom.js";
 import { Holdfast, HoldfastError } from "./holdfast.js";
-import { explained, languageLinks, offline, open, titled, watchConnection } from "./page.js";
+import { attend, explained, languageLinks, offline, open, titled, watchConnection } from "./page.js";
 import { shop } from "./shop.js";
 import { add, has, number, t } from "./words.js";
 
@@ -239,7 +239,7 @@ export function exports(query, name = "") {
 export function dialog({ title, content, yes, risky = false, act }) {
   const said = h("div.said");
   const submit = h(`button.button.${risky ? "danger" : "primary"}`, { type: "submit" }, yes);
-  const shown = h("dialog.dialog", { "aria-labelledby": "dialog-title", onclose: () => shown.remove() },
+  const shown = h("dialog.dialog", { "aria-labelledby": "dialog-title", onclose: () => closed() },
     h("form", { novalidate: true, oninput: () => said.replaceChildren(), onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); busy(submit, run); } },
       h("h2", { id: "dialog-title" }, title),
       content,
@@ -247,6 +247,12 @@ export function dialog({ title, content, yes, risky = false, act }) {
       h("div.actions", null, submit, h("button.button.secondary", { type: "button", autofocus: true, onclick: () => shown.close() }, t("desk.back"))),
     ),
   );
+  const opener = document.activeElement;
+  const closed = () => {
+    shown.remove();
+    const heading = !opener?.isConnected && document.querySelector("main h1");
+    if (heading) attend(heading);
+  };
   const run = async () => {
     said.replaceChildren();
     try {
@@ -260,6 +266,18 @@ export function dialog({ title, content, yes, risky = false, act }) {
   document.body.append(shown);
   shown.showModal();
   return { element: shown, submit };
+}
+
+/**
+ * Puts other children into an element. Whoever had the focus within it goes on at the heading of the page.
+ * @param {any} element
+ * @param {...any} children
+ */
+export function redraw(element, ...children) {
+  const hadFocus = element.contains(document.activeElement);
+  element.replaceChildren(...children);
+  const heading = hadFocus && document.querySelector("main h1");
+  if (heading) attend(heading);
 }
 
 /** What is filled in is not enough; the message says what to do. */

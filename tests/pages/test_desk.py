@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from itertools import count
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from PIL import Image
+from playwright.async_api import FilePayload, Page, expect
 
 from common.contracts.scopes import OPERATOR
 from tests.acceptance.customers import Customer
@@ -70,10 +72,17 @@ async def test_an_event_from_its_draft_to_the_export(shop: Holdfast, visit: NewV
     await page.get_by_label("Seats", exact=True).fill("40")
     await page.get_by_label("Venue", exact=True).fill("Pier 9")
     await page.get_by_label("City").fill("Berlin")
+    image = io.BytesIO()
+    Image.new("RGB", (160, 90), "navy").save(image, "PNG")
+    file: FilePayload = {"name": "pier.png", "mimeType": "image/png", "buffer": image.getvalue()}
+    await page.get_by_label("Image", exact=True).set_input_files(file)
     await button(page, "Save as a draft").click()
     await visitor.sees("An evening at the pier")
     await expect(page.get_by_text("Draft", exact=True)).to_be_visible()
     await expect(page.get_by_text("1 May 2090 at 20:00").first).to_be_visible()
+    await page.get_by_role("link", name="Edit").click()
+    await expect(page.get_by_text("The event has an image of 160 × 90 pixels.")).to_be_visible()
+    await page.get_by_role("link", name="Back").click()
     await page.get_by_role("link", name="Preview").click()
     await expect(page.locator(".prose strong")).to_have_text("water")
     await visitor.look("desk-preview")
