@@ -242,7 +242,7 @@ export function dialog({ title, content, yes, risky = false, act }) {
   const shown = h("dialog.dialog", { "aria-labelledby": "dialog-title", onclose: () => closed() },
     h("form", { novalidate: true, oninput: () => said.replaceChildren(), onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); busy(submit, run); } },
       h("h2", { id: "dialog-title" }, title),
-      content,
+      content.flat(),
       said,
       h("div.actions", null, submit, h("button.button.secondary", { type: "button", autofocus: true, onclick: () => shown.close() }, t("desk.back"))),
     ),

@@ -40,6 +40,7 @@ async def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> As
         "SHOP_TERMS_URL": "https://pier9.example/terms",
         "SHOP_PRIVACY_URL": "https://pier9.example/privacy",
         "SHOP_TAX_LINE": "incl. 7 % VAT",
+        "WEBHOOKS": "true",
     }
     async with running(tmp_path_factory.mktemp("shop"), settings=settings) as shared:
         yield shared
