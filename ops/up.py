@@ -158,7 +158,7 @@ def _addresses(stack: Stack) -> list[tuple[str, str]]:
     addresses = [
         ("gateway", stack.gateway_url),
         ("shop", f"{stack.gateway_url}/"),
-        ("desk", f"{stack.gateway_url}/desk{_signed_in(stack)}"),
+        ("desk", desk_address(stack)),
         ("documentation", f"{stack.gateway_url}/docs (OpenAPI: {stack.gateway_url}/openapi.json)"),
         ("WebSocket", f"{stack.gateway_url.replace('http', 'ws', 1)}/ws"),
         ("webhook", stack.webhook_url),
@@ -175,12 +175,12 @@ def _addresses(stack: Stack) -> list[tuple[str, str]]:
     return addresses
 
 
-def _signed_in(stack: Stack) -> str:
-    """What opens the desk as an operator, for a day; nothing where an identity provider issues the tokens."""
+def desk_address(stack: Stack) -> str:
+    """Where operators work; it signs them in for a day, unless an identity provider issues the tokens."""
+    address = f"{stack.gateway_url}/desk"
     if stack.jwt_secret is None:
-        return ""
-    token = make_token(stack.jwt_secret, stack.settings, "desk", scopes=[Scope.ADMIN])
-    return f"#token={token}"
+        return address
+    return f"{address}#token={make_token(stack.jwt_secret, stack.settings, 'desk', scopes=[Scope.ADMIN])}"
 
 
 def example(gateway_url: str, event: dict[str, Any]) -> str:

@@ -274,7 +274,7 @@ class EventView {
         h("strong", null, named("what", what)),
         h("span.small", null, by ?? t("desk.somebody")),
         what === "changed" && changes?.map(({ field, ticket_type_id, old, new: now }) =>
-          h("span.small", null, `${ticket_type_id ? `${names.get(ticket_type_id) ?? ""}: ` : ""}${named("change", field)}: ${value(old)} → ${value(now)}`)),
+          h("span.small", null, `${ticket_type_id ? `${names.get(ticket_type_id) ?? ""}: ` : ""}${named("change", field)}${field === "image" ? "" : `: ${value(old)} → ${value(now)}`}`)),
       ),
     );
   }

@@ -12,6 +12,7 @@ from PIL import Image
 from playwright.async_api import FilePayload, Page, expect
 
 from common.contracts.scopes import OPERATOR
+from ops.up import desk_address
 from tests.acceptance.customers import Customer
 from tests.acceptance.holdfast import STARTS_AT, Holdfast
 from tests.acceptance.stripe_side import REFUND_FAILS, VISA
@@ -294,6 +295,9 @@ async def test_signing_in_says_what_is_wrong_and_ends_with_signing_out(shop: Hol
     await visitor.sees("Sign in to the desk")
     await page.reload()
     await visitor.sees("Sign in to the desk")
+    await page.goto("about:blank")
+    await page.goto(desk_address(shop.stack))
+    await visitor.sees("Overview")
 
 
 async def test_an_event_is_made_in_german_by_keyboard_alone(shop: Holdfast, visit: NewVisitor) -> None:
