@@ -269,7 +269,7 @@ export function dialog({ title, content, yes, risky = false, act }) {
 }
 
 /**
- * Puts other children into an element. Whoever had the focus within it goes on at the heading of the page.
+ * Puts other children into an element. An operator who had the focus within it goes on at the heading of the page.
  * @param {any} element
  * @param {...any} children
  */
