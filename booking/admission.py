@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
+from typing import NamedTuple
 from uuid import UUID
 
 from booking.buyers import UNMARKED, Buyers, Marks
+from booking.promo_codes import PromoCode, PromoCodes, applicable
 from booking.schedule import WAITS
-from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, FollowUp, HoldPolicy, Item
+from booking.state import CONFIRMED, FAILED, PENDING, Booking, Bound, Event, FollowUp, HoldPolicy, Item, TicketType
 from common.contracts import errors
-from common.contracts.codes import reference_of
+from common.contracts.codes import code_key, reference_of
 from common.contracts.currencies import LARGEST_AMOUNT, fault_of
-from common.contracts.messages import CreateBooking, SellSeats
+from common.contracts.messages import CreateBooking, CreateBookingWithCode, GetQuote, SellSeats
 from common.contracts.statuses import BoxOfficeMethod, EventStatus, PaymentStatus, Reason
 from common.contracts.values import INTENT_DESCRIPTION_MAX
 
 # The format of times in error texts; they are in UTC.
 TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+NO_CODES = PromoCodes()
+
+
+class Priced(NamedTuple):
+    """Seats that can be sold, if they are free: the event, what is wanted at which prices, and by which code."""
+
+    event: Event
+    items: tuple[Item, ...]
+    code: PromoCode | None
 
 
 class Seats:
@@ -32,7 +45,7 @@ class Seats:
 
     def have(self, items: Sequence[Item]) -> bool:
         wanted: dict[UUID, int] = {}
-        for id, quantity, _ in items:
+        for id, quantity, _, _ in items:
             wanted[id] = wanted.get(id, 0) + quantity
         for id, quantity in wanted.items():
             free = self._free.get(id, 0)
@@ -43,7 +56,7 @@ class Seats:
         return True
 
     def take(self, items: Sequence[Item]) -> None:
-        for id, quantity, _ in items:
+        for id, quantity, _, _ in items:
             self._free[id] -= quantity
 
     def bounds(self, terms_tokens: Mapping[UUID, UUID]) -> list[Bound]:
@@ -58,9 +71,38 @@ class Seats:
 
 
 def admit(
-    request: CreateBooking, event: Event | None, seats: Seats, buyers: Buyers, now: datetime, policy: HoldPolicy
+    request: CreateBooking,
+    event: Event | None,
+    seats: Seats,
+    buyers: Buyers,
+    now: datetime,
+    policy: HoldPolicy,
+    codes: PromoCodes = NO_CODES,
 ) -> Booking | errors.HoldfastError:
-    """The new booking for `request`, which takes its seats and counts for its buyers, or the error."""
+    """The new booking for `request`, which takes its seats and counts for its buyers and its promo code, or the
+    error."""
+    priced = price(request, event, now, codes)
+    if isinstance(priced, errors.HoldfastError):
+        return priced
+    event, items, code = priced
+    free = seats.have(items)
+    marks = buyers.marks(request, event) if free else UNMARKED
+    booking = _new_booking(request, event, items, free, now, policy, marks)
+    if code is not None:
+        booking = _by_code(booking, code, request)
+    if not free:
+        return booking
+    if (refused := buyers.add(booking, event, now)) is not None:
+        return refused
+    codes.take(booking)
+    seats.take(items)
+    return booking
+
+
+def price(
+    request: CreateBooking | GetQuote, event: Event | None, now: datetime, codes: PromoCodes = NO_CODES
+) -> Priced | errors.HoldfastError:
+    """What is asked for, with its prices, where it is sold; or the error that refuses it."""
     if event is None or event.status is EventStatus.DRAFT:
         return errors.EventNotFound()
     if not request.items:
@@ -70,18 +112,14 @@ def admit(
         return closed
     if sum([item.quantity for item in request.items]) > event.max_per_booking:
         return errors.QuantityOverLimit()
-    items = _items(request, event)
-    if isinstance(items, errors.HoldfastError):
-        return items
-    free = seats.have(items)
-    marks = buyers.marks(request, event) if free else UNMARKED
-    booking = _new_booking(request, event, items, free, now, policy, marks)
-    if not free:
-        return booking
-    if (refused := buyers.add(booking, event, now)) is not None:
-        return refused
-    seats.take(items)
-    return booking
+    code = None
+    if isinstance(request, CreateBookingWithCode | GetQuote) and request.code is not None:
+        found = codes.find(event.id, request.code, now, request.owner)
+        if isinstance(found, errors.HoldfastError):
+            return found
+        code = found
+    items = _items(request, event, code)
+    return items if isinstance(items, errors.HoldfastError) else Priced(event, items, code)
 
 
 def sell(request: SellSeats, event: Event | None, seats: Seats, now: datetime) -> Booking | errors.HoldfastError:
@@ -91,7 +129,7 @@ def sell(request: SellSeats, event: Event | None, seats: Seats, now: datetime) -
         return errors.EventNotFound()
     if not event.on_sale or event.called_off_at is not None or event.status is not EventStatus.PUBLISHED:
         return errors.NotOnSale()
-    found = _priced(request, event)
+    found = _priced(request, event, None)
     if isinstance(found, errors.HoldfastError):
         return found
     items = tuple(item._replace(unit_amount=0) for item in found) if _is_free(request) else found
@@ -124,12 +162,18 @@ def _is_free(request: SellSeats) -> bool:
     return request.sale.method is BoxOfficeMethod.COMPLIMENTARY
 
 
-def _items(request: CreateBooking, event: Event) -> tuple[Item, ...] | errors.HoldfastError:
+def _items(
+    request: CreateBooking | GetQuote, event: Event, code: PromoCode | None
+) -> tuple[Item, ...] | errors.HoldfastError:
     """What is booked, with its prices; or the error that refuses it."""
-    items = _priced(request, event)
+    items = _priced(request, event, () if code is None else code.unlocks)
     if isinstance(items, errors.HoldfastError):
         return items
-    amount = sum([quantity * price for _, quantity, price in items])
+    if code is not None:
+        if not applicable(code, items):
+            return errors.CodeNotApplicable()
+        items = tuple(_discounted(item, code, event.currency) for item in items)
+    amount = amount_of(items)
     if request.expected_amount not in (None, amount):
         return price_changed(request.expected_amount, amount, event.currency)
     fault = fault_of(amount, event.currency) if amount else None
@@ -138,16 +182,43 @@ def _items(request: CreateBooking, event: Event) -> tuple[Item, ...] | errors.Ho
     return items
 
 
-def _priced(request: CreateBooking | SellSeats, event: Event) -> tuple[Item, ...] | errors.HoldfastError:
+def _discounted(item: Item, code: PromoCode, currency: str) -> Item:
+    return item._replace(unit_discount=code.unit_discount(item.ticket_type_id, item.unit_amount, currency))
+
+
+def amount_of(items: Sequence[Item]) -> int:
+    """What is paid for these items."""
+    return sum([quantity * (price - discount) for _, quantity, price, discount in items])
+
+
+def _priced(
+    request: CreateBooking | GetQuote | SellSeats, event: Event, unlocked: Collection[UUID] | None
+) -> tuple[Item, ...] | errors.HoldfastError:
+    """`unlocked`: the hidden ticket types that are there for who asks; None: all. One that is not there is answered
+    like an id that does not exist."""
     items = []
     for wanted in request.items:
-        if wanted.ticket_type_id is None and len(event.ticket_types) != 1:
-            return errors.TicketTypeRequired()
-        ticket_type = event.ticket_types.get(wanted.ticket_type_id or next(iter(event.ticket_types)))
-        if ticket_type is None:
+        ticket_type = event.ticket_types.get(wanted.ticket_type_id) if wanted.ticket_type_id else None
+        if wanted.ticket_type_id is None:
+            there = [each for each in event.ticket_types.values() if _is_there(each, unlocked)]
+            if len(there) != 1:
+                return errors.TicketTypeRequired()
+            ticket_type = there[0]
+        if ticket_type is None or not _is_there(ticket_type, unlocked):
             return errors.TicketTypeNotFound()
         items.append(Item(ticket_type.id, wanted.quantity, ticket_type.unit_amount))
     return tuple(items)
+
+
+def _is_there(ticket_type: TicketType, unlocked: Collection[UUID] | None) -> bool:
+    return not ticket_type.hidden or unlocked is None or ticket_type.id in unlocked
+
+
+def _by_code(booking: Booking, code: PromoCode, request: CreateBooking) -> Booking:
+    """The new booking with its promo code, as its customer has written it; at Stripe, as an operator has."""
+    assert isinstance(request, CreateBookingWithCode)
+    description = booking.description and _bounded(f"{booking.description}, {code.code}")
+    return booking._replace(code_id=code.id, code=request.code, description=description)
 
 
 def _new_booking(
@@ -160,7 +231,7 @@ def _new_booking(
     marks: Marks,
 ) -> Booking:
     """The booking of these items, which fails unless there are enough seats `free`; `marks`: of its buyers."""
-    amount = sum([quantity * price for _, quantity, price in items])
+    amount = amount_of(items)
     status, payment, reason, ends_at, retry_at = CONFIRMED, PaymentStatus.NONE, None, None, None
     description = None
     if not free:
@@ -195,8 +266,11 @@ def _new_booking(
 def _description(booking_id: UUID, event: Event, items: Sequence[Item]) -> str:
     """What operators read of a booking at Stripe, and its customer in Stripe's receipt: without words of any
     language."""
-    seats = ", ".join([f"{quantity} × {event.ticket_types[id].name}" for id, quantity, _ in items])
-    text = f"{reference_of(booking_id)}: {event.name}, {seats}"
+    seats = ", ".join([f"{quantity} × {event.ticket_types[id].name}" for id, quantity, _, _ in items])
+    return _bounded(f"{reference_of(booking_id)}: {event.name}, {seats}")
+
+
+def _bounded(text: str) -> str:
     return text if len(text) <= INTENT_DESCRIPTION_MAX else f"{text[: INTENT_DESCRIPTION_MAX - 1]}…"
 
 
@@ -230,8 +304,15 @@ def asked_for(booking: Booking, request: CreateBooking | SellSeats) -> bool:
     """Whether `request` is the one that made `booking`."""
     if booking.customer_digest not in (None, _customer_digest(request)):
         return False
+    written = request.code if isinstance(request, CreateBookingWithCode) else None
+    if _code_key(written) != _code_key(booking.code):
+        return False
     known = (booking.owner, booking.event_id, len(booking.items))
     return known == (request.owner, request.event_id, len(request.items)) and all(
         asked.ticket_type_id in (None, item.ticket_type_id) and asked.quantity == item.quantity
         for item, asked in zip(booking.items, request.items, strict=True)
     )
+
+
+def _code_key(written: str | None) -> str | None:
+    return None if written is None else code_key(written)

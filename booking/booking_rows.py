@@ -14,8 +14,9 @@ import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
-from booking import buyer_rows
+from booking import buyer_rows, promo_code_rows
 from booking.buyers import BuyerBound, counts_as
+from booking.promo_codes import CodeBound
 from booking.state import Booking, Bound, Cause, Item, Seat, SeatMove
 from common.contracts.codes import ids_of
 from common.contracts.history import Transition
@@ -35,10 +36,15 @@ NEW = (
     "customer_digest", "description", "amount_captured", "box_office", "announce_from",
 )  # fmt: skip
 CAUSE_COLUMNS = {"cause_type": "varchar", "cause_id": "varchar", "by": "varchar"}
-CREATED_COLUMNS = {name: BOOKING_COLUMNS[name] for name in NEW} | CAUSE_COLUMNS
+# Those of a booking that was made with a promo code.
+CODE = ("code_id", "code")
+NEW_BY_CODE = {False: NEW, True: (*NEW, *CODE)}
+CREATED_COLUMNS = {
+    by_code: {name: BOOKING_COLUMNS[name] for name in new} | CAUSE_COLUMNS for by_code, new in NEW_BY_CODE.items()
+}
 FIXED = (
     "id", "owner", "event_id", "items", "amount", "currency", "created_at", "payment_methods", "address",
-    "description", "box_office",
+    "description", "box_office", *CODE,
 )  # fmt: skip
 SAVE_COLUMNS = {column: kind for column, kind in BOOKING_COLUMNS.items() if column not in FIXED}
 # The columns that a sale writes, from the intent to the payment. All others change seldom, and cost as much.
@@ -85,27 +91,46 @@ def _moved(number: int, written: str) -> str:
 # With its limit the search for one booking is no join, for which Postgres would read the whole table where that was
 # nearly empty when it planned.
 _SAME_ID = "SELECT FROM bookings b WHERE b.id = new.id LIMIT 1"
-INSERT = f"""
-WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS, 2)}), bounds AS (
+
+
+def _insert(*, by_code: bool) -> str:
+    """`by_code`: some of the bookings are made with promo codes, whose uses are parameter 6."""
+    columns, chosen, condition, parts, before_buyers = ", ".join(NEW_BY_CODE[by_code]), "", "", "", ALL_WRITTEN
+    values = columns
+    if by_code:
+        columns, values = f"{columns}, code_counted", f"{values}, {promo_code_rows.counts_as('code_id', 'status')}"
+        chosen = f"{promo_code_rows.checked(6, 'bounds')}, "
+        condition = "AND NOT EXISTS (SELECT FROM codes_checked WHERE NOT fits)"
+        parts = f"{promo_code_rows.added(6, ALL_WRITTEN)}, "
+        before_buyers = f"{ALL_WRITTEN} AND (SELECT count(*) FROM code_owners_counted) >= 0"
+    return f"""
+WITH new AS (SELECT * FROM {recordset("new", CREATED_COLUMNS[by_code], 2)}), bounds AS (
     SELECT t.terms_token = b.terms_token AND t.capacity - t.held - t.sold >= b.needed
         AND (t.capacity - t.held - t.sold < b.below) IS NOT FALSE AS fits
     FROM ticket_types t JOIN {recordset("b", BOUND_COLUMNS, 3, sought="ticket_type_id")} ON b.ticket_type_id = t.id
     ORDER BY t.id FOR NO KEY UPDATE OF t
-), {buyer_rows.checked(5)}, written AS (
-    INSERT INTO bookings ({", ".join(NEW)}) SELECT {", ".join(NEW)} FROM new
+), {chosen}{buyer_rows.checked(5)}, written AS (
+    INSERT INTO bookings ({columns}) SELECT {values} FROM new
     WHERE (SELECT count(*) FILTER (WHERE fits) FROM bounds) = $1::int
-        AND NOT EXISTS (SELECT FROM buyers_checked WHERE NOT fits)
+        AND NOT EXISTS (SELECT FROM buyers_checked WHERE NOT fits) {condition}
         AND NOT EXISTS (SELECT FROM new CROSS JOIN LATERAL ({_SAME_ID}) existing)
     ORDER BY id RETURNING id, {REVISION}
 ), recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, to_status, reason, payment_status, cause_type, cause_id, by, at)
     SELECT id, 1, status, reason, payment, cause_type, cause_id, by, created_at FROM new {ALL_WRITTEN}
-), {_moved(4, ALL_WRITTEN)}, {buyer_rows.added(5, ALL_WRITTEN)}
+), {_moved(4, ALL_WRITTEN)}, {parts}{buyer_rows.added(5, before_buyers)}
 SELECT id, revision FROM written
 """
+
+
+INSERT = {by_code: _insert(by_code=by_code) for by_code in (False, True)}
 # The constraints that refuse new bookings where another statement writes them, or others of a buyer, at once.
-AT_ONCE = {"bookings_pkey": "a booking exists", **dict.fromkeys(buyer_rows.LIMITS, "a buyer exceeds its limit")}
+AT_ONCE = {
+    "bookings_pkey": "a booking exists",
+    **dict.fromkeys(buyer_rows.LIMITS, "a buyer exceeds its limit"),
+    **dict.fromkeys(promo_code_rows.LIMITS, "a promo code, or its owner, exceeds its limit"),
+}
 _RECORDED = """recorded AS (
     INSERT INTO booking_transitions
         (booking_id, version, from_status, to_status, reason, payment_status, cause_type, cause_id, by, at,
@@ -116,50 +141,72 @@ _RECORDED = """recorded AS (
 )"""
 
 
-def _saved(saved: Mapping[str, str], *parts: str) -> str:
+def _saved(saved: Mapping[str, str], *parts: str, by_code: bool = False) -> str:
     """Saves the changed bookings that nobody has written since they were read, their transitions (where the version
-    grew), and what `parts` make of them. The bookings' rows are locked in the order of their ids first."""
+    grew), and what `parts` make of them. The bookings' rows are locked in the order of their ids first. `by_code`:
+    some of them were made with promo codes, which count them."""
     changed = {**KNOWN_COLUMNS, **saved, **CAUSE_COLUMNS}
+    before, counted, after = "", "", ""
+    if by_code:
+        before, after = (
+            ", b.code_id, b.code_counted AS code_counted_before",
+            ", b.code_id, b.code_counted, code_counted_before",
+        )
+        counted = f", code_counted = {promo_code_rows.counts_as('b.code_id', 'new.status')}"
     return f"""
 WITH unchanged AS (
     SELECT new.*, b.status AS status_before, b.version AS version_before, b.counted AS counted_before,
-        b.cancelled_seats AS cancelled_seats_before
+        b.cancelled_seats AS cancelled_seats_before{before}
     FROM {recordset("new", changed, 1, sought="id")}
     JOIN bookings b ON new.id = b.id AND new.revision = {revision("b")}
     ORDER BY b.id FOR NO KEY UPDATE OF b
 ), written AS (
-    UPDATE bookings b SET {assignments(saved, "new")} FROM unchanged new WHERE b.id = new.id
+    UPDATE bookings b SET {assignments(saved, "new")}{counted} FROM unchanged new WHERE b.id = new.id
     RETURNING b.id, b.version, b.status, b.reason, b.payment, b.updated_at, {revision("b")} AS revision,
         b.event_id, b.owner, b.items, b.address, b.attempts, b.counted, b.amount_refunded, counted_before,
         b.cancelled_seats, cancelled_seats_before,
-        status_before, version_before, cause_type, cause_id, by
+        status_before, version_before, cause_type, cause_id, by{after}
 ), {", ".join((_RECORDED, *parts))}
 SELECT id, revision FROM written
 """
 
 
-_SEATS_MOVED = (_moved(2, SOME_WRITTEN), buyer_rows.recounted("$3::int", "locked"))
+def _seats_moved(*, by_code: bool) -> tuple[str, ...]:
+    moved = _moved(2, SOME_WRITTEN)
+    if not by_code:
+        return moved, buyer_rows.recounted("$3::int", "locked")
+    return moved, promo_code_rows.recounted("locked"), buyer_rows.recounted("$3::int", "code_owners_counted")
 
 
-def _save(*, sale: bool, moved: bool) -> str:
+def _save(*, sale: bool, moved: bool, by_code: bool) -> str:
     columns = SALE_COLUMNS if sale else SAVE_COLUMNS
     if moved:
-        return _saved(columns, *_SEATS_MOVED)
+        return _saved(columns, *_seats_moved(by_code=by_code), by_code=by_code)
     return _saved({column: kind for column, kind in columns.items() if column != "counted"})
 
 
-# By whether all changes are of columns that a sale writes, and by whether they move seats: those that do not, as
-# when a booking becomes payable, leave alone what its buyers have, too.
-SAVE = {(sale, moved): _save(sale=sale, moved=moved) for sale in (False, True) for moved in (False, True)}
+# By whether all changes are of columns that a sale writes, by whether they move seats, and by whether some of the
+# bookings were made with promo codes. Those that move no seats, as when a booking becomes payable, leave alone what
+# buyers and codes have, too.
+SAVE = {
+    (sale, moved, by_code): _save(sale=sale, moved=moved, by_code=by_code)
+    for sale in (False, True)
+    for moved in (False, True)
+    for by_code in (False, True)
+}
 # Changes that give sold seats back: scanners must hear of it that these tickets let nobody in any more.
-SAVE_GIVEN_BACK = _saved(
-    SAVE_COLUMNS,
-    *_SEATS_MOVED,
-    f"""told AS (
+SAVE_GIVEN_BACK = {
+    by_code: _saved(
+        SAVE_COLUMNS,
+        *_seats_moved(by_code=by_code),
+        f"""told AS (
     INSERT INTO door_changes (event_id, booking_id) SELECT event_id, id FROM written
     WHERE id IN (SELECT booking_id FROM {recordset("m", SEAT_COLUMNS, 2)} WHERE sold < 0) ORDER BY id
 )""",
-)
+        by_code=by_code,
+    )
+    for by_code in (False, True)
+}
 LOAD = f"SELECT {BOOKING} FROM bookings WHERE id = ANY($1::uuid[])"
 LOCK = f"{LOAD} ORDER BY id FOR NO KEY UPDATE"
 HISTORY = "SELECT * FROM booking_transitions WHERE booking_id = $1 ORDER BY version"
@@ -202,7 +249,7 @@ Change = tuple[Booking | None, Booking, Cause]
 def booking_of(row: Any) -> Booking:
     values = dict(row)
     values["items"] = tuple(
-        Item(UUID(item["ticket_type_id"]), item["quantity"], item["unit_amount"])
+        Item(UUID(item["ticket_type_id"]), item["quantity"], item["unit_amount"], item.get("unit_discount", 0))
         for item in orjson.loads(values["items"])
     )
     values["status"] = BookingStatus(values["status"])
@@ -224,7 +271,7 @@ def booking_of(row: Any) -> Booking:
     return Booking(**values)
 
 
-_new = attrgetter(*(FIELDS[column] for column in NEW))
+_new = {by_code: attrgetter(*(FIELDS[column] for column in new)) for by_code, new in NEW_BY_CODE.items()}
 # The values of a changed booking by its columns; and those that a sale does not write.
 _sale, _all = (
     attrgetter(*(FIELDS.get(column, column) for column in KNOWN_COLUMNS | saved))
@@ -312,28 +359,33 @@ class BookingRows:
         bounds: Sequence[Bound],
         buyers: Sequence[BuyerBound],
         pause: timedelta,
+        codes: Sequence[CodeBound] = (),
     ) -> dict[UUID, str]:
-        """Write the changes of bookings, the seats that they move, and what their buyers have; returns the ids of
-        those written, with their new revisions. All new bookings are left out if one of them exists already or a
-        bound does not hold; another booking is left out if it was written since it was read. `pause` is for owners
-        whose holds were left to expire. Raises Interfered if another statement has made one of the new bookings, or
-        has counted for a buyer, at the same time."""
+        """Write the changes of bookings, the seats that they move, and what their buyers and promo codes have;
+        returns the ids of those written, with their new revisions. All new bookings are left out if one of them
+        exists already or a bound does not hold; another booking is left out if it was written since it was read.
+        `pause` is for owners whose holds were left to expire. Raises Interfered if another statement has made one
+        of the new bookings, or has counted for a buyer or a code, at the same time."""
         rows: list[asyncpg.Record] = []
-        if created := [(*_new(after), *cause) for before, after, cause in changes if before is None]:
-            new = as_json(created, CREATED_COLUMNS)
-            rows += await self._insert(len(bounds), new, as_json(bounds), as_json(moves), as_json(buyers))
+        by_code = any(after.code_id is not None for _, after, _ in changes)
+        if created := [(*_new[by_code](after), *cause) for before, after, cause in changes if before is None]:
+            new = as_json(created, CREATED_COLUMNS[by_code])
+            uses = (as_json(codes),) if by_code else ()
+            rows += await self._insert(
+                INSERT[by_code], len(bounds), new, as_json(bounds), as_json(moves), as_json(buyers), *uses
+            )
         if known := [(before, after, cause) for before, after, cause in changes if before is not None]:
             given_back = any(each.sold < 0 for each in moves)
             sale = not given_back and all(_beside_sale(before) == _beside_sale(after) for before, after, _ in known)
             changed = [_changed(after, cause, sale=sale) for _, after, cause in known]
             seats = (as_json(moves), int(pause.total_seconds())) if moves or created else ()
-            save = SAVE_GIVEN_BACK if given_back else SAVE[sale, bool(seats)]
+            save = SAVE_GIVEN_BACK[by_code] if given_back else SAVE[sale, bool(seats), by_code]
             rows += await self._connection.fetch(save, as_json(changed), *seats)
         return {row["id"]: row["revision"] for row in rows}
 
-    async def _insert(self, *parameters: Any) -> list[asyncpg.Record]:
+    async def _insert(self, statement: str, *parameters: Any) -> list[asyncpg.Record]:
         try:
-            rows: list[asyncpg.Record] = await self._connection.fetch(INSERT, *parameters)
+            rows: list[asyncpg.Record] = await self._connection.fetch(statement, *parameters)
         except (asyncpg.UniqueViolationError, asyncpg.CheckViolationError) as error:
             if (what := AT_ONCE.get(error.constraint_name)) is not None:
                 raise Interfered(what) from None

@@ -8,13 +8,14 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from booking.admission import Seats, admit, asked_for
+from booking.admission import NO_CODES, Seats, admit, asked_for
 from booking.buyers import Buyers, keys_of
+from booking.promo_codes import PromoCodes, owner_keys
 from booking.repository import Store, Transaction
 from booking.state import Booking, Event, HoldPolicy
 from booking.unit_of_work import UnitOfWork
 from common.contracts.errors import BUYER_REFUSED, IdempotencyKeyReused
-from common.contracts.messages import CreateBooking
+from common.contracts.messages import CreateBooking, CreateBookingWithCode
 from common.messaging.envelope import Delivery, Envelope, answer, answers
 
 # After memory was wrong about an event, the event is sold under locks for this long: where many processes sell the
@@ -25,8 +26,8 @@ REFUSED = timedelta(seconds=30)
 
 
 class Creation:
-    """The handler of CreateBooking. It counts no queue positions, which would slow down a rush of new bookings: the
-    gateway adds them."""
+    """The handler of CreateBooking, by a promo code or without. It counts no queue positions, which would slow down
+    a rush of new bookings: the gateway adds them."""
 
     def __init__(
         self, store: Store, unit: Callable[[], UnitOfWork], clock: Callable[[], datetime], policy: HoldPolicy
@@ -57,18 +58,19 @@ class Creation:
         unit = self._unit()
         events = await self._events({each.message.event_id for each in deliveries}, now)
         seats, buyers = seats_of(events), Buyers(self._store.buyers)
+        codes = await self._codes(deliveries) if events else NO_CODES
         made: dict[UUID, Delivery] = {}
         for delivery in deliveries:
             request: CreateBooking = delivery.message
             event = events.get(request.event_id)
             repeated = request.booking_id in made or request.booking_id in self._store.bookings
             if event is not None and not repeated and not self._refused(request, now):
-                admitted = admit(request, event, seats, buyers, now, self._policy)
+                admitted = admit(request, event, seats, buyers, now, self._policy, codes)
                 if isinstance(admitted, Booking):
                     unit.add(admitted, delivery)
                     made[admitted.id] = delivery
         tokens = {id: each.terms_token for event in events.values() for id, each in event.ticket_types.items()}
-        unit.buyers = buyers.bounds
+        unit.buyers, unit.codes = buyers.bounds, codes.bounds
         await unit.save(seats.bounds(tokens))
         if made and not unit.written:
             self._store.events.drop(events)
@@ -91,6 +93,15 @@ class Creation:
 
         return await self._store.find(self._store.events, set(event_ids) - self._under_lock_until.keys(), read)
 
+    async def _codes(self, deliveries: Sequence[Delivery]) -> PromoCodes:
+        """The promo codes that these name, as they are now, and how often their owners have used them."""
+        wanted = [each.message for each in deliveries if isinstance(each.message, CreateBookingWithCode)]
+        if not wanted:
+            return NO_CODES
+        async with self._store.reading() as rows:
+            found = await rows.codes.find({(each.event_id, each.code) for each in wanted})
+            return PromoCodes(found.values(), await rows.codes.uses(owner_keys(found.values(), wanted)))
+
     async def _under_lock(self, deliveries: Sequence[Delivery], now: datetime) -> list[Envelope]:
         """The locked path: decide by the events as they are, under the locks of their ticket types."""
         unit = self._unit()
@@ -99,13 +110,14 @@ class Creation:
             self._store.events.keep(sales)
             unit.take(existing := await rows.bookings.load([each.message.booking_id for each in deliveries]))
             sold = [each.message for each in deliveries if each.message.event_id in sales]
+            codes = await self._locked_codes(rows, sold)
             taken = await rows.buyers.lock(keys_of(sold))
             seats, buyers = seats_of(sales), Buyers(self._store.buyers, taken)
             results = [
-                (each, self._one(unit, each, sales.get(each.message.event_id), seats, buyers, now))
+                (each, self._one(unit, each, sales.get(each.message.event_id), seats, buyers, codes, now))
                 for each in deliveries
             ]
-            unit.buyers = buyers.bounds
+            unit.buyers, unit.codes = buyers.bounds, codes.bounds
         if existing or any(isinstance(result, BUYER_REFUSED) for _, result in results):
             # If memory failed in this batch, a repeated request or a buyer was the cause, and not what it knows of
             # the events: others' bookings go on from memory.
@@ -113,14 +125,30 @@ class Creation:
                 self._under_lock_until.pop(id, None)
         return [*unit.envelopes(), *answers(results)]
 
+    async def _locked_codes(self, rows: Transaction, requests: Sequence[CreateBooking]) -> PromoCodes:
+        """The promo codes that these name, locked until the transaction ends."""
+        wanted = [each for each in requests if isinstance(each, CreateBookingWithCode)]
+        if not wanted:
+            return NO_CODES
+        found = await rows.codes.find({(each.event_id, each.code) for each in wanted})
+        codes, uses = await rows.codes.lock(found, owner_keys(found.values(), wanted))
+        return PromoCodes(codes.values(), uses)
+
     def _one(
-        self, unit: UnitOfWork, delivery: Delivery, event: Event | None, seats: Seats, buyers: Buyers, now: datetime
+        self,
+        unit: UnitOfWork,
+        delivery: Delivery,
+        event: Event | None,
+        seats: Seats,
+        buyers: Buyers,
+        codes: PromoCodes,
+        now: datetime,
     ) -> Any:
         """The answer: the booking and whether it is new, or an error."""
         request: CreateBooking = delivery.message
         booking = unit.bookings.get(request.booking_id)
         if booking is None:
-            admitted = admit(request, event, seats, buyers, now, self._policy)
+            admitted = admit(request, event, seats, buyers, now, self._policy, codes)
             if not isinstance(admitted, Booking):
                 if isinstance(admitted, BUYER_REFUSED):
                     self._refused_until |= dict.fromkeys(keys_of([request]), now + REFUSED)

@@ -267,7 +267,7 @@ def moves(changes: Iterable[tuple[Booking | None, Booking]]) -> list[SeatMove]:
         if held or sold:
             found += [
                 SeatMove(after.id, type_id, held * quantity, sold * quantity)
-                for type_id, quantity, _ in after.items_left
+                for type_id, quantity, _, _ in after.items_left
             ]
         elif before is not None and after.cancelled_seats != before.cancelled_seats:
             found += [

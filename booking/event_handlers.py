@@ -13,17 +13,20 @@ from booking.availability import Availability
 from booking.event_rows import TicketTypeIdTaken
 from booking.operator_requests import check_version
 from booking.presenters import shown_event
+from booking.promo_code_handlers import PromoCodeChanges
 from booking.repository import Store, Transaction
 from booking.state import Content, Event, TicketType
 from common.contracts.errors import Conflict, EventNotFound, HoldfastError, IdempotencyKeyReused
 from common.contracts.messages import (
     CancelEvent,
     CreateEvent,
+    CreatePromoCodes,
     EventWithdrawn,
     OperatorCommand,
     RetryRefunds,
     SetEventImage,
     UpdateEvent,
+    UpdatePromoCode,
 )
 from common.contracts.resources import RefundRetry, Resource
 from common.contracts.statuses import EventStatus
@@ -43,6 +46,7 @@ class EventHandlers:
         self._store = store
         self._availability = availability
         self._clock = clock
+        codes = PromoCodeChanges(clock)
         # CancelEvent ends the sales at once; the reconciler then cancels the event's bookings, some at a time. It
         # retries failed refunds in the same way.
         self.commands: Handlers = {
@@ -51,6 +55,8 @@ class EventHandlers:
             SetEventImage: partial(self._each, self._set_image),
             CancelEvent: partial(self._each, self._cancel),
             RetryRefunds: partial(self._each, self._retry_refunds),
+            CreatePromoCodes: partial(self._each, codes.create),
+            UpdatePromoCode: partial(self._each, codes.update),
         }
 
     async def _each(self, do: Do, deliveries: Sequence[Delivery]) -> list[Envelope]:
@@ -137,7 +143,7 @@ class EventHandlers:
                 await rows.events.save(event, changed, now, message.requester, contents=(before, after))
             except TicketTypeIdTaken as taken:
                 raise events.no_such_ticket_type(taken.id) from None
-        return shown_event(changed, after)
+        return shown_event(changed, after, None)
 
     async def _set_image(self, rows: Transaction, event: Event, message: SetEventImage) -> Resource:
         image, data = contents.image_of(message)
@@ -148,7 +154,7 @@ class EventHandlers:
             await rows.events.save(event, changed, self._clock(), message.requester, contents=(before, after))
             await rows.contents.save_image(event.id, image, data)
             event = changed
-        return shown_event(event, after)
+        return shown_event(event, after, None)
 
     async def _cancel(self, rows: Transaction, event: Event, message: CancelEvent) -> Resource:
         now = self._clock()
@@ -168,14 +174,14 @@ class EventHandlers:
 
 
 async def _shown(rows: Transaction, event: Event) -> Resource:
-    return shown_event(event, (await rows.contents.find([event]))[event.id])
+    return shown_event(event, (await rows.contents.find([event]))[event.id], None)
 
 
 def _changes_terms(message: OperatorCommand) -> bool:
     """Whether this may change more than the event's content, so that it must not be sold meanwhile."""
     if isinstance(message, UpdateEvent):
         return bool(message.ticket_types) or not message.changes.model_fields_set <= set(contents.FIELDS)
-    return not isinstance(message, SetEventImage)
+    return not isinstance(message, SetEventImage | CreatePromoCodes | UpdatePromoCode)
 
 
 def _version(result: Any) -> int:

@@ -17,12 +17,12 @@ import orjson
 from booking.booking_rows import Position, expect
 from booking.events import what_changed
 from booking.state import Content, Event, TicketType
-from common.contracts.history import EventChange
-from common.contracts.statuses import EventStatus, PaymentMethods
+from common.contracts.history import EventChange, FieldChange
+from common.contracts.statuses import ChangeKind, EventStatus, PaymentMethods
 from common.postgres.sql import as_json, assignments, columns, count_of, recordset
 
 TICKET_TYPE_COLUMNS = columns(TicketType, "held", "sold", "terms_token") | {"event_id": "uuid", "position": "int"}
-TICKET_TYPE_TERMS = ("name", "unit_amount", "capacity", "version")
+TICKET_TYPE_TERMS = ("name", "unit_amount", "capacity", "hidden", "version_when_hidden", "version")
 LOCK_TICKET_TYPES = "SELECT id FROM ticket_types WHERE event_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 LOCK_EVENTS = "SELECT id FROM events WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 EVENT_COLUMNS = tuple(columns(Event, "ticket_types"))
@@ -67,9 +67,9 @@ WITH saved AS (
     RETURNING id, version
 ), {_recorded("saved", len(CHANGED) + 4)} SELECT count(*) FROM saved
 """
-# A change of its content alone. No column of the terms is named, so that the trigger which renews the terms tokens
-# does not fire.
-SAVE_CONTENT_VERSION = f"""
+# A change of its content alone, or of its promo codes. No column of the terms is named, so that the trigger which
+# renews the terms tokens does not fire.
+SAVE_VERSION = f"""
 WITH saved AS (
     UPDATE events SET version = $3, content_version = $4 WHERE id = $1 AND version = $2 RETURNING id, version
 ), {_recorded("saved", 5)} SELECT count(*) FROM saved
@@ -190,8 +190,7 @@ class EventRows:
         what it showed and will show, where that changes; ContentRows writes it. Raises TicketTypeIdTaken."""
         change = _change(old, new, now, by, contents)
         if contents is not None and new == old._replace(version=new.version, content_version=new.content_version):
-            values = (new.version, new.content_version, *change)
-            expect(await self._connection.fetchval(SAVE_CONTENT_VERSION, old.id, old.version, *values), 1)
+            await self._save_version(old, new, change)
             return
         changed_values = (getattr(new, column) for column in CHANGED)
         saved = await self._connection.fetchval(SAVE_EVENT, old.id, old.version, retry_at, *changed_values, *change)
@@ -203,6 +202,17 @@ class EventRows:
         await self._add_ticket_types(
             new, [each for id, each in new.ticket_types.items() if id not in old.ticket_types]
         )
+
+    async def save_version(
+        self, old: Event, new: Event, changes: Sequence[FieldChange], now: datetime, by: str | None
+    ) -> None:
+        """Write the new version of a locked event of which nothing else has changed, and what `by` wants so. Others
+        go on selling it from memory."""
+        await self._save_version(old, new, (now, by, ChangeKind.CHANGED, as_json(changes)))
+
+    async def _save_version(self, old: Event, new: Event, change: tuple[Any, ...]) -> None:
+        values = (new.version, new.content_version, *change)
+        expect(await self._connection.fetchval(SAVE_VERSION, old.id, old.version, *values), 1)
 
     async def _add_ticket_types(self, event: Event, added: Collection[TicketType]) -> None:
         if added:

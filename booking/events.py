@@ -26,7 +26,7 @@ NEW_NEEDS = ("name", "unit_amount", "capacity")
 TEXT_MAX = {"name": 200, "currency": 3, "time_zone": 64}
 # What the history of an event shows when it changes: all that is not counted.
 SHOWN = [name for name in Event._fields if name not in ("id", "version", "content_version", "ticket_types")]
-SHOWN_OF_TYPE = ("name", "unit_amount", "capacity")
+SHOWN_OF_TYPE = ("name", "unit_amount", "capacity", "hidden")
 # What an operator may make of an event's status. A published event becomes a draft only while it has no booking.
 NEXT_STATUSES = {
     EventStatus.DRAFT: (EventStatus.PUBLISHED,),
@@ -163,6 +163,8 @@ def _changed_types(
         if new.free < 0:
             raise errors.CapacityBelowSold
         if new != old:
+            if new.hidden and not old.hidden:
+                new = new._replace(version_when_hidden=old.version)
             changed[each.id] = new._replace(version=old.version + 1)
     # An event from before there was a limit may have more ticket types, and can still be changed.
     if len(changed) > max(TICKET_TYPES_MAX, len(ticket_types)):

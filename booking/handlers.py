@@ -6,7 +6,7 @@ or never: a repeated message changes nothing and is answered as before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -20,8 +20,9 @@ from booking.admission import Seats
 from booking.creation import Creation
 from booking.operator_requests import OperatorRequests, by_operator, check_version, with_customer
 from booking.presenters import for_operators
+from booking.promo_codes import PromoCodes, owner_key
 from booking.queue import with_positions
-from booking.repository import Store
+from booking.repository import Store, Transaction
 from booking.rules import Decision
 from booking.state import Booking, Event, FollowUp, HoldPolicy
 from booking.tickets import seats_of
@@ -32,6 +33,7 @@ from common.contracts.messages import (
     BookingUnknown,
     CancelBooking,
     CreateBooking,
+    CreateBookingWithCode,
     OperatorCommand,
     PaymentReport,
     PaymentReportApplied,
@@ -67,8 +69,10 @@ class BookingHandlers:
         self._metrics = metrics
         self._clock = clock
         self._policy = policy
+        creation = Creation(store, unit, clock, policy)
         self.commands: Handlers = {
-            CreateBooking: Creation(store, unit, clock, policy).create,
+            CreateBooking: creation.create,
+            CreateBookingWithCode: creation.create,
             CancelBooking: partial(self._each, self._cancel),
             RequestPayment: partial(self._each, self._request_payment),
             RefundBooking: partial(self._each, self._refund),
@@ -109,16 +113,19 @@ class BookingHandlers:
             moved = unit.bookings.values() if again else ()
             types = {item.ticket_type_id for booking in moved for item in booking.items}
             seats = Seats(await rows.bookings.lock_seats(types, now))
+            codes = await _codes_of(rows, moved)
             for id, booking in tuple(unit.bookings.items()):
                 if domain.of_another_intent(booking, payments[id]):
                     self._ask_for_own_intent(unit, booking, newest[id])
                     continue
                 decision = Decision(booking)
                 if not (conflict := domain.conflicts(booking, payments[id])):
-                    report = Report(payments[id], now, self._policy, seats.have(booking.items))
+                    free = seats.have(booking.items) and codes.has_use_for(booking)
+                    report = Report(payments[id], now, self._policy, free)
                     decision = domain.apply_report(booking, report)
                 if again and sum(domain.seats_moved(booking.status, decision.booking.status)) > 0:
                     seats.take(booking.items)  # the next one that wants its seats again finds these taken
+                    codes.take(booking)
                 self._change(unit, decision, newest[id])
                 if payments[id].version <= booking.payment_version:
                     unit.notify_again(id, newest[id])
@@ -230,6 +237,14 @@ class BookingHandlers:
         answer = for_operators(unit.shown(booking.id), decision.booking)
         requests.keep_booking(delivery, answer)
         return answer
+
+
+async def _codes_of(rows: Transaction, bookings: Collection[Booking]) -> PromoCodes:
+    """The promo codes of these bookings, locked until the transaction ends."""
+    ids = {each.code_id for each in bookings if each.code_id is not None}
+    keys = {owner_key(each.code_id, each.owner) for each in bookings if each.code_id is not None}
+    codes, uses = await rows.codes.lock(ids, keys)
+    return PromoCodes(codes.values(), uses)
 
 
 def _is_done(message: OperatorCommand, booking: Booking) -> bool:

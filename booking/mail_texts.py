@@ -181,8 +181,9 @@ def _of_booking(letter: Letter) -> tuple[Locale, dict[str, Any]]:
         {
             "quantity": item.quantity,
             "name": types[item.ticket_type_id].name if item.ticket_type_id in types else "",
-            "unit_amount": item.unit_amount,
-            "amount": item.unit_amount * item.quantity,
+            # As they were paid: without what the promo code took off.
+            "unit_amount": item.unit_amount - item.unit_discount,
+            "amount": (item.unit_amount - item.unit_discount) * item.quantity,
         }
         for item in booking.items_left
         if item.quantity

@@ -30,6 +30,7 @@ from common.contracts.values import (
     EMAIL_MAX,
     IMAGE_BYTES_MAX,
     INTENT_DESCRIPTION_MAX,
+    PROMO_CODE_MAX,
 )
 from common.contracts.webhooks import URL_MAX, DeliveryStatus
 
@@ -151,6 +152,10 @@ class TicketType(Model):
     held = fields.IntField(db_default=0)
     sold = fields.IntField(db_default=0)
     version = fields.IntField(db_default=0)
+    # Those alone see it, and can book it, who have a promo code that unlocks it.
+    hidden = fields.BooleanField(db_default=False)
+    # What it adds to the event's version meanwhile.
+    version_when_hidden = fields.IntField(db_default=0)
     # Triggers renew it with each change of the event's terms, whatever process makes it: a process that sells from
     # memory compares it.
     terms_token = fields.UUIDField(db_default=SqlDefault("gen_random_uuid()"))
@@ -225,6 +230,11 @@ class Booking(Model):
     description = fields.CharField(max_length=INTENT_DESCRIPTION_MAX, null=True)
     # How an operator sold it, without Stripe: method and note.
     box_office: fields.JSONField[object] = fields.JSONField(null=True)
+    # The promo code that it was made with, as its customer has written it; what that takes off is in `items`.
+    code_id = fields.UUIDField(null=True)
+    code = fields.CharField(max_length=PROMO_CODE_MAX, null=True)
+    # As what the code's row counts it; null: it was made without one.
+    code_counted = fields.SmallIntField(null=True)
     # The first version whose change is still to be announced.
     announce_from = fields.IntField(null=True)
     created_at = fields.DatetimeField()
@@ -287,6 +297,62 @@ class Buyer(Model):
             CheckConstraint(name="buyers_seats", check="seats >= 0 AND seats <= seats_max"),
             CheckConstraint(name="buyers_holds", check="holds >= 0 AND holds <= holds_max"),
         )
+
+
+class PromoCode(Model):
+    """What customers enter to pay less, or to see hidden ticket types.
+
+    A use is a booking: `held` are those of pending bookings, and `used` of confirmed ones."""
+
+    id = fields.UUIDField(primary_key=True)
+    event_id = fields.UUIDField()
+    code = fields.CharField(max_length=PROMO_CODE_MAX)
+    # `code` without case, spaces and hyphens.
+    code_key = fields.CharField(max_length=PROMO_CODE_MAX)
+    percent_off = fields.IntField(null=True)
+    # Off each ticket, in the minor unit of the event's currency.
+    amount_off = fields.BigIntField(null=True)
+    # The ids of those whose tickets cost less; empty: all.
+    ticket_types: fields.JSONField[object] = fields.JSONField()
+    # The ids of the hidden ones that are there for those who have the code.
+    unlocks: fields.JSONField[object] = fields.JSONField()
+    uses_max = fields.IntField(null=True)
+    uses_per_owner = fields.IntField(null=True)
+    valid_from = fields.DatetimeField(null=True)
+    valid_until = fields.DatetimeField(null=True)
+    active = fields.BooleanField(db_default=True)
+    held = fields.IntField(db_default=0)
+    used = fields.IntField(db_default=0)
+    # Grows with each change of its terms.
+    version = fields.IntField(db_default=1)
+    created_at = fields.DatetimeField()
+
+    class Meta:
+        table = "promo_codes"
+        unique_together = (("event_id", "code_key"),)
+        constraints = (
+            CheckConstraint(name="promo_codes_percent", check="percent_off BETWEEN 1 AND 100"),
+            CheckConstraint(name="promo_codes_amount", check="amount_off > 0"),
+            CheckConstraint(name="promo_codes_discount", check="num_nonnulls(percent_off, amount_off) <= 1"),
+            CheckConstraint(name="promo_codes_uses", check="held >= 0 AND used >= 0 AND held + used <= uses_max"),
+            CheckConstraint(name="promo_codes_uses_per_owner", check="uses_per_owner > 0"),
+            CheckConstraint(name="promo_codes_valid", check="valid_from < valid_until"),
+        )
+
+
+class PromoCodeOwner(Model):
+    """How many uses of a promo code one owner has, held and used ones."""
+
+    # The code's id and the subject.
+    key = fields.CharField(max_length=300, primary_key=True)
+    code_id = fields.UUIDField()
+    uses = fields.IntField()
+    # The limit by which the last booking was made.
+    uses_max = fields.IntField()
+
+    class Meta:
+        table = "promo_code_owners"
+        constraints = (CheckConstraint(name="promo_code_owners_uses", check="uses >= 0 AND uses <= uses_max"),)
 
 
 class RefundRetry(Model):

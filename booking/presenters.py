@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import orjson
 
+from booking.admission import Priced, amount_of
 from booking.cancellation_rows import EventCancellation
+from booking.promo_codes import PromoCode
 from booking.state import Booking, Content, Event, FollowUp
 from common.contracts import resources
 from common.contracts.codes import reference_of
@@ -54,6 +57,7 @@ def shown(booking: Booking) -> resources.Booking:
     values: dict[str, Any] = dict(zip(FIELDS, _as_it_is(booking), strict=True))
     values["currency_exponent"] = exponent_of(booking.currency)
     values["items"] = tuple([item._asdict() for item in booking.items])
+    values["discount"] = 0 if booking.code_id is None else booking.discount
     values["payment"] = NOT_SHOWN | {
         "status": booking.payment,
         "intent_id": booking.intent_id,
@@ -94,24 +98,54 @@ def _refunds(booking: Booking) -> tuple[Refund, ...]:
 
 
 def version_of(event: Event) -> int:
-    """The version that clients see: it also counts the ticket types' changes."""
-    return event.version + sum(each.version for each in event.ticket_types.values())
+    """The version that clients see: it also counts the ticket types' changes, while these are not hidden."""
+    return event.version + sum(each.public_version for each in event.ticket_types.values())
 
 
-def shown_event(event: Event, content: Content | None = None) -> resources.Event:
+def shown_event(
+    event: Event, content: Content | None = None, unlocked: Collection[UUID] | None = ()
+) -> resources.Event:
     """The event with its free seats, and with its content where that is at hand, but not its description. Of two
-    snapshots the one with the higher version is the newer one."""
+    snapshots the one with the higher version is the newer one. `unlocked`: the hidden ticket types that are shown,
+    which have no part in the version; None: all."""
     values: dict[str, Any] = {name: getattr(event, name) for name in TERMS}
     values |= {
         "currency_exponent": exponent_of(event.currency),
         "sales_end": event.sales_end_at,
-        "ticket_types": tuple({**each._asdict(), "available": each.free} for each in event.ticket_types.values()),
+        "ticket_types": tuple(
+            {**each._asdict(), "available": each.free}
+            for each in event.ticket_types.values()
+            if not each.hidden or unlocked is None or each.id in unlocked
+        ),
         "version": version_of(event),
         "terms_version": event.version,
     }
     if content is not None:
         values |= {"category": content.category, "venue": content.venue, "image": content.image}
     return resources.Event.model_validate(values)
+
+
+def shown_code(code: PromoCode) -> resources.PromoCode:
+    """The promo code as operators see it."""
+    return resources.PromoCode.model_validate(code._asdict())
+
+
+def shown_quote(priced: Priced) -> resources.Quote:
+    event, items, code = priced
+    subtotal, amount = sum(item.quantity * item.unit_amount for item in items), amount_of(items)
+    return resources.Quote(
+        event_id=event.id,
+        items=tuple(
+            resources.QuotedItem(**item._asdict(), name=event.ticket_types[item.ticket_type_id].name)
+            for item in items
+        ),
+        subtotal=subtotal,
+        discount=subtotal - amount,
+        amount=amount,
+        currency=event.currency,
+        currency_exponent=exponent_of(event.currency),
+        code=None if code is None else code.code,
+    )
 
 
 def door_event(event: Event) -> DoorEvent:
@@ -133,7 +167,7 @@ def booking_tickets(
     """The booking as its tickets show it, with these of them."""
     seats = (
         TicketSeats(ticket_type_id=type_id, name=event.ticket_types[type_id].name, quantity=quantity)
-        for type_id, quantity, _ in booking.items_left
+        for type_id, quantity, _, _ in booking.items_left
         if quantity
     )
     return BookingTickets(
@@ -153,9 +187,10 @@ def operators_event(
     refund_retry: resources.RefundRetry | None = None,
     content: Content | None = None,
 ) -> resources.OperatorsEvent:
-    """The event as operators see it. With the progress of its cancellation the version counts the bookings'
-    changes, too: of two snapshots the one with the higher version is the newer one."""
-    seen, (progress, changes) = shown_event(event, content), cancellation or (None, 0)
+    """The event as operators see it. The version counts the changes of hidden ticket types, too, and with the
+    progress of its cancellation those of the bookings: of two snapshots the one with the higher is newer."""
+    seen, (progress, changes) = shown_event(event, content, None), cancellation or (None, 0)
+    changes += sum(each.version - each.public_version for each in event.ticket_types.values())
     counted = zip(seen.ticket_types, event.ticket_types.values(), strict=True)
     values = seen.model_dump(exclude_unset=True) | {
         "ticket_types": tuple({**each.model_dump(), "held": row.held, "sold": row.sold} for each, row in counted),

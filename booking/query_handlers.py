@@ -9,20 +9,25 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from booking.admission import NO_CODES, Seats, price
 from booking.booking_rows import Position
 from booking.presenters import (
     for_operators,
     operators_event,
     shown,
+    shown_code,
     shown_event,
+    shown_quote,
     version_of,
     with_description,
 )
+from booking.promo_codes import PromoCodes, owner_key
 from booking.queue import with_positions
-from booking.repository import Store
+from booking.repository import Store, Transaction
 from booking.state import Booking, Content, Event
 from common.contracts import resources
-from common.contracts.errors import EventNotFound, HoldfastError, NotFound
+from common.contracts.codes import code_key
+from common.contracts.errors import EventNotFound, HoldfastError, NotFound, SoldOut
 from common.contracts.history import Transition
 from common.contracts.messages import (
     GetBooking,
@@ -30,8 +35,10 @@ from common.contracts.messages import (
     GetEventHistory,
     GetEventImage,
     GetHistory,
+    GetQuote,
     ListBookings,
     ListEvents,
+    ListPromoCodes,
 )
 from common.contracts.resources import Resource
 from common.contracts.statuses import EventStatus
@@ -53,8 +60,10 @@ class QueryHandlers:
             GetEventHistory: self.get_event_histories,
             GetEventImage: self.get_event_images,
             GetHistory: self.get_history,
+            GetQuote: self.get_quotes,
             ListBookings: self.list_bookings,
             ListEvents: self.list_events,
+            ListPromoCodes: self.list_promo_codes,
         }
 
     async def get_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
@@ -75,18 +84,52 @@ class QueryHandlers:
             cancelled = (id for id in for_operators & events.keys() if events[id].called_off_at is not None)
             progress = await rows.cancellations.progress(cancelled)
             retries = await rows.cancellations.retries(for_operators)
+            codes = await _codes_of(rows, [each.message for each in deliveries])
+        now = self._clock()
 
         def seen(message: GetEvent) -> Resource | HoldfastError:
             event = events.get(message.event_id)
             if event is None or not _may_see(message, event):
                 return EventNotFound()
-            content = contents[event.id]
-            shown: resources.Event = shown_event(event, content)
+            content, unlocked = contents[event.id], tuple[UUID, ...]()
+            if message.code is not None:
+                code = codes.find(event.id, message.code, now)
+                if isinstance(code, HoldfastError):
+                    return code
+                unlocked = code.unlocks
+            shown: resources.Event = shown_event(event, content, unlocked)
             if message.operator:
                 shown = operators_event(event, progress.get(event.id), retries.get(event.id), content)
             return with_description(shown, content) if message.details else shown
 
         return answers((delivery, seen(delivery.message)) for delivery in deliveries)
+
+    async def get_quotes(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """What a booking would cost, or the error that would refuse it. What its buyer has is not looked at: that
+        changes with each booking."""
+        messages: list[GetQuote] = [delivery.message for delivery in deliveries]
+        async with self._store.reading() as rows:
+            events = await rows.events.find({message.event_id for message in messages})
+            codes = await _codes_of(rows, messages, by_owner=True)
+        now = self._clock()
+        return answers(
+            (delivery, _quoted(delivery.message, events.get(delivery.message.event_id), codes, now))
+            for delivery in deliveries
+        )
+
+    async def list_promo_codes(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        replies: list[tuple[Delivery, Any]] = []
+        async with self._store.reading() as rows:
+            known = await rows.events.find({delivery.message.event_id for delivery in deliveries})
+            for delivery in deliveries:
+                message: ListPromoCodes = delivery.message
+                if message.event_id not in known:
+                    replies.append((delivery, EventNotFound()))
+                else:
+                    after, limit = code_key(message.after or ""), message.limit
+                    found = await rows.codes.page(message.event_id, after, message.code, limit + 1)
+                    replies.append((delivery, page_of(found, limit, shown_code, lambda last: [last.code])))
+        return answers(replies)
 
     async def get_event_images(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         replies: list[tuple[Delivery, Any]] = []
@@ -157,6 +200,29 @@ class QueryHandlers:
     async def _load(self, deliveries: Sequence[Delivery]) -> dict[UUID, Booking]:
         async with self._store.reading() as rows:
             return await rows.bookings.load([delivery.message.booking_id for delivery in deliveries])
+
+
+async def _codes_of(
+    rows: Transaction, messages: Sequence[GetEvent | GetQuote], *, by_owner: bool = False
+) -> PromoCodes:
+    """The promo codes that these name; `by_owner`: with how often those who ask have used them."""
+    named = [(message, message.code) for message in messages if message.code is not None]
+    if not named:
+        return NO_CODES
+    found = await rows.codes.find({(message.event_id, code) for message, code in named})
+    owners = {message.owner for message, _ in named if isinstance(message, GetQuote)} if by_owner else set()
+    keys = [owner_key(id, owner) for id in found for owner in owners]
+    return PromoCodes(found.values(), await rows.codes.uses(keys) if keys else {})
+
+
+def _quoted(
+    message: GetQuote, event: Event | None, codes: PromoCodes, now: datetime
+) -> resources.Quote | HoldfastError:
+    priced = price(message, event, now, codes)
+    if isinstance(priced, HoldfastError):
+        return priced
+    free = Seats({id: each.free for id, each in priced.event.ticket_types.items()})
+    return shown_quote(priced) if free.have(priced.items) else SoldOut()
 
 
 def visible(message: GetBooking | GetHistory, bookings: dict[UUID, Booking]) -> Booking | None:

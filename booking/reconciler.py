@@ -102,7 +102,9 @@ class BookingReconciler(Reconciler):
         if self._recount_at is None or now >= self._recount_at:
             async with self._store.reading() as rows:
                 recounted = await rows.buyers.recount(self._store.buyers.pause, RECOUNT_MAX)
-            self._recount_at = now if recounted == RECOUNT_MAX else now + RECOUNT_AGAIN
+                of_codes = await rows.codes.recount(RECOUNT_MAX)
+            more = RECOUNT_MAX in (recounted, of_codes)
+            self._recount_at = now if more else now + RECOUNT_AGAIN
         return await super().run_once()
 
     async def retry_due(self, now: datetime) -> None:

@@ -1,8 +1,8 @@
 """The database of the booking actor, and what this process remembers of it. SQL that reads and writes rows is in
 `*_rows.py` and `operator_requests.py`, that of the queue in `queue.py`.
 
-A transaction locks events before bookings before ticket types, and each of them in the order of their ids, so that
-no two transactions wait for each other.
+A transaction locks events before bookings before ticket types before promo codes before buyers, and each of them in
+the order of their keys, so that no two transactions wait for each other.
 """
 
 # Statements are put together from names of ours and never from data.
@@ -26,6 +26,7 @@ from booking.erasure_rows import ErasureRows
 from booking.event_rows import CANCELLED_BY, EventRows
 from booking.mail_rows import MailRows
 from booking.operator_requests import OperatorRequests
+from booking.promo_code_rows import PromoCodeRows
 from booking.recovery_rows import RecoveryRows
 from booking.revocation_rows import RevocationRows
 from booking.state import Booking, Event, SeatMove
@@ -72,6 +73,7 @@ class Transaction:
         self.events = EventRows(connection)
         self.contents = ContentRows(connection)
         self.buyers = BuyerRows(connection)
+        self.codes = PromoCodeRows(connection)
         self.requests = OperatorRequests(connection)
         self.revocations = RevocationRows(connection)
         self.cancellations = CancellationRows(connection)

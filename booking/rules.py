@@ -216,8 +216,8 @@ def _without(booking: Booking, seats: Sequence[Seat]) -> Booking:
 
 
 def _price(booking: Booking, seats: Iterable[Seat]) -> int:
-    """What these seats cost. Raises Conflict if they cost nothing."""
-    prices = {item.ticket_type_id: item.unit_amount for item in booking.items}
+    """What was paid for these seats. Raises Conflict if they cost nothing."""
+    prices = {item.ticket_type_id: item.unit_amount - item.unit_discount for item in booking.items}
     if not (price := sum(prices[seat.ticket_type_id] for seat in seats)):
         raise errors.Conflict("These tickets cost nothing: there is nothing to refund")
     return price

@@ -26,9 +26,12 @@ CANCELLED, FAILED = BookingStatus.CANCELLED, BookingStatus.FAILED
 
 
 class Item(NamedTuple):
+    """Seats of one ticket type: the price of each, and what the booking's promo code takes off it."""
+
     ticket_type_id: UUID
     quantity: int
     unit_amount: int
+    unit_discount: int = 0
 
 
 class Seat(NamedTuple):
@@ -64,7 +67,9 @@ class Booking(NamedTuple):
     `customer`: whom it is for; `customer_digest`: by which the customer in a repeated request is compared with that
     of the first one ("": there was none; None: not known, or erased). `description`: what is read of it at Stripe,
     from the event as it was when it was booked; None if it costs nothing. `box_office`: how an operator sold it, so
-    that its money is not Stripe's; None otherwise.
+    that its money is not Stripe's; None otherwise. `code_id` and `code`: the promo code that it was made with, as
+    its customer has written it; None: without one. What that takes off is in `items`, and `amount` is what is
+    paid.
 
     `announce_from`: the first version of it whose change is still to be announced (see `announcements.py`); None if
     there is none."""
@@ -117,8 +122,15 @@ class Booking(NamedTuple):
     description: str | None = None
     box_office: BoxOfficeSale | None = None
     cancelled_seats: tuple[Seat, ...] = ()
+    code_id: UUID | None = None
+    code: str | None = None
     announce_from: int | None = None
     revision: str | None = None
+
+    @property
+    def discount(self) -> int:
+        """What its promo code takes off all its items."""
+        return sum(item.quantity * item.unit_discount for item in self.items)
 
     @property
     def items_left(self) -> tuple[Item, ...]:
@@ -158,7 +170,8 @@ class HoldPolicy(NamedTuple):
 
 class TicketType(NamedTuple):
     """`held` and `sold` count seats; `version` grows with each change of the row. `terms_token` is another one
-    after each change of the event's terms; 0 if it was not read."""
+    after each change of the event's terms; 0 if it was not read. `hidden`: only those see it, and can book it, who
+    have a promo code that unlocks it; `version_when_hidden` was its version when it became so."""
 
     id: UUID
     name: str
@@ -168,10 +181,17 @@ class TicketType(NamedTuple):
     sold: int = 0
     version: int = 0
     terms_token: UUID = UUID(int=0)
+    hidden: bool = False
+    version_when_hidden: int = 0
 
     @property
     def free(self) -> int:
         return self.capacity - self.held - self.sold
+
+    @property
+    def public_version(self) -> int:
+        """What of its version everybody may know: none of its changes while it is hidden, and never less."""
+        return self.version_when_hidden if self.hidden else self.version
 
 
 # From this long before an event slow payment methods are no longer offered, unless the event says otherwise: SEPA

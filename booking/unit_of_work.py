@@ -13,6 +13,7 @@ from booking.booking_rows import Interfered, expect
 from booking.buyers import BuyerBound
 from booking.fair_share import FairShare
 from booking.presenters import booking_changed, command_for, shown
+from booking.promo_codes import CodeBound
 from booking.queue import Queue, queued
 from booking.repository import Store, Transaction
 from booking.rules import Decision
@@ -64,6 +65,8 @@ class UnitOfWork:
         self._events: set[UUID] = set()
         # What the new bookings add to their buyers' rows.
         self.buyers: Sequence[BuyerBound] = ()
+        # What they add to the uses of their promo codes.
+        self.codes: Sequence[CodeBound] = ()
         # The bookings that the commit has written.
         self.written: frozenset[UUID] = frozenset()
 
@@ -136,7 +139,7 @@ class UnitOfWork:
 
     async def save(self, bounds: Sequence[Bound] = ()) -> None:
         """Write the changes in one statement. Those that no longer fit are dropped, here and from memory; new ones,
-        unless `bounds` and those of `buyers` hold."""
+        unless `bounds` and those of `buyers` and `codes` hold."""
         if changed := self._changed():
             written, moves = await self._write_at_once(changed, bounds)
             if len(written) < len(changed):
@@ -170,7 +173,7 @@ class UnitOfWork:
         ]
         moves = domain.moves((before, after) for before, after, _ in changes)
         pause = self._store.buyers.pause
-        return await transaction.bookings.save(changes, moves, bounds, self.buyers, pause), moves
+        return await transaction.bookings.save(changes, moves, bounds, self.buyers, pause, self.codes), moves
 
     def _drop(self, ids: Iterable[UUID]) -> None:
         self._store.bookings.drop(ids)

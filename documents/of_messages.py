@@ -89,6 +89,20 @@ MESSAGES = {
 }
 # By field, for where the code says nothing; by class and field, for what it does not say there.
 FIELDS = {
+    "active": "Whether the promo code is good at all: the operators' switch",
+    "amount_off": "What the promo code takes off each ticket; null: no amount",
+    "code_id": "The promo code",
+    "CreatePromoCodes.codes": "The promo codes, which all have the same terms",
+    "CreatePromoCodes.terms": "What they do, how often and when they are good",
+    "GetQuote.expected_amount": "Another price is refused; null: any price is right",
+    "hidden": "Only those see the ticket type, and can book it, who have a promo code that unlocks it",
+    "percent_off": "What the promo code takes off each ticket in percent; null: no percentage",
+    "unlocks": "The hidden ticket types that the promo code shows, and lets its owner book",
+    "UpdatePromoCode.changes": "What has another value from then on",
+    "uses_max": "How many bookings may be made with the promo code; null: any number",
+    "uses_per_owner": "How many bookings one owner may make with it; null: any number",
+    "valid_from": "From when on it is good; null: from the beginning",
+    "valid_until": "From when on it is no longer good; null: always",
     "amount": "What the booking costs",
     "amount_captured": "The money that came in",
     "amount_refunded": "What of it has gone back and arrived",

@@ -24,6 +24,26 @@ BOOK = (
     "Idempotency-Key is answered with the same booking, with 200 where it was there already. With "
     "`expected_amount` nothing is held at another price."
 )
+EVENT = (
+    "With `code` the answer also has the hidden ticket types that the promo code unlocks. Who enters codes that do "
+    "not exist again and again has to wait."
+)
+QUOTE = (
+    "What a booking of these seats would cost now, or the problem with which it would be refused. Nothing is held: "
+    "book with `amount` as `expected_amount`, and nothing is held at another price. Who enters codes that do not "
+    "exist again and again has to wait."
+)
+NEW_CODES = (
+    "A code takes a percentage or an amount off each ticket, unlocks hidden ticket types, or both. A use is a "
+    "booking: it is counted with the booking's seats, and given back when these are. A percentage is rounded half "
+    "up for each ticket, to the currency's smallest step: a ticket that is refunded alone gives back what was paid "
+    "for it. Many codes are made at once by `prefix` and `count`, as for one use each (`uses_max`: 1). Who made "
+    "them is in the event's history."
+)
+CHANGE_CODE = (
+    "Only the members that are sent change, for bookings that are made from then on. `active`: false ends it, and "
+    "`uses_max` cannot be less than its uses."
+)
 WEBHOOK_ENDPOINT = (
     "It is sent what `webhooks` of this document describes, from now on. The answer has the secret by which the "
     "receiver verifies that, this once: `docs/webhooks.md` says how. Refused where no webhooks are sent."

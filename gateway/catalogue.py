@@ -100,7 +100,8 @@ class Catalogue:
         return self._events.get(id)
 
     def put(self, event: Event, *, older: bool = False) -> None:
-        """Take `event` in; `older`: also in place of a newer version."""
+        """Take `event` in, without what is hidden; `older`: also in place of a newer version."""
+        event = event.public()
         known = self._events.get(str(event.id))
         if known is not None and known.version > event.version and not older:
             return

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from common.contracts.messages import BOOKING_QUERIES, ListEvents
+from common.contracts.messages import BOOKING_QUERIES, GetEvent, ListEvents
 from common.contracts.resources import Event
-from common.runtime.web import TRACEPARENT
+from common.runtime.web import TRACEPARENT, json_response
 from common.wiring import CLOCK
+from gateway import descriptions
+from gateway.addresses import NETWORK
 from gateway.catalogue import CatalogueEvent, page_of
 from gateway.catalogue_reader import CATALOGUE, PAST
 from gateway.event_contents import CONTENTS
 from gateway.event_queries import EventsQuery
+from gateway.limiter import LIMITER
 from gateway.limits import LOAD_SHEDDER
-from gateway.requests import encode_cursor, invalid_value, path_id, query
+from gateway.requests import EventQuery, encode_cursor, invalid_value, path_id, query
 from gateway.settings import SETTINGS
 from gateway.shared import SharedAnswer
 
@@ -39,12 +42,25 @@ async def list_events(request: web.Request) -> web.StreamResponse:
 
 
 async def get_event(request: web.Request) -> web.StreamResponse:
+    if request.query_string and (code := query(request, EventQuery).code) is not None:
+        return await _unlocked(request, code)
     answer = _known(request, request.match_info["id"])
     if answer is None:
         event_id = path_id(request)
         read = request.app[CONTENTS].read_event
         answer = _known(request, str(event_id)) or await read(event_id, request[TRACEPARENT])
     return await answer.to(request)
+
+
+async def _unlocked(request: web.Request, code: str) -> web.Response:
+    """The event with the hidden ticket types that this promo code unlocks: nobody keeps it."""
+    event_id = path_id(request)
+    message = GetEvent(event_id=event_id, details=True, code=code)
+    async with request.app[LIMITER].promo_code(None, request[NETWORK], code):
+        found = await request.app[CONTENTS].asked(message, event_id, request[TRACEPARENT])
+    markdown = found.get("description")
+    body = {**found, "description": markdown, "description_html": await descriptions.html(markdown)}
+    return json_response(body, headers={hdrs.CACHE_CONTROL: "no-store"})
 
 
 def _known(request: web.Request, id: str) -> SharedAnswer | None:

@@ -95,6 +95,22 @@ QUEUED: dict[str, Any] = {
     "payment": {"status": "creating"},
     "version": 0,
 }
+PROMO_CODE: dict[str, Any] = {
+    "id": JTI,
+    "event_id": EVENT_ID,
+    "code": "SUMMER-20",
+    "percent_off": 20,
+    "amount_off": None,
+    "ticket_types": [STALLS_ID],
+    "unlocks": [],
+    "uses_max": 100,
+    "uses_per_owner": 1,
+    "valid_from": None,
+    "valid_until": "2030-04-01T00:00:00Z",
+    "active": True,
+    "held": 2,
+    "used": 17,
+}
 TRANSITION = {
     "version": 3,
     "from_status": "pending",
@@ -290,6 +306,34 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "mark": "WyIxODk5NjI4NDgwLjEiLDg4MTIsOTA0XQ",
         "more": False,
     },
+    "NewQuote": {
+        "event_id": EVENT_ID,
+        "items": [{"ticket_type_id": STALLS_ID, "quantity": 2}],
+        "code": "summer 20",
+    },
+    "Quote": {
+        "event_id": EVENT_ID,
+        "items": [
+            {
+                "ticket_type_id": STALLS_ID,
+                "quantity": 2,
+                "unit_amount": 4500,
+                "unit_discount": 900,
+                "name": "Stalls",
+            }
+        ],
+        "subtotal": 9000,
+        "discount": 1800,
+        "amount": 7200,
+        "currency": "eur",
+        "currency_exponent": 2,
+        "code": "SUMMER-20",
+    },
+    "NewPromoCodes": {"code": "SUMMER-20", "percent_off": 20, "uses_max": 100, "uses_per_owner": 1},
+    "PromoCodePatch": {"active": False},
+    "PromoCodes": {"items": [PROMO_CODE]},
+    "PromoCodePage": {"items": [PROMO_CODE], "next_cursor": None},
+    "PromoCode": PROMO_CODE,
     "NewRefund": {"amount": 4500},
     "NewRevocation": {"jti": JTI, "expires_at": "2030-03-02T09:00:00Z"},
     "Revocation": REVOCATION,

@@ -70,10 +70,20 @@ class Events:
 
 BOOKING = ("reference", "booking_id", "event_id", "event", "starts_at", "status")
 BOOKINGS = (
-    *BOOKING, "reason", "seats", "amount", "currency", "payment", "method", "note", "amount_captured",
-    "amount_refunded", "name", "email", "locale", "phone", "owner", "created_at", "updated_at",
+    *BOOKING, "reason", "seats", "amount", "discount", "code", "currency", "payment", "method", "note",
+    "amount_captured", "amount_refunded", "name", "email", "locale", "phone", "owner", "created_at", "updated_at",
 )  # fmt: skip
-SEATS = (*BOOKING, "ticket_type_id", "ticket_type", "seats", "unit_amount", "currency", "name", "email")
+SEATS = (
+    *BOOKING,
+    "ticket_type_id",
+    "ticket_type",
+    "seats",
+    "unit_amount",
+    "unit_discount",
+    "currency",
+    "name",
+    "email",
+)
 MONEY = (
     *BOOKING, "kind", "amount", "currency", "money", "method", "note", "intent_id", "refund_id",
     "stripe_refund_id", "by", "at",
@@ -91,7 +101,7 @@ def of_booking(booking: Json, event: Json) -> Iterator[Cells]:
         *_common(booking, event),
         booking["reason"],
         sum(item["quantity"] for item in booking["items"]),
-        *(booking[name] for name in ("amount", "currency")),
+        *(booking.get(name) for name in ("amount", "discount", "code", "currency")),
         *(payment[name] for name in ("status", "method", "note", "amount_captured", "amount_refunded")),
         *(customer.get(name) for name in ("name", "email", "locale", "phone")),
         *(booking[name] for name in ("owner", "created_at", "updated_at")),
@@ -103,7 +113,8 @@ def of_seats(booking: Json, event: Json) -> Iterator[Cells]:
     customer = booking.get("customer") or {}
     for item in booking["items"]:
         id = item["ticket_type_id"]
-        price = (item["quantity"], item["unit_amount"], booking["currency"])
+        discount = item.get("unit_discount", 0)  # none from a booking actor of the release before
+        price = (item["quantity"], item["unit_amount"], discount, booking["currency"])
         whom = (customer.get("name"), customer.get("email"))
         yield [*_common(booking, event), id, event["types"].get(id), *price, *whom]
 

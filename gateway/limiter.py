@@ -1,5 +1,5 @@
-"""The rate limits of this gateway: by address first, by subject once it is known, for new guests, and for
-those whose bookings come to nothing again and again.
+"""The rate limits of this gateway: by address first, by subject once it is known, for new guests, for those
+whose bookings come to nothing again and again, and for those who guess promo codes.
 
 Gateways share what they have let through by one stream in Redis: docs/decisions/0056.
 """
@@ -18,7 +18,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
 from redis.asyncio import Redis
 
-from common.contracts.errors import BUYER_REFUSED, TooManyRequests
+from common.contracts.errors import BUYER_REFUSED, CodeNotFound, TooManyRequests
 from common.messaging.redis import Script
 from common.runtime.supervisor import wait_at_most
 from common.runtime.web import Handler
@@ -79,6 +79,8 @@ class Limiter:
             "guests": self.guests,
             "wasted_bookings_per_address": _wasted_bookings(settings.wasted_bookings_per_address, clock),
             "wasted_bookings_per_subject": _wasted_bookings(settings.wasted_bookings_per_subject, clock),
+            "wrong_codes_per_address": _wrong_codes(settings.wrong_codes_per_address_per_minute, clock),
+            "wrong_codes_per_subject": _wrong_codes(settings.wrong_codes_per_subject_per_minute, clock),
         }
         self._trusted_proxies = settings.trusted_proxies
         self._gateway = settings.instance
@@ -155,6 +157,27 @@ class Limiter:
         if identity.guest:
             yield "wasted_bookings_per_address", client
 
+    @asynccontextmanager
+    async def promo_code(self, identity: Identity | None, client: str, code: str | None) -> AsyncIterator[None]:
+        """A promo code of `identity` (None: of anybody) from network `client` is looked up within the context.
+        Raises TooManyRequests if too many before did not exist: who guesses needs many tries."""
+        if code is None or (identity is not None and identity.staff):
+            yield
+            return
+        guessers = [] if identity is None else [("wrong_codes_per_subject", identity.subject)]
+        # An address is that of its guests and of those who need no token: other customers have subjects that stay.
+        if identity is None or identity.guest:
+            guessers.append(("wrong_codes_per_address", client))
+        for name, who in guessers:
+            if (refusal := self._limits[name].check(who)) is not None:
+                await self._refuse(name, refusal)
+        try:
+            yield
+        except CodeNotFound:
+            for name, who in guessers:
+                self._limits[name].spend(who)
+            raise
+
     async def _refuse(self, limit: str, refusal: Refusal) -> None:
         self._refused.labels(limit).inc()
         if refusal.pause_s and self._paused < PAUSED_MAX:
@@ -214,6 +237,10 @@ class Limiter:
 
 def _wasted_bookings(per_second: float, clock: Callable[[], float]) -> RateLimit:
     return RateLimit(per_second, max(1.0, per_second * WASTED_BURST_SECONDS), clock=clock)
+
+
+def _wrong_codes(per_minute: float, clock: Callable[[], float]) -> RateLimit:
+    return RateLimit(per_minute / 60, max(1.0, per_minute), clock=clock)
 
 
 LIMITER = web.AppKey("limiter", Limiter)

@@ -64,6 +64,7 @@ IDS = {
     "webhook-deliveries": ("The delivery's id", {"type": "string", "format": "uuid"}),
     "assets": ("The name of a file", {"type": "string"}),
     "tickets": ("The ticket's id", {"type": "string", "format": "uuid"}),
+    "codes": ("The promo code's id", {"type": "string", "format": "uuid"}),
 }
 # In a path: what is named, and the name of its id.
 PATH_ID = re.compile(r"([\w-]+)/\{(\w+)\}")

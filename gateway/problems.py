@@ -31,6 +31,10 @@ MEMBERS: Mapping[type[HoldfastError], tuple[str, ...]] = {
     errors.SalesEnded: ("sales_end",),
     errors.PriceChanged: ("amount", "expected_amount", "currency"),
     errors.OwnerLimitReached: ("max_per_owner",),
+    errors.CodeNotValidYet: ("valid_from",),
+    errors.CodeExpired: ("valid_until",),
+    errors.CodeOwnerLimitReached: ("uses_per_owner",),
+    errors.UsesBelowUsed: ("uses",),
     errors.TooManyHolds: ("retry_after",),
     errors.BookingPaused: ("retry_after",),
     errors.PreconditionFailed: ("etag",),
@@ -69,7 +73,8 @@ class Members(Resource):
     limited_by: str | None = _member(
         "limited_by",
         "Which limit: `address`, `subject`, `guests`, `sockets_per_subject`, `sockets_per_address`, "
-        "`wasted_bookings_per_subject` or `wasted_bookings_per_address`",
+        "`wasted_bookings_per_subject`, `wasted_bookings_per_address`, `wrong_codes_per_subject` or "
+        "`wrong_codes_per_address`",
     )
     scope: str | None = _member("scope", "The scope that the token lacks, where one would do")
     limit: int | None = _member("limit", "What an amount may be at most, must be at least, or be a multiple of")
@@ -78,6 +83,12 @@ class Members(Resource):
     amount: int | None = _member("amount", "What the seats cost now, in the currency's minor unit")
     expected_amount: int | None = _member("expected_amount", "What the request expected")
     max_per_owner: int | None = _member("max_per_owner", "How many seats of the event one owner may have")
+    valid_from: datetime | None = _member("valid_from", "From when on the promo code is good")
+    valid_until: datetime | None = _member("valid_until", "Until when the promo code was good")
+    uses_per_owner: int | None = _member(
+        "uses_per_owner", "How many bookings one owner may make with the promo code"
+    )
+    uses: int | None = _member("uses", "How many bookings were made with the promo code")
     currency: str | None = _member("currency", "The currency of the amounts")
     booking_id: UUID | None = _member("booking_id", "The booking that has ended")
     reason: BookingReason | None = _member("reason", "Why it has ended")
@@ -117,6 +128,10 @@ _EXAMPLES: Mapping[str, Any] = {
     "amount": 9900,
     "expected_amount": 9000,
     "max_per_owner": 20,
+    "valid_from": "2030-02-01T09:00:00Z",
+    "valid_until": "2030-04-01T00:00:00Z",
+    "uses_per_owner": 1,
+    "uses": 19,
     "currency": "eur",
     "booking_id": "018f2b6e-1f5a-5c3d-9e21-5b7c8d9e0f12",
     "booking_status": "confirmed",

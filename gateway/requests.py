@@ -22,9 +22,10 @@ from common.contracts.errors import (
 )
 from common.contracts.resources import NAME_MAX
 from common.contracts.statuses import BookingStatus, EventStatus, PaymentStatus
+from common.contracts.values import PROMO_CODE_MAX
 from common.contracts.webhooks import DeliveryStatus
 from common.runtime.web import read_body
-from gateway.values import UUID_TEXT, Email, Id, Reference, Time
+from gateway.values import UUID_TEXT, Email, Id, PromoCodeText, Reference, Time
 
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 # RFC 9110, section 8.8.3: a tag, and a list of tags. Bytes over 0x7F arrive decoded, as any characters.
@@ -92,6 +93,7 @@ _POSITION: TypeAdapter[tuple[datetime, UUID]] = TypeAdapter(tuple[Time, Id])
 _VERSION: TypeAdapter[tuple[int]] = TypeAdapter(tuple[Annotated[int, Field(strict=True, ge=0, lt=2**31)]])
 
 
+_CODE: TypeAdapter[tuple[str]] = TypeAdapter(tuple[Annotated[str, Field(max_length=PROMO_CODE_MAX)]])
 # A server's name, and numbers of 64 bits.
 _MARK: TypeAdapter[tuple[str, int, int]] = TypeAdapter(tuple[Annotated[str, Field(max_length=40)], Number, Number])
 
@@ -117,6 +119,7 @@ def _reads(kind: TypeAdapter[P]) -> tuple[BeforeValidator, WithJsonSchema]:
 
 Cursor = Annotated[tuple[datetime, UUID], *_reads(_POSITION)]
 VersionCursor = Annotated[tuple[int], *_reads(_VERSION)]
+CodeCursor = Annotated[tuple[str], *_reads(_CODE)]
 Mark = Annotated[tuple[str, int, int], *_reads(_MARK)]
 
 
@@ -132,6 +135,22 @@ class PageQuery(Limited):
 
 class HistoryQuery(Limited):
     cursor: VersionCursor | None = Field(default=None, description=CURSOR)
+
+
+class PromoCodesQuery(Limited):
+    cursor: CodeCursor | None = Field(default=None, description=CURSOR)
+    code: PromoCodeText | None = Field(
+        default=None, description="This code alone, without regard to case, spaces and hyphens"
+    )
+
+
+class EventQuery(BaseModel):
+    model_config = Limited.model_config
+
+    code: PromoCodeText | None = Field(
+        default=None,
+        description="A promo code: the answer has the hidden ticket types that it unlocks, and is not cached",
+    )
 
 
 class TicketsQuery(HistoryQuery):

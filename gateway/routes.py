@@ -20,6 +20,9 @@ from common.contracts.resources import (
     Mail,
     OperatorsEvent,
     OperatorsEventDetails,
+    PromoCode,
+    PromoCodes,
+    Quote,
     RefundRetry,
     Revocation,
 )
@@ -37,6 +40,7 @@ from gateway import (
     exports,
     guests,
     image_views,
+    promo_codes,
     requests,
     schemas,
     session,
@@ -97,6 +101,15 @@ class Route:
 
 
 _EVENT = (errors.EventNotFound,)
+# The errors for a promo code.
+_CODE = (errors.CodeNotFound, errors.CodeNotValidYet, errors.CodeExpired, errors.CodeUsedUp)
+# Why seats are not sold, or not so.
+_NOT_SOLD = (
+    *_EVENT, errors.TicketTypeNotFound, errors.TicketTypeRequired, errors.QuantityOverLimit,
+    errors.AmountOverLimit, errors.AmountUnderLimit, errors.AmountOffStep, errors.NotOnSale,
+    errors.SalesNotStarted, errors.SalesEnded, errors.PriceChanged, *_CODE, errors.CodeOwnerLimitReached,
+    errors.CodeNotApplicable,
+)  # fmt: skip
 # The errors for a booking that has ended.
 _ENDED = (*ERRORS_BY_REASON.values(), errors.BookingCancelled)
 
@@ -133,8 +146,8 @@ ROUTES = (
     ),
     Route(
         "GET", "/events/{id}", event_views.get_event, "Read an event and how many seats are left", "events",
-        etag=True, headers=("If-None-Match",), answers={200: EventDetails, 304: None},
-        errors=(*_EVENT, errors.Unavailable, errors.Timeout),
+        etag=True, query=requests.EventQuery, headers=("If-None-Match",), answers={200: EventDetails, 304: None},
+        errors=(*_EVENT, *_CODE, errors.Unavailable, errors.Timeout), about=about.EVENT,
     ),
     Route(
         "GET", "/events/{id}/image", image_views.get_event_image, "Get the image of an event", "events",
@@ -148,11 +161,13 @@ ROUTES = (
         about=about.BOOK,
         answers={201: Booking, 200: Booking, 202: schemas.BookingOrQueued},
         errors=(
-            *_EVENT, errors.TicketTypeNotFound, errors.TicketTypeRequired, errors.QuantityOverLimit,
-            errors.AmountOverLimit, errors.AmountUnderLimit, errors.AmountOffStep, errors.NotOnSale,
-            errors.SalesNotStarted, errors.SalesEnded, errors.OwnerLimitReached, errors.TooManyHolds,
-            errors.BookingPaused, errors.PriceChanged, *_ENDED,
+            *_NOT_SOLD, errors.OwnerLimitReached, errors.TooManyHolds, errors.BookingPaused, *_ENDED,
         ),
+    ),
+    Route(
+        "POST", "/quotes", promo_codes.create_quote, "Ask what seats would cost", "bookings", Access.BEARER,
+        mailboxes=READS, body=schemas.NewQuote, answers={200: Quote}, about=about.QUOTE,
+        errors=(*_NOT_SOLD, errors.SoldOut),
     ),
     Route(
         "GET", "/bookings", views.list_bookings, "List the caller's own bookings, newest first", "bookings",
@@ -274,6 +289,22 @@ ROUTES = (
         "DELETE", "/admin/events/{id}/image", image_views.delete_event_image, "Delete the image of an event",
         "admin", Scope.ADMIN, mailboxes=WRITES, headers=("Idempotency-Key", "If-Match"), etag=True,
         answers={200: Event}, errors=_EVENT,
+    ),
+    Route(
+        "GET", "/admin/events/{id}/codes", promo_codes.list_promo_codes, "List the promo codes of an event",
+        "admin", Scope.READ, mailboxes=READS, query=requests.PromoCodesQuery,
+        answers={200: schemas.page_of(PromoCode)}, errors=_EVENT,
+    ),
+    Route(
+        "POST", "/admin/events/{id}/codes", promo_codes.create_promo_codes, "Make promo codes for an event",
+        "admin", Scope.ADMIN, mailboxes=WRITES, body=schemas.NewPromoCodes, headers=("Idempotency-Key",),
+        answers={201: PromoCodes}, about=about.NEW_CODES, errors=(*_EVENT, errors.CodeExists),
+    ),
+    Route(
+        "PATCH", "/admin/events/{id}/codes/{code_id}", promo_codes.update_promo_code, "Change a promo code",
+        "admin", Scope.ADMIN, mailboxes=WRITES, body=schemas.PromoCodePatch, headers=("Idempotency-Key",),
+        answers={200: PromoCode}, about=about.CHANGE_CODE,
+        errors=(*_EVENT, errors.CodeNotFound, errors.UsesBelowUsed),
     ),
     Route(
         "POST", "/admin/events/{id}/cancel", views.cancel_event, "Cancel an event", "admin", Scope.ADMIN,

@@ -20,15 +20,18 @@ from common.contracts.resources import (
     Exponent,
     OperatorsEvent,
     Page,
+    PromoCode,
     Resource,
 )
 from common.contracts.statuses import MailKind, PaymentMethods
-from common.contracts.values import CHECK_INS_MAX, QUANTITY_MAX, TICKET_TYPES_MAX, Customer
+from common.contracts.values import CHECK_INS_MAX, PROMO_CODES_MAX, QUANTITY_MAX, TICKET_TYPES_MAX, Customer
 from common.contracts.webhooks import WebhookType
 from gateway.values import (
+    AmountOff,
     Capacity,
     Category,
     ClaimText,
+    CodePrefix,
     Country,
     DescriptionText,
     Email,
@@ -36,7 +39,10 @@ from gateway.values import (
     Label,
     Locale,
     Methods,
+    NewPromoCodeText,
+    Percent,
     Phone,
+    PromoCodeText,
     Quantity,
     SeatLimit,
     SoldBy,
@@ -73,6 +79,8 @@ SHOWN = Event.model_fields
 WEBHOOK_TYPES_SENT = "What it gets; null: all, also types that later releases add"
 DESCRIPTION = "Markdown (CommonMark). HTML, images, and links to anything but http, https and mailto are refused"
 CATEGORY = "A label of your own, by which `GET /events` can be filtered"
+CODE = "A promo code, as the customer writes it: case, spaces and hyphens do not count"
+HIDDEN = "Only those see it, and can book it, who have a promo code that unlocks it"
 SALES_END = "From then on no seats are sold. Null: the start, even if it changes; with `sell_after_start` no end"
 SELL_AFTER_START = "Sales may go on after the start; without it `sales_end` is the start at the latest"
 CANCEL_AFTER_START = "Customers may cancel after the start; without it `cancel_until` is the start at the latest"
@@ -139,9 +147,16 @@ class SeatsWanted(Body):
         return (ItemRequest(quantity=self.quantity),) if self.quantity is not None else self.items or ()
 
 
+class NewQuote(SeatsWanted):
+    """Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`."""
+
+    code: PromoCodeText | None = Field(default=None, description=CODE)
+
+
 class NewBooking(SeatsWanted):
     """Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`."""
 
+    code: PromoCodeText | None = Field(default=None, description=CODE)
     customer: NewCustomer | None = Field(
         default=None,
         description="Whom it is for. Stripe sends its receipt to `email` as it is here, also when the customer is "
@@ -215,6 +230,7 @@ class NewEventTicketType(Body):
     name: Label
     unit_amount: Amount = Field(description=PRICE)
     capacity: Capacity = Field(description=CAPACITY)
+    hidden: bool = Field(default=False, description=HIDDEN)
 
 
 class NewEvent(Body):
@@ -260,6 +276,7 @@ class TicketTypePatch(Body):
     name: Label = left_out()
     unit_amount: Amount = left_out(description=f"{PRICE}, for bookings from now on")
     capacity: Capacity = left_out(description=CAPACITY)
+    hidden: bool = left_out(description=HIDDEN)
 
     @model_validator(mode="after")
     def _complete_when_new(self) -> Self:
@@ -309,6 +326,56 @@ class PreviewedDescription(Body):
     """A description that no event has yet."""
 
     description: DescriptionText = Field(description=DESCRIPTION)
+
+
+# These descriptions of a promo code's fields also hold for what operators send.
+OF_CODE = PromoCode.model_fields
+TicketTypeIds = Annotated[tuple[Id, ...], Field(max_length=TICKET_TYPES_MAX)]
+
+
+class NewPromoCodes(Body):
+    """One code, by `code`, or many with the same terms, by `prefix` and `count`. What it does: `percent_off` or
+    `amount_off`, `unlocks`, or both."""
+
+    code: NewPromoCodeText | None = Field(default=None, description=OF_CODE["code"].description)
+    prefix: CodePrefix | None = Field(
+        default=None, description="What each code begins with, before a hyphen and 10 random characters"
+    )
+    count: Annotated[int, Field(ge=1, le=PROMO_CODES_MAX)] | None = Field(
+        default=None, description=f"How many codes are made, {PROMO_CODES_MAX} at most; beside `prefix`"
+    )
+    percent_off: Percent | None = Field(default=None, description=OF_CODE["percent_off"].description)
+    amount_off: AmountOff | None = Field(default=None, description=OF_CODE["amount_off"].description)
+    ticket_types: TicketTypeIds = Field(default=(), description=OF_CODE["ticket_types"].description)
+    unlocks: TicketTypeIds = Field(default=(), description=OF_CODE["unlocks"].description)
+    uses_max: SeatLimit | None = Field(
+        default=None,
+        description="How many bookings may be made with the code, with each of many; null: any number",
+    )
+    uses_per_owner: SeatLimit | None = Field(default=None, description=OF_CODE["uses_per_owner"].description)
+    valid_from: Time | None = Field(default=None, description=OF_CODE["valid_from"].description)
+    valid_until: Time | None = Field(default=None, description=OF_CODE["valid_until"].description)
+    active: bool = Field(default=True, description=OF_CODE["active"].description)
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.prefix is None) != (self.count is None) or (self.code is None) == (self.count is None):
+            raise ValueError("send either code, or prefix and count")
+        return self
+
+
+class PromoCodePatch(Body):
+    """Changes the fields that are sent, for bookings that are made from then on."""
+
+    percent_off: Percent | None = left_out(description=OF_CODE["percent_off"].description)
+    amount_off: AmountOff | None = left_out(description=OF_CODE["amount_off"].description)
+    ticket_types: TicketTypeIds = left_out(tuple, description=OF_CODE["ticket_types"].description)
+    unlocks: TicketTypeIds = left_out(tuple, description=OF_CODE["unlocks"].description)
+    uses_max: SeatLimit | None = left_out(description=OF_CODE["uses_max"].description)
+    uses_per_owner: SeatLimit | None = left_out(description=OF_CODE["uses_per_owner"].description)
+    valid_from: Time | None = left_out(description=OF_CODE["valid_from"].description)
+    valid_until: Time | None = left_out(description=OF_CODE["valid_until"].description)
+    active: bool = left_out(description=OF_CODE["active"].description)
 
 
 class NewRefund(Body):

@@ -26,6 +26,8 @@ CLIENT_LIMITS = (
     "GUESTS_PER_ADDRESS_PER_MINUTE",
     "WASTED_BOOKINGS_PER_ADDRESS",
     "WASTED_BOOKINGS_PER_SUBJECT",
+    "WRONG_CODES_PER_ADDRESS_PER_MINUTE",
+    "WRONG_CODES_PER_SUBJECT_PER_MINUTE",
     "WS_SOCKETS_PER_SUBJECT",
     "WS_SOCKETS_PER_ADDRESS",
 )
@@ -96,6 +98,10 @@ class GatewaySettings(ActorSettings):
     # person who changes their mind five times in a row is below it.
     wasted_bookings_per_address: float = Field(default=2, ge=0, le=1_000_000)
     wasted_bookings_per_subject: float = Field(default=0.2, ge=0, le=1_000_000)
+    # Promo codes that do not exist, entered in a minute at one address or by one subject; 0: no limit. Of the codes
+    # that are made at random a million such guesses find none; a word that everybody knows needs no guess.
+    wrong_codes_per_address_per_minute: float = Field(default=60, ge=0, le=1_000_000)
+    wrong_codes_per_subject_per_minute: float = Field(default=10, ge=0, le=1_000_000)
     # Where a proof is checked before a new guest gets a token; None: no proof is needed.
     guest_proof_url: HttpUrl | None = None
     # New guests wait meanwhile, and most checks take a tenth of it.

@@ -16,10 +16,10 @@ from pydantic_core import PydanticCustomError
 from yarl import URL
 
 from common.contracts.codes import ids_of
-from common.contracts.currencies import CURRENCIES, SOURCE
+from common.contracts.currencies import CURRENCIES, LARGEST_AMOUNT, SOURCE
 from common.contracts.resources import CAPACITY_MAX, NAME_MAX, Currency, Name
 from common.contracts.statuses import BoxOfficeMethod, EventStatus, PaymentMethods
-from common.contracts.values import CATEGORY_MAX, DESCRIPTION_MAX, EMAIL_MAX, QUANTITY_MAX
+from common.contracts.values import CATEGORY_MAX, DESCRIPTION_MAX, EMAIL_MAX, PROMO_CODE_MAX, QUANTITY_MAX
 from common.contracts.webhooks import URL_MAX, WEBHOOK_TYPES
 
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -238,6 +238,16 @@ WebhookTypes = Annotated[
 Methods = Annotated[PaymentMethods, Field(strict=False)]
 Status = Annotated[EventStatus, Field(strict=False)]
 SoldBy = Annotated[BoxOfficeMethod, Field(strict=False)]
+Percent = Annotated[int, Field(ge=1, le=100)]
+AmountOff = Annotated[int, Field(ge=1, le=LARGEST_AMOUNT)]
+# What customers enter. What no operator could have written is a code that does not exist.
+PromoCodeText = Annotated[str, Field(min_length=1, max_length=PROMO_CODE_MAX, pattern=r"^[^\u0000-\u001f\u007f]+$")]
+# What operators write: three letters or digits at least, so that it is not guessed at once. The hyphen and the ten
+# characters behind a prefix fit beside it.
+NewPromoCodeText = Annotated[
+    str, Field(max_length=PROMO_CODE_MAX, pattern=r"^[A-Za-z0-9](?:[ ._-]*[A-Za-z0-9]){2,63}$")
+]
+CodePrefix = Annotated[str, Field(max_length=PROMO_CODE_MAX - 16, pattern=r"^[A-Za-z0-9](?:[ ._-]*[A-Za-z0-9])*$")]
 Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
 Capacity = Annotated[int, Field(ge=0, le=CAPACITY_MAX)]
 SeatLimit = Annotated[int, Field(ge=1, le=CAPACITY_MAX)]

@@ -92,13 +92,17 @@ def page(answer: Json) -> web.Response:
 # --- how a repeated request of an operator is recognised --------------------------------------------------
 
 
-def operator_request(request: web.Request, id: UUID | None = None, content: bytes = b"") -> OperatorRequest:
-    """What identifies `request`, so that the booking actor recognises a repetition. `id` is the path's, `content`
-    the body: spaces in valid JSON, and the order of its members, do not count. Raises InvalidRequest for a wrong
-    key."""
+def operator_request(
+    request: web.Request, id: UUID | None = None, content: bytes = b"", **others: UUID
+) -> OperatorRequest:
+    """What identifies `request`, so that the booking actor recognises a repetition. `id` is the path's, as are the
+    `others` by their names; `content` is the body: spaces in valid JSON, and the order of its members, do not
+    count. Raises InvalidRequest for a wrong key."""
     resource = request.match_info.route.resource
     assert resource is not None
-    path = resource.canonical.replace("{id}", str(id))
+    path = resource.canonical
+    for name, value in {"id": id, **others}.items():
+        path = path.replace(f"{{{name}}}", str(value))
     same = content
     if request.content_type == JSON and content:
         same = orjson.dumps(orjson.loads(content), option=orjson.OPT_SORT_KEYS)

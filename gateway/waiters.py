@@ -15,7 +15,7 @@ from common.contracts.codes import reference_of
 from common.contracts.currencies import exponent_of
 from common.contracts.errors import IdempotencyKeyReused, NothingToPay, Timeout
 from common.contracts.ids import booking_id
-from common.contracts.messages import CreateBooking, GetBooking, Message, RequestPayment
+from common.contracts.messages import CreateBooking, CreateBookingWithCode, GetBooking, Message, RequestPayment
 from common.messaging.calls import Calls
 from common.messaging.registry import Registry
 from common.runtime.web import TRACEPARENT, json_response
@@ -207,7 +207,10 @@ async def create_booking(request: web.Request) -> web.Response:
         # Anybody becomes any number of guests, so that guests are told apart by their networks, too.
         address=app[ADDRESS_HASHES].hashed(request[NETWORK]) if identity.guest else None,
     )
-    async with app[LIMITER].new_booking(identity, request[NETWORK]):
+    if body.code is not None:
+        command = CreateBookingWithCode(**dict(command), code=body.code)
+    limiter, client = app[LIMITER], request[NETWORK]
+    async with limiter.new_booking(identity, client), limiter.promo_code(identity, client, body.code):
         waiter = await _ask(request, command, prefer)
     return _created(request, command, waiter, prefer)
 

@@ -42,6 +42,8 @@ STACKS = {
         "stopped_servers",
     ),
     "holdfast": (
+        "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "main_job",
+        "privacy", "promo_codes", "rush", "tickets", "webhooks", "who_did_it",
         "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "mail", "main_job",
         "outgoing_webhooks", "privacy", "rush", "tickets", "webhooks", "who_did_it",
     ),

@@ -95,8 +95,12 @@ export class Holdfast extends EventTarget {
     recover(code: string, call?: KeyedCall): Promise<string>;
     /** @param {Types.ListEventsQuery} [query] @param {Call} [call] */
     events(query?: Types.ListEventsQuery, call?: Call): Listing<Types.Event>;
-    /** @param {string} id @param {Call} [call] */
-    event(id: string, call?: Call): Promise<Types.EventDetails>;
+    /**
+     * With a promo code in `query` also what that unlocks.
+     * @param {string} id
+     * @param {Types.GetEventQuery & Call} [call]
+     */
+    event(id: string, { code, ...call }?: Types.GetEventQuery & Call): Promise<Types.EventDetails>;
     /**
      * The image of an event, a WebP. A page shows it by the `url` in the event's `image`.
      * @param {string} id
@@ -104,6 +108,12 @@ export class Holdfast extends EventTarget {
      * @param {Call} [call]
      */
     eventImage(id: string, query?: Types.GetEventImageQuery, call?: Call): Promise<Blob>;
+    /**
+     * What seats would cost, with a promo code or without. Nothing is held.
+     * @param {Types.NewQuote} seats
+     * @param {Call} [call]
+     */
+    quote(seats: Types.NewQuote, call?: Call): Promise<Types.Quote>;
     /**
      * Books seats; resolves once there is a booking. It can be paid, or waits for that (`isWaiting`).
      * @param {Types.NewBooking} booking
@@ -328,6 +338,17 @@ declare class Admin {
     setEventImage(id: string, image: Blob, call?: MatchedCall): Promise<Types.Event>;
     /** @param {string} id @param {MatchedCall} [call] */
     deleteEventImage(id: string, call?: MatchedCall): Promise<Types.Event>;
+    /** @param {string} eventId @param {Types.ListPromoCodesQuery} [query] @param {Call} [call] */
+    promoCodes(eventId: string, query?: Types.ListPromoCodesQuery, call?: Call): Listing<Types.PromoCode>;
+    /**
+     * Makes a promo code for an event, or many with the same terms.
+     * @param {string} eventId
+     * @param {Types.NewPromoCodes} codes
+     * @param {KeyedCall} [call]
+     */
+    createPromoCodes(eventId: string, codes: Types.NewPromoCodes, call?: KeyedCall): Promise<Types.PromoCodes>;
+    /** @param {string} eventId @param {string} codeId @param {Types.PromoCodePatch} changes @param {KeyedCall} [call] */
+    updatePromoCode(eventId: string, codeId: string, changes: Types.PromoCodePatch, call?: KeyedCall): Promise<Types.PromoCode>;
     /** @param {string} id @param {MatchedCall} [call] */
     cancelEvent(id: string, call?: MatchedCall): Promise<Types.Event>;
     /** Tries all failed refunds of an event again. @param {string} id @param {MatchedCall} [call] */

@@ -1106,9 +1106,14 @@ export class Holdfast extends EventTarget {
     return this.list("GET /events", { query, token: null, ...call });
   }
 
-  /** @param {string} id @param {Call} [call] */
-  event(id, call) {
-    return this.request("GET /events/{id}", { path: { id }, token: null, ...call });
+  /**
+   * With a promo code in `query` also what that unlocks.
+   * @param {string} id
+   * @param {Types.GetEventQuery & Call} [call]
+   */
+  event(id, { code, ...call } = {}) {
+    const query = code === undefined ? undefined : { code };
+    return this.request("GET /events/{id}", { path: { id }, query, token: null, ...call });
   }
 
   /**
@@ -1122,6 +1127,15 @@ export class Holdfast extends EventTarget {
   }
 
   // --- bookings
+
+  /**
+   * What seats would cost, with a promo code or without. Nothing is held.
+   * @param {Types.NewQuote} seats
+   * @param {Call} [call]
+   */
+  quote(seats, call) {
+    return this.request("POST /quotes", { body: seats, ...call });
+  }
 
   /**
    * Books seats; resolves once there is a booking. It can be paid, or waits for that (`isWaiting`).
@@ -1368,6 +1382,27 @@ class Admin {
   /** @param {string} id @param {MatchedCall} [call] */
   deleteEventImage(id, call) {
     return this.#holdfast.keyed("DELETE /admin/events/{id}/image", { path: { id }, ...call });
+  }
+
+  /** @param {string} eventId @param {Types.ListPromoCodesQuery} [query] @param {Call} [call] */
+  promoCodes(eventId, query, call) {
+    return this.#holdfast.list("GET /admin/events/{id}/codes", { path: { id: eventId }, query, ...call });
+  }
+
+  /**
+   * Makes a promo code for an event, or many with the same terms.
+   * @param {string} eventId
+   * @param {Types.NewPromoCodes} codes
+   * @param {KeyedCall} [call]
+   */
+  createPromoCodes(eventId, codes, call) {
+    return this.#holdfast.keyed("POST /admin/events/{id}/codes", { path: { id: eventId }, body: codes, ...call });
+  }
+
+  /** @param {string} eventId @param {string} codeId @param {Types.PromoCodePatch} changes @param {KeyedCall} [call] */
+  updatePromoCode(eventId, codeId, changes, call) {
+    const path = { id: eventId, code_id: codeId };
+    return this.#holdfast.keyed("PATCH /admin/events/{id}/codes/{code_id}", { path, body: changes, ...call });
   }
 
   /** @param {string} id @param {MatchedCall} [call] */

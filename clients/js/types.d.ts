@@ -32,8 +32,12 @@ export interface Booking {
   event_id: string;
   /** How many seats of which ticket types */
   items: Item[];
-  /** In the currency's minor unit */
+  /** What is paid, with the discount taken off, in the currency's minor unit */
   amount: number;
+  /** What the promo code takes off all seats, in the currency's minor unit */
+  discount?: number;
+  /** The promo code, as the customer wrote it; null: booked without */
+  code?: string | null;
   /** By ISO 4217, in lower case */
   currency: string;
   /** How many decimals the currency has at Stripe: an amount divided by 10 to this power is in the main unit. Null for a currency that Stripe does not list (any more) */
@@ -451,12 +455,14 @@ export interface EventPatch {
 /** Who may see an event. A draft is for operators alone, and a published event for everybody. An archived one is in no list and is not sold, but can still be read by its id. */
 export type EventStatus = "draft" | "published" | "archived";
 
-/** One value of an event, or of one of its ticket types, that has changed. */
+/** One value of an event, or of one of its ticket types or promo codes, that has changed. */
 export interface FieldChange {
   /** Its name, as in the event or the ticket type, or such as `venue.city` */
   field: string;
   /** The ticket type; null: the event itself */
   ticket_type_id?: string | null;
+  /** The promo code that has it, or the first of those that were made together */
+  code?: string | null;
   /** The value before: of a long description the beginning, of an image the hash. Null also where there was none */
   old: string | number | boolean | null;
   /** The value since */
@@ -493,6 +499,8 @@ export interface Item {
   quantity: number;
   /** In the currency's minor unit */
   unit_amount: number;
+  /** What the promo code takes off each seat, in the currency's minor unit */
+  unit_discount?: number;
 }
 
 /** How many seats of which ticket type; without `ticket_type_id` of the event's only one. */
@@ -519,13 +527,13 @@ export type KnownEventChangeKind = "cancelled" | "changed" | "created";
 export type KnownKindOfMail = "attention" | "cancellation" | "confirmation" | "refund";
 
 /** The values of `ProblemCode` that this release knows. */
-export type KnownProblemCode = "amount_mismatch" | "amount_off_step" | "amount_over_left" | "amount_over_limit" | "amount_under_limit" | "booking_cancelled" | "booking_paused" | "cancellation_closed" | "capacity_below_sold" | "check_in_undone" | "conflict" | "event_cancelled" | "event_not_found" | "forbidden" | "guest_proof_refused" | "guest_token_required" | "hold_expired" | "idempotency_key_required" | "idempotency_key_reused" | "image_invalid" | "internal_error" | "invalid_request" | "last_tickets" | "mail_not_possible" | "malformed_request" | "method_not_allowed" | "not_found" | "not_on_sale" | "nothing_to_pay" | "nothing_to_recover" | "owner_limit_reached" | "payload_too_large" | "payment_canceled" | "payment_mismatch" | "payment_rejected" | "precondition_failed" | "price_changed" | "quantity_over_limit" | "recovery_code_invalid" | "request_timeout" | "sales_ended" | "sales_not_started" | "sold_out" | "ticket_cancelled" | "ticket_invalid" | "ticket_of_another_event" | "ticket_type_not_found" | "ticket_type_required" | "ticket_types_over_limit" | "ticket_used" | "timeout" | "too_many_holds" | "too_many_requests" | "unauthorized" | "unavailable" | "unsupported_media_type";
+export type KnownProblemCode = "amount_mismatch" | "amount_off_step" | "amount_over_left" | "amount_over_limit" | "amount_under_limit" | "booking_cancelled" | "booking_paused" | "cancellation_closed" | "capacity_below_sold" | "check_in_undone" | "code_exists" | "code_expired" | "code_not_applicable" | "code_not_found" | "code_not_valid_yet" | "code_owner_limit_reached" | "code_used_up" | "conflict" | "event_cancelled" | "event_not_found" | "forbidden" | "guest_proof_refused" | "guest_token_required" | "hold_expired" | "idempotency_key_required" | "idempotency_key_reused" | "image_invalid" | "internal_error" | "invalid_request" | "last_tickets" | "mail_not_possible" | "malformed_request" | "method_not_allowed" | "not_found" | "not_on_sale" | "nothing_to_pay" | "nothing_to_recover" | "owner_limit_reached" | "payload_too_large" | "payment_canceled" | "payment_mismatch" | "payment_rejected" | "precondition_failed" | "price_changed" | "quantity_over_limit" | "recovery_code_invalid" | "request_timeout" | "sales_ended" | "sales_not_started" | "sold_out" | "ticket_cancelled" | "ticket_invalid" | "ticket_of_another_event" | "ticket_type_not_found" | "ticket_type_required" | "ticket_types_over_limit" | "ticket_used" | "timeout" | "too_many_holds" | "too_many_requests" | "unauthorized" | "unavailable" | "unsupported_media_type" | "uses_below_used";
 
 /** The values of `TicketState` that this release knows. */
 export type KnownTicketState = "cancelled" | "refunded" | "used" | "valid";
 
 /** The values of `TransitionCause` that this release knows. */
-export type KnownTransitionCause = "booking.cancel" | "booking.create" | "booking.refund" | "booking.refund_tickets" | "booking.sell" | "booking.set_customer" | "payment.action_required" | "payment.canceled" | "payment.declined" | "payment.dispute_updated" | "payment.intent_created" | "payment.intent_rejected" | "payment.processing" | "payment.refund_updated" | "payment.succeeded" | "time";
+export type KnownTransitionCause = "booking.cancel" | "booking.create" | "booking.create_with_code" | "booking.refund" | "booking.refund_tickets" | "booking.sell" | "booking.set_customer" | "payment.action_required" | "payment.canceled" | "payment.declined" | "payment.dispute_updated" | "payment.intent_created" | "payment.intent_rejected" | "payment.processing" | "payment.refund_updated" | "payment.succeeded" | "time";
 
 /** The values of `WebhookDisabledReason` that this release knows. */
 export type KnownWebhookDisabledReason = "by_operator" | "failing" | "gone";
@@ -581,6 +589,8 @@ export interface NewBooking {
   quantity?: number | null;
   /** What all seats together cost as the customer was shown it, in the currency's minor unit: at another price the request is refused with `price_changed`, and no seats are held. A precondition, and no content: the same Idempotency-Key with another `expected_amount` is the same booking */
   expected_amount?: number | null;
+  /** A promo code, as the customer writes it: case, spaces and hyphens do not count */
+  code?: string | null;
   /** Whom it is for. Stripe sends its receipt to `email` as it is here, also when the customer is changed later */
   customer?: NewCustomer | null;
 }
@@ -691,6 +701,8 @@ export interface NewEventTicketType {
   unit_amount: number;
   /** How many seats there are, sold and held ones included */
   capacity: number;
+  /** Only those see it, and can book it, who have a promo code that unlocks it. Default: `false` */
+  hidden?: boolean;
 }
 
 /** What a new guest sends where this installation needs a proof; otherwise nothing, and a proof is ignored. */
@@ -713,6 +725,48 @@ export interface NewPaymentIntent {
   amount?: number | null;
   /** The booking's currency */
   currency?: string | null;
+}
+
+/** One code, by `code`, or many with the same terms, by `prefix` and `count`. What it does: `percent_off` or `amount_off`, `unlocks`, or both. */
+export interface NewPromoCodes {
+  /** As it was written. What customers enter is compared without regard to case, spaces and hyphens */
+  code?: string | null;
+  /** What each code begins with, before a hyphen and 10 random characters */
+  prefix?: string | null;
+  /** How many codes are made, 500 at most; beside `prefix` */
+  count?: number | null;
+  /** What it takes off each ticket in percent, rounded half up for each; null: no percentage */
+  percent_off?: number | null;
+  /** What it takes off each ticket in the currency's minor unit, at most the price; null: no amount */
+  amount_off?: number | null;
+  /** Whose tickets cost less; empty: all ticket types' */
+  ticket_types?: string[];
+  /** The hidden ticket types that it shows, and lets its owner book */
+  unlocks?: string[];
+  /** How many bookings may be made with the code, with each of many; null: any number */
+  uses_max?: number | null;
+  /** How many bookings one owner may make with it; null: any number. A guest is a new owner with each token */
+  uses_per_owner?: number | null;
+  /** From when on it is good; null: from the beginning */
+  valid_from?: TimeLike | null;
+  /** From when on it is no longer good; null: always */
+  valid_until?: TimeLike | null;
+  /** Whether it is good at all: the operators' switch. Default: `true` */
+  active?: boolean;
+}
+
+/** Which seats: exactly one of `items` and, where the event has a single ticket type, `quantity`. */
+export interface NewQuote {
+  /** The event */
+  event_id: string;
+  /** How many seats of which ticket types, 1000 at most; not beside `quantity` */
+  items?: NewBookingItem[] | null;
+  /** How many seats of the event's only ticket type; not beside `items` */
+  quantity?: number | null;
+  /** What all seats together cost as the customer was shown it, in the currency's minor unit: at another price the request is refused with `price_changed`, and no seats are held. A precondition, and no content: the same Idempotency-Key with another `expected_amount` is the same booking */
+  expected_amount?: number | null;
+  /** A promo code, as the customer writes it: case, spaces and hyphens do not count */
+  code?: string | null;
 }
 
 /** How much goes back to the customer. */
@@ -949,6 +1003,8 @@ export interface OperatorsTicketType {
   capacity: number;
   /** How many seats are free */
   available: number;
+  /** Only operators see it, and those who have a promo code that unlocks it: it is nowhere else */
+  hidden?: boolean;
   /** Seats of pending bookings */
   held: number;
   /** Seats of confirmed bookings */
@@ -1034,7 +1090,7 @@ export interface PreviewedDescription {
 export interface Problem {
   /** Every value that is not valid. With `invalid_request` */
   errors?: FieldError[] | null;
-  /** Which limit: `address`, `subject`, `guests`, `sockets_per_subject`, `sockets_per_address`, `wasted_bookings_per_subject` or `wasted_bookings_per_address`. With `too_many_requests` */
+  /** Which limit: `address`, `subject`, `guests`, `sockets_per_subject`, `sockets_per_address`, `wasted_bookings_per_subject`, `wasted_bookings_per_address`, `wrong_codes_per_subject` or `wrong_codes_per_address`. With `too_many_requests` */
   limited_by?: string | null;
   /** The scope that the token lacks, where one would do. With `forbidden` */
   scope?: string | null;
@@ -1050,6 +1106,14 @@ export interface Problem {
   expected_amount?: number | null;
   /** How many seats of the event one owner may have. With `owner_limit_reached` */
   max_per_owner?: number | null;
+  /** From when on the promo code is good. With `code_not_valid_yet` */
+  valid_from?: Time | null;
+  /** Until when the promo code was good. With `code_expired` */
+  valid_until?: Time | null;
+  /** How many bookings one owner may make with the promo code. With `code_owner_limit_reached` */
+  uses_per_owner?: number | null;
+  /** How many bookings were made with the promo code. With `uses_below_used` */
+  uses?: number | null;
   /** The currency of the amounts. With `price_changed` */
   currency?: string | null;
   /** The booking that has ended. With `booking_cancelled`, `event_cancelled`, `hold_expired`, `payment_canceled`, `payment_mismatch`, `payment_rejected`, `sold_out` */
@@ -1103,6 +1167,74 @@ export interface Progress {
   finished: boolean;
 }
 
+/** What customers enter to pay less, or to see hidden ticket types. */
+export interface PromoCode {
+  /** Its id */
+  id: string;
+  /** The event */
+  event_id: string;
+  /** As it was written. What customers enter is compared without regard to case, spaces and hyphens */
+  code: string;
+  /** What it takes off each ticket in percent, rounded half up for each; null: no percentage */
+  percent_off: number | null;
+  /** What it takes off each ticket in the currency's minor unit, at most the price; null: no amount */
+  amount_off: number | null;
+  /** Whose tickets cost less; empty: all ticket types' */
+  ticket_types: string[];
+  /** The hidden ticket types that it shows, and lets its owner book */
+  unlocks: string[];
+  /** How many bookings may be made with it; null: any number */
+  uses_max: number | null;
+  /** How many bookings one owner may make with it; null: any number. A guest is a new owner with each token */
+  uses_per_owner: number | null;
+  /** From when on it is good; null: from the beginning */
+  valid_from: Time | null;
+  /** From when on it is no longer good; null: always */
+  valid_until: Time | null;
+  /** Whether it is good at all: the operators' switch */
+  active: boolean;
+  /** Its pending bookings */
+  held: number;
+  /** Its confirmed bookings */
+  used: number;
+}
+
+/** A page of a list: each item is a `PromoCode`. */
+export interface PromoCodePage {
+  /** What is on this page, in the order of the list */
+  items: PromoCode[];
+  /** Where the next page begins; null on the last one */
+  next_cursor?: string | null;
+}
+
+/** Changes the fields that are sent, for bookings that are made from then on. */
+export interface PromoCodePatch {
+  /** What it takes off each ticket in percent, rounded half up for each; null: no percentage */
+  percent_off?: number | null;
+  /** What it takes off each ticket in the currency's minor unit, at most the price; null: no amount */
+  amount_off?: number | null;
+  /** Whose tickets cost less; empty: all ticket types' */
+  ticket_types?: string[];
+  /** The hidden ticket types that it shows, and lets its owner book */
+  unlocks?: string[];
+  /** How many bookings may be made with it; null: any number */
+  uses_max?: number | null;
+  /** How many bookings one owner may make with it; null: any number. A guest is a new owner with each token */
+  uses_per_owner?: number | null;
+  /** From when on it is good; null: from the beginning */
+  valid_from?: TimeLike | null;
+  /** From when on it is no longer good; null: always */
+  valid_until?: TimeLike | null;
+  /** Whether it is good at all: the operators' switch */
+  active?: boolean;
+}
+
+/** Codes that were made together. */
+export interface PromoCodes {
+  /** All of them */
+  items: PromoCode[];
+}
+
 /** A booking that was requested and does not exist yet: it may still be refused, as when seats are sold out. Read it again at `Location`, or send the same request with the same Idempotency-Key. */
 export interface QueuedBooking {
   /** Which shape this is, beside `booking` */
@@ -1124,6 +1256,40 @@ export interface QueuedBooking {
 /** How the money of a booking stands that is not made yet. */
 export interface QueuedPayment {
   status: "creating";
+}
+
+/** What seats would cost now. Nothing is held. */
+export interface Quote {
+  /** The event */
+  event_id: string;
+  /** How many seats of which ticket types, and their prices */
+  items: QuotedItem[];
+  /** What they cost without the code, in the currency's minor unit */
+  subtotal: number;
+  /** What the code takes off, in the currency's minor unit */
+  discount: number;
+  /** What is to be paid, in the currency's minor unit: the `expected_amount` of the booking */
+  amount: number;
+  /** By ISO 4217, in lower case */
+  currency: string;
+  /** How many decimals the currency has at Stripe: an amount divided by 10 to this power is in the main unit. Null for a currency that Stripe does not list (any more) */
+  currency_exponent?: number | null;
+  /** The promo code, as an operator wrote it; null: without one */
+  code?: string | null;
+}
+
+/** What seats of one ticket type would cost. */
+export interface QuotedItem {
+  /** The ticket type */
+  ticket_type_id: string;
+  /** How many seats */
+  quantity: number;
+  /** In the currency's minor unit */
+  unit_amount: number;
+  /** What the promo code takes off each seat, in the currency's minor unit */
+  unit_discount?: number;
+  /** The ticket type's title */
+  name: string;
 }
 
 /** By what a guest comes back on another device. */
@@ -1360,6 +1526,8 @@ export interface TicketType {
   capacity: number;
   /** How many seats are free */
   available: number;
+  /** Only operators see it, and those who have a promo code that unlocks it: it is nowhere else */
+  hidden?: boolean;
 }
 
 /** With `id`: changes the fields that are sent. Without: adds a ticket type, which needs all other fields. */
@@ -1372,6 +1540,8 @@ export interface TicketTypePatch {
   unit_amount?: number;
   /** How many seats there are, sold and held ones included */
   capacity?: number;
+  /** Only those see it, and can book it, who have a promo code that unlocks it */
+  hidden?: boolean;
 }
 
 /** One change of a booking, and what caused it. */
@@ -1543,6 +1713,11 @@ export interface ListEventsQuery {
   on_sale?: boolean;
 }
 
+export interface GetEventQuery {
+  /** A promo code: the answer has the hidden ticket types that it unlocks, and is not cached */
+  code?: string;
+}
+
 export interface GetEventImageQuery {
   /** The image's hash, as in its `url`: the answer may then be cached for ever. Left out, or of another image: for a short time */
   v?: string;
@@ -1575,6 +1750,15 @@ export interface AdminListEventsQuery {
   status?: EventStatus;
   /** Only events that start then or later. Left out: future events, for operators also those that started within a day; on a further page the events that follow */
   from?: TimeLike;
+}
+
+export interface ListPromoCodesQuery {
+  /** How many there are on a page at most. Default: `50` */
+  limit?: number;
+  /** `next_cursor` of the page before */
+  cursor?: string;
+  /** This code alone, without regard to case, spaces and hyphens */
+  code?: string;
 }
 
 export interface AdminListBookingsQuery {
@@ -1663,6 +1847,7 @@ export interface Answers {
   "GET /events/{id}/image": Blob;
   "POST /bookings": Booking;
   "GET /bookings": BookingPage;
+  "POST /quotes": Quote;
   "GET /bookings/{id}": Booking;
   "GET /bookings/{id}/history": TransitionPage;
   "POST /bookings/{id}/cancel": Booking;
@@ -1685,6 +1870,9 @@ export interface Answers {
   "POST /admin/events/preview-description": DescriptionPreview;
   "PUT /admin/events/{id}/image": Event;
   "DELETE /admin/events/{id}/image": Event;
+  "GET /admin/events/{id}/codes": PromoCodePage;
+  "POST /admin/events/{id}/codes": PromoCodes;
+  "PATCH /admin/events/{id}/codes/{code_id}": PromoCode;
   "POST /admin/events/{id}/cancel": Event;
   "POST /admin/events/{id}/refunds/retry": RefundRetry;
   "GET /admin/bookings": BookingPage;

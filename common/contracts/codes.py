@@ -10,6 +10,7 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 GROUP = 4  # characters: easy to copy
 # What people write for a digit, and between the groups.
 _AS_READ = str.maketrans("OIL", "011", "- ")
+_UNSEPARATED = str.maketrans("", "", "- ")
 # What every reference begins with. Its 8 characters are the first 40 bits of the booking's id, which is a hash
 # (`ids.booking_id`): of a million bookings two may have the same, so a search by it finds a list.
 PREFIX = "HF"
@@ -26,6 +27,12 @@ def grouped(code: str) -> str:
 def as_read(written: str) -> str:
     """The characters of a code, however somebody has written them."""
     return written.upper().translate(_AS_READ)
+
+
+def code_key(written: str) -> str:
+    """By what an event's promo codes are told apart: case, spaces and hyphens do not count. Letters that look like
+    digits do: operators choose the words."""
+    return written.upper().translate(_UNSEPARATED)
 
 
 def reference_of(booking_id: UUID | str) -> str:

@@ -90,6 +90,12 @@ def exponent_of(code: str) -> int | None:
     return None if currency is None else currency.exponent
 
 
+def step_of(code: str) -> int:
+    """Of what every amount in this currency is a multiple."""
+    currency = CURRENCIES.get(code)
+    return 1 if currency is None else currency.step
+
+
 def fault_of(amount: int, code: str) -> AmountFault | None:
     """What is wrong with one charge of `amount` (more than 0) in the currency `code`; None when nothing is.
 

@@ -69,6 +69,14 @@ TooManyHolds = _error("too_many_holds", 409, "Too many bookings are waiting to b
 BookingPaused = _error("booking_paused", 409, "Holds were left to expire: wait before booking", retryable=True)
 # By these a buyer is refused who has taken what one may have.
 BUYER_REFUSED = (OwnerLimitReached, TooManyHolds, BookingPaused)
+CodeNotFound = _error("code_not_found", 404, "The event has no such code")
+CodeNotValidYet = _error("code_not_valid_yet", 409, "The code is not good yet")
+CodeExpired = _error("code_expired", 409, "The code is no longer good")
+CodeUsedUp = _error("code_used_up", 409, "The code was used as often as it may be")
+CodeOwnerLimitReached = _error(
+    "code_owner_limit_reached", 409, "The code was used by its owner as often as it may be"
+)
+CodeNotApplicable = _error("code_not_applicable", 422, "The code is for none of these seats")
 SoldOut = _error("sold_out", 409, "Not enough seats are left")
 PriceChanged = _error("price_changed", 409, "The seats cost another amount than was expected: none are held")
 
@@ -92,6 +100,8 @@ AmountMismatch = _error("amount_mismatch", 422, "The amount or currency is not t
 AmountOverLeft = _error("amount_over_left", 422, "The amount is more than is left to give back")
 CancellationClosed = _error("cancellation_closed", 409, "The booking can no longer be cancelled")
 CapacityBelowSold = _error("capacity_below_sold", 409, "The capacity cannot be less than what is held and sold")
+UsesBelowUsed = _error("uses_below_used", 409, "The code may not be used less often than it already is")
+CodeExists = _error("code_exists", 409, "The event has such a code already")
 MailNotPossible = _error("mail_not_possible", 409, "This mail cannot be sent about this booking")
 NothingToRecover = _error("nothing_to_recover", 409, "The guest has no booking to come back to")
 LastTickets = _error("last_tickets", 409, "These are all tickets of the booking: cancel it instead")

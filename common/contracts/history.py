@@ -33,10 +33,13 @@ class Transition(Resource):
 
 
 class FieldChange(Resource):
-    """One value of an event, or of one of its ticket types, that has changed."""
+    """One value of an event, or of one of its ticket types or promo codes, that has changed."""
 
     field: str = Field(description="Its name, as in the event or the ticket type, or such as `venue.city`")
     ticket_type_id: UUID | None = Field(default=None, description="The ticket type; null: the event itself")
+    code: str | None = Field(
+        default=None, description="The promo code that has it, or the first of those that were made together"
+    )
     old: FieldValue = Field(
         description="The value before: of a long description the beginning, of an image the hash. Null also where "
         "there was none"

@@ -20,6 +20,7 @@ from common.contracts.statuses import ChangeKind, MailKind, Reason
 CAUSES = (
     "time",
     "booking.create",
+    "booking.create_with_code",
     "booking.cancel",
     "booking.refund",
     "booking.refund_tickets",

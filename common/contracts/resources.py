@@ -6,7 +6,7 @@ Messages carry the same models, so that REST, the WebSocket and the actors all s
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
 
 import orjson
@@ -107,6 +107,9 @@ class Item(Resource):
     ticket_type_id: UUID = Field(description="The ticket type")
     quantity: int = Field(ge=1, le=QUANTITY_MAX, description="How many seats")
     unit_amount: Amount
+    unit_discount: Amount = Field(
+        default=0, description="What the promo code takes off each seat, in the currency's minor unit"
+    )
 
 
 class PaymentSummary(Resource):
@@ -166,7 +169,13 @@ class Booking(Resource):
     owner: str | None = Field(default=None, description="The subject of the token that made it")
     event_id: UUID = Field(description="The event")
     items: tuple[Item, ...] = Field(description="How many seats of which ticket types")
-    amount: Amount
+    amount: Amount = Field(description="What is paid, with the discount taken off, in the currency's minor unit")
+    discount: Amount = Field(
+        default=0, description="What the promo code takes off all seats, in the currency's minor unit"
+    )
+    code: str | None = Field(
+        default=None, description="The promo code, as the customer wrote it; null: booked without"
+    )
     currency: Currency
     currency_exponent: Exponent = None
     status: BookingStatus
@@ -213,6 +222,10 @@ class TicketType(Resource):
     unit_amount: Amount = Field(description="The price of one seat, in the currency's minor unit")
     capacity: int = Field(description="How many seats there are, sold and held ones included")
     available: int = Field(description="How many seats are free")
+    hidden: bool = Field(
+        default=False,
+        description="Only operators see it, and those who have a promo code that unlocks it: it is nowhere else",
+    )
 
 
 class Event(Resource):
@@ -277,12 +290,74 @@ class Event(Resource):
         description="Grows with each change of the event and its ticket types, not with its seats: the `ETag`",
     )
 
+    def public(self) -> Self:
+        """The event without its hidden ticket types, which the answers to operators have."""
+        if not any(each.hidden for each in self.ticket_types):
+            return self
+        shown = tuple(each for each in self.ticket_types if not each.hidden)
+        return self.model_copy(update={"ticket_types": shown})
+
 
 class EventDetails(Event):
     """An event with its description."""
 
     description: Description = None
     description_html: DescriptionHtml = None
+
+
+class PromoCode(Resource):
+    """What customers enter to pay less, or to see hidden ticket types."""
+
+    id: UUID = Field(description="Its id")
+    event_id: UUID = Field(description="The event")
+    code: str = Field(
+        description="As it was written. What customers enter is compared without regard to case, spaces and hyphens"
+    )
+    percent_off: int | None = Field(
+        description="What it takes off each ticket in percent, rounded half up for each; null: no percentage"
+    )
+    amount_off: int | None = Field(
+        description="What it takes off each ticket in the currency's minor unit, at most the price; null: no amount"
+    )
+    ticket_types: tuple[UUID, ...] = Field(description="Whose tickets cost less; empty: all ticket types'")
+    unlocks: tuple[UUID, ...] = Field(description="The hidden ticket types that it shows, and lets its owner book")
+    uses_max: int | None = Field(description="How many bookings may be made with it; null: any number")
+    uses_per_owner: int | None = Field(
+        description="How many bookings one owner may make with it; null: any number. A guest is a new owner with "
+        "each token"
+    )
+    valid_from: datetime | None = Field(description="From when on it is good; null: from the beginning")
+    valid_until: datetime | None = Field(description="From when on it is no longer good; null: always")
+    active: bool = Field(description="Whether it is good at all: the operators' switch")
+    held: int = Field(description="Its pending bookings")
+    used: int = Field(description="Its confirmed bookings")
+
+
+class PromoCodes(Resource):
+    """Codes that were made together."""
+
+    items: tuple[PromoCode, ...] = Field(description="All of them")
+
+
+class QuotedItem(Item):
+    """What seats of one ticket type would cost."""
+
+    name: str = Field(description="The ticket type's title")
+
+
+class Quote(Resource):
+    """What seats would cost now. Nothing is held."""
+
+    event_id: UUID = Field(description="The event")
+    items: tuple[QuotedItem, ...] = Field(description="How many seats of which ticket types, and their prices")
+    subtotal: int = Field(description="What they cost without the code, in the currency's minor unit")
+    discount: Amount = Field(description="What the code takes off, in the currency's minor unit")
+    amount: Amount = Field(
+        description="What is to be paid, in the currency's minor unit: the `expected_amount` of the booking"
+    )
+    currency: Currency
+    currency_exponent: Exponent = None
+    code: str | None = Field(default=None, description="The promo code, as an operator wrote it; null: without one")
 
 
 class OperatorsTicketType(TicketType):

@@ -21,6 +21,9 @@ EMAIL_MAX = 254
 # The most characters of what an intent is described with. Stripe takes 1,000, and these are no more, whether it
 # counts characters or their bytes: https://docs.stripe.com/api/payment_intents/create
 INTENT_DESCRIPTION_MAX = 250
+# The most characters of a promo code, and the most codes of one request: the answer with them has some 200 KB.
+PROMO_CODE_MAX = 64
+PROMO_CODES_MAX = 500
 # Characters of an event's description (some ten pages), and of its category.
 DESCRIPTION_MAX = 20_000
 CATEGORY_MAX = 64

@@ -26,6 +26,7 @@ from ops.audit.records import (
     CheckIn,
     EventHistory,
     Payment,
+    PromoCode,
     Refund,
     Seats,
     Stray,
@@ -99,6 +100,24 @@ FULL JOIN (
     ) each GROUP BY key
 ) c ON c.key = b.key
 """
+# Each promo code, and each owner of its uses, with what bookings are counted as. Of an owner all uses are `used`.
+PROMO_CODES = """
+WITH booked AS (
+    SELECT code_id::text AS key, code_id::text || ':' || owner AS owner_key, (code_counted = 1)::int AS held,
+        (code_counted = 2)::int AS used
+    FROM bookings WHERE code_id IS NOT NULL AND {part}
+), codes AS (SELECT id, held, used, uses_max FROM promo_codes WHERE {part})
+SELECT coalesce(c.key, b.key) AS key, coalesce(c.held, 0)::bigint AS held, coalesce(c.used, 0)::bigint AS used,
+    c.uses_max, coalesce(b.held, 0)::bigint AS booked_held, coalesce(b.used, 0)::bigint AS booked_used
+FROM (
+    SELECT id::text AS key, held, used, uses_max FROM codes
+    UNION ALL SELECT key, 0, uses, NULL FROM promo_code_owners WHERE code_id IN (SELECT id FROM codes)
+) c
+FULL JOIN (
+    SELECT key, sum(held) AS held, sum(used) AS used FROM booked GROUP BY key
+    UNION ALL SELECT owner_key, 0, sum(held + used) FROM booked GROUP BY owner_key
+) b ON b.key = c.key
+"""
 # Each check-in with what it must belong to: a seat of a booking that was confirmed then.
 CHECK_INS = """
 SELECT c.id::text, c.number, t.to_status AS status, coalesce((
@@ -168,6 +187,12 @@ class Databases:
         """Every buyer, or those of events with bookings made since. Raises SourceUnavailable."""
         async for row in _of_events(self.booking, BUYERS, since):
             yield Buyer(**row)
+
+    async def promo_codes(self, since: datetime | None) -> AsyncIterator[PromoCode]:
+        """Every promo code and owner of its uses, or those of events with bookings made since. Raises
+        SourceUnavailable."""
+        async for row in _of_events(self.booking, PROMO_CODES, since):
+            yield PromoCode(**row)
 
     async def check_ins(self, since: datetime | None) -> AsyncIterator[CheckIn]:
         """Every check-in, or those of events with bookings made since. Raises SourceUnavailable."""
@@ -284,7 +309,7 @@ async def _of_events(
 def _booking(row: asyncpg.Record, changes: tuple[Change, ...]) -> Booking:
     columns = dict(row)
     items = json.loads(columns.pop("items"))
-    amount = sum(item["quantity"] * item["unit_amount"] for item in items)
+    amount = sum(item["quantity"] * (item["unit_amount"] - item.get("unit_discount", 0)) for item in items)
     return replace(Booking(items_amount=amount, **columns), history=changes)
 
 

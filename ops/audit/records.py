@@ -34,6 +34,18 @@ class Buyer:
 
 
 @dataclass(frozen=True, slots=True)
+class PromoCode:
+    """What the row of a promo code says, or that of an owner of its uses, and the sums over their bookings."""
+
+    key: str
+    held: int
+    used: int
+    uses_max: int | None
+    booked_held: int
+    booked_used: int
+
+
+@dataclass(frozen=True, slots=True)
 class CheckIn:
     """A check-in: the seat's number, how many seats of its ticket type the booking has, and the booking's status
     then; None if the booking has no such version."""

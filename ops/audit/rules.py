@@ -11,7 +11,19 @@ from datetime import datetime
 
 from ops.audit import money
 from ops.audit.money import STUCK
-from ops.audit.records import Booking, Buyer, Case, CheckIn, EventHistory, Finding, Payment, Seats, Unsent, Verdict
+from ops.audit.records import (
+    Booking,
+    Buyer,
+    Case,
+    CheckIn,
+    EventHistory,
+    Finding,
+    Payment,
+    PromoCode,
+    Seats,
+    Unsent,
+    Verdict,
+)
 from payment.disputes import DROPPED
 
 # The payment status that a pending booking shows, by the intent's status.
@@ -60,6 +72,17 @@ def judge_buyer(row: Buyer) -> list[Finding]:
         return []
     booked = f"its bookings have {row.booked_seats} and {row.booked_holds}"
     return [Finding("buyers", row.key, f"{row.seats} seats and {row.holds} open holds; {booked}")]
+
+
+def judge_promo_code(row: PromoCode) -> list[Finding]:
+    """A promo code is used as often as its bookings say, and no more often than it may be."""
+    found = []
+    if (row.held, row.used) != (row.booked_held, row.booked_used):
+        found.append(f"held {row.held}, used {row.used}; its bookings {row.booked_held} and {row.booked_used}")
+    uses = max(row.held + row.used, row.booked_held + row.booked_used)
+    if row.uses_max is not None and uses > row.uses_max:
+        found.append(f"{uses} uses of {row.uses_max}")
+    return [Finding("promo codes", row.key, text) for text in found]
 
 
 def judge_check_in(row: CheckIn) -> list[Finding]:
@@ -119,7 +142,7 @@ def under_way(case: Case) -> Iterator[str]:
 
 
 def items(case: Case, _: datetime) -> Iterator[str]:
-    """The amount of a booking is the sum of its items."""
+    """The amount of a booking is the sum of its items, less what its promo code takes off."""
     booking = case.booking
     if booking is not None and booking.amount != booking.items_amount:
         yield f"amount {booking.amount}, its items {booking.items_amount}"

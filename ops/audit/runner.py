@@ -11,7 +11,15 @@ from datetime import UTC, datetime
 from ops.audit.databases import PAGE, Databases
 from ops.audit.ledger import Ledger
 from ops.audit.records import Case, Finding, UnderWay, tally
-from ops.audit.rules import judge, judge_buyer, judge_check_in, judge_event, judge_seats, judge_unsent
+from ops.audit.rules import (
+    judge,
+    judge_buyer,
+    judge_check_in,
+    judge_event,
+    judge_promo_code,
+    judge_seats,
+    judge_unsent,
+)
 
 # How many bookings that did not match are checked again: each costs calls to Stripe, CONCURRENCY at a time.
 SUSPECTS_MAX = 5000
@@ -89,6 +97,11 @@ class Audit:
         self.result.checked["buyers"] = checked
         async for row_unsent in self._databases.unsent(self.result.since):
             self.result.mismatches += judge_unsent(row_unsent)
+        checked = 0
+        async for code in self._databases.promo_codes(self.result.since):
+            checked += 1
+            self.result.mismatches += judge_promo_code(code)
+        self.result.checked["promo codes"] = checked
         checked = 0
         async for check_in in self._databases.check_ins(self.result.since):
             checked += 1

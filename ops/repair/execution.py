@@ -16,7 +16,7 @@ from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.messaging.streams import lengths
 from common.runtime.outages import Outage
-from ops.audit.databases import BUYERS
+from ops.audit.databases import BUYERS, PROMO_CODES
 from ops.errors import StartError
 from ops.repair.plan import Action, Kind
 
@@ -48,6 +48,24 @@ SELECT key, split_part(key, ':', 1)::uuid, booked_seats, booked_holds, now()
 FROM ({BUYERS.format(part="event_id = split_part($1, ':', 1)::uuid")}) found WHERE key = $1
 ON CONFLICT (key) DO UPDATE SET seats = excluded.seats, holds = excluded.holds,
     seats_max = greatest(b.seats_max, excluded.seats), holds_max = greatest(b.holds_max, excluded.holds)
+"""
+
+
+# A promo code, or an owner of its uses.
+LOCK_PROMO_CODE = "SELECT id FROM promo_codes WHERE id = split_part($1, ':', 1)::uuid FOR NO KEY UPDATE"
+OF_PROMO_CODE = PROMO_CODES.replace(
+    "WHERE code_id IS NOT NULL", "WHERE code_id = split_part($1, ':', 1)::uuid"
+).format(part="true")
+COUNT_PROMO_CODE = f"""
+WITH found AS (SELECT * FROM ({OF_PROMO_CODE}) each WHERE key = $1), code AS (
+    UPDATE promo_codes c SET held = found.booked_held, used = found.booked_used,
+        uses_max = CASE WHEN c.uses_max IS NULL THEN NULL
+            ELSE greatest(c.uses_max, found.booked_held + found.booked_used) END
+    FROM found WHERE c.id::text = found.key
+)
+INSERT INTO promo_code_owners AS o (key, code_id, uses, uses_max)
+SELECT key, split_part(key, ':', 1)::uuid, booked_used, booked_used FROM found WHERE key LIKE '%:%'
+ON CONFLICT (key) DO UPDATE SET uses = excluded.uses, uses_max = greatest(o.uses_max, excluded.uses)
 """
 
 
@@ -93,14 +111,18 @@ async def _until_short(redis: Redis) -> None:
 
 
 async def count_anew(connection: asyncpg.Connection, actions: Sequence[Action]) -> list[str]:
-    """Set the counters of ticket types and buyers to the sums over their bookings; returns which ones the database
-    refuses."""
+    """Set the counters of ticket types, buyers and promo codes to the sums over their bookings; returns which ones
+    the database refuses."""
     refused = []
     for action in actions:
         if action.kind is Kind.BUYER:
             async with connection.transaction():
                 await connection.execute(LOCK_BUYER, action.id)
                 await connection.execute(COUNT_BUYER, action.id)
+        if action.kind is Kind.PROMO_CODE:
+            async with connection.transaction():
+                await connection.execute(LOCK_PROMO_CODE, action.id)
+                await connection.execute(COUNT_PROMO_CODE, action.id)
         if action.kind is not Kind.SEATS:
             continue
         try:

@@ -24,16 +24,17 @@ class Kind(Enum):
     STRAY = "cancel or give back a second intent of a booking"
     SEATS = "count the seats of a ticket type anew"
     BUYER = "count anew what a buyer has of an event"
+    PROMO_CODE = "count the uses of a promo code anew"
 
 
 # What is counted anew in the database, by the audit's rule that found it.
-COUNTED = {"seats": Kind.SEATS, "buyers": Kind.BUYER}
+COUNTED = {"seats": Kind.SEATS, "buyers": Kind.BUYER, "promo codes": Kind.PROMO_CODE}
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action of a repair. `id` is that of a booking, a ticket type or a buyer; amount and currency are those of
-    the booking, if there is one that names the intent."""
+    """One action of a repair. `id` is that of a booking, a ticket type, a buyer or a promo code; amount and
+    currency are those of the booking, if there is one that names the intent."""
 
     kind: Kind
     id: str

@@ -9,10 +9,10 @@ from tests.acceptance.client import Answer, Client, Json
 from tests.acceptance.holdfast import Holdfast
 
 
-async def bought(holdfast: Holdfast, event: Json, quantity: int) -> tuple[Client, Json]:
+async def bought(holdfast: Holdfast, event: Json, *quantities: int, **more: Any) -> tuple[Client, Json]:
     client = holdfast.client()
     async with client.live() as live:
-        booking = (await client.book(event, quantity)).ok(201)
+        booking = (await client.book(event, *quantities, **more)).ok(201)
         await holdfast.stripe.pay(booking)
         await live.until(booking["id"], "confirmed")
     return client, booking

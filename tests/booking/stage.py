@@ -24,6 +24,7 @@ from booking.fair_share import FairShare, Share
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
 from booking.mail_handlers import MailHandlers
+from booking.promo_code_rows import counts_as
 from booking.query_handlers import QueryHandlers
 from booking.queue import Queue
 from booking.reconciler import BookingReconciler
@@ -55,12 +56,12 @@ from common.messaging.publisher import Publisher
 from common.messaging.streams import Entry
 from common.postgres.database import Database
 from common.runtime.telemetry import Metrics
-from ops.audit.databases import BUYERS, SEATS
+from ops.audit.databases import BUYERS, PROMO_CODES, SEATS
 
 TABLES = (
     "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, refund_retries, "
-    "buyers, revoked_tokens, recovery_codes, check_ins, door_changes, erasures, event_contents, event_images, "
-    "mails, webhook_endpoints, webhook_deliveries"
+    "buyers, promo_codes, promo_code_owners, revoked_tokens, recovery_codes, check_ins, door_changes, erasures, "
+    "event_contents, event_images, mails, webhook_endpoints, webhook_deliveries"
 )
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
@@ -297,8 +298,9 @@ class Stage:
 
     async def audit(self) -> None:
         """Check that the counters are sums over the bookings, and that each version has its transition."""
-        miscounted = await self.rows(BUYERS_WRONG)
-        assert not miscounted, [dict(row) for row in miscounted]
+        for query in (BUYERS_WRONG, PROMO_CODES_WRONG, CODES_MISCOUNTED):
+            miscounted = await self.rows(query)
+            assert not miscounted, [dict(row) for row in miscounted]
         wrong = await self.rows(SEATS_WRONG)
         assert not wrong, [dict(row) for row in wrong]
         unexplained = await self.rows(UNEXPLAINED)
@@ -341,6 +343,14 @@ SELECT * FROM ({SEATS.format(part="true")}) each WHERE (held, sold) <> (booked_h
 # Buyers whose rows are not the sums over the bookings that are counted.
 BUYERS_WRONG = f"""
 SELECT * FROM ({BUYERS.format(part="true")}) each WHERE (seats, holds) <> (booked_seats, booked_holds)
+"""
+# Promo codes that are not used as often as their bookings say, and bookings that are not counted as they are.
+PROMO_CODES_WRONG = f"""
+SELECT * FROM ({PROMO_CODES.format(part="true")}) each
+WHERE (held, used) <> (booked_held, booked_used) OR held + used > uses_max
+"""
+CODES_MISCOUNTED = f"""
+SELECT id, status, code_counted FROM bookings WHERE code_counted IS DISTINCT FROM {counts_as("code_id", "status")}
 """
 UNEXPLAINED = """
 SELECT b.id, b.version, count(t.id) AS transitions FROM bookings b

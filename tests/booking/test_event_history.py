@@ -89,14 +89,14 @@ async def test_the_first_change_has_all_that_the_event_began_with(stage: Stage) 
     assert {name: new for name, (_, new) in values.items() if name != "starts_at"} == {
         "name": "Concert", "currency": "eur", "on_sale": True, "max_per_booking": 10, "payment_methods": "instant",
         "time_zone": "UTC", "sell_after_start": False, "cancel_after_start": False, "status": "published",
-        "name 0": "Type 0", "unit_amount 0": 2500, "capacity 0": 10,
-        "name 1": "Type 1", "unit_amount 1": 2500, "capacity 1": 5,
+        "name 0": "Type 0", "unit_amount 0": 2500, "capacity 0": 10, "hidden 0": False,
+        "name 1": "Type 1", "unit_amount 1": 2500, "capacity 1": 5, "hidden 1": False,
     }  # fmt: skip
 
 
 def test_the_changes_have_every_field() -> None:
     assert OTHERS.keys() | DATES.keys() == EventChanges.model_fields.keys()
-    assert set(SHOWN_OF_TYPE) == set(TICKET_TYPE_TERMS) - {"version"}
+    assert set(SHOWN_OF_TYPE) == set(TICKET_TYPE_TERMS) - {"version", "version_when_hidden"}
     assert set(SHOWN_OF_TYPE) == TicketTypeChange.model_fields.keys() - {"id", "new"}
 
 
@@ -128,6 +128,7 @@ async def test_changes_of_ticket_types_name_them(stage: Stage) -> None:
         ("name", added.id, None, "Box"),
         ("unit_amount", added.id, None, 9000),
         ("capacity", added.id, None, 2),
+        ("hidden", added.id, None, False),
     ]
 
 

@@ -73,6 +73,8 @@ OTHERS = {
     "customer": """customer = '{"name": "Ada", "email": "ada@example.com", "locale": "en"}'""",
     "customer_digest": "customer_digest = NULL",
     "description": "description = 'HF'",
+    "code_id": "code_id = gen_random_uuid()",
+    "code": "code = 'SUMMER'",
     "announce_from": "announce_from = 1",
 }
 EVENT_OTHERS = {
@@ -99,6 +101,7 @@ TYPE_OTHERS = {
     "name": "name = 'Balcony'",
     "unit_amount": "unit_amount = 9900",
     "capacity": "capacity = capacity + 1",
+    "hidden": "hidden = true",
     "terms_token": "terms_token = gen_random_uuid()",
     "held": "held = capacity",
     "sold": "sold = capacity",
@@ -106,11 +109,12 @@ TYPE_OTHERS = {
 
 
 def test_the_changes_have_every_column() -> None:
-    """The `version` of a ticket type is no bound: it only counts the published changes of its seats. Nor is that of
-    an event, which content changes, too."""
+    """The `version` of a ticket type is no bound: it only counts the published changes of its seats. Nor is that
+    which it had when it was hidden, nor that of an event, which content changes, too."""
     assert OTHERS.keys() == BOOKING_COLUMNS.keys() - {"id"}
     assert EVENT_OTHERS.keys() == set(EVENT_COLUMNS) - {"id", "version", "content_version"}
-    assert TYPE_OTHERS.keys() == TICKET_TYPE_COLUMNS.keys() - {"id", "version"} | {"terms_token", "held", "sold"}
+    columns = TICKET_TYPE_COLUMNS.keys() - {"id", "version", "version_when_hidden"}
+    assert TYPE_OTHERS.keys() == columns | {"terms_token", "held", "sold"}
 
 
 async def full_row(stage: Stage, booking: Booking) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from booking.door_rows import CHANGES, CHECK_IN, COUNTS, OF_BOOKINGS, UNDO, WERE
 from booking.erasure_rows import COUNT
 from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
 from booking.operator_requests import FIND
+from booking.promo_code_rows import FIND as FIND_CODES
 from booking.reconciler import BookingReconciler
 from booking.recovery_rows import KEEP, USE
 from booking.repository import NEXT_DUE, Store
@@ -204,7 +205,7 @@ async def test_who_is_erased_is_found_by_indexes(customers: Database, query: str
     assert found == {"erasures_pkey", "bookings_by_owner", "bookings_by_email", "bookings_pkey"}
 
 
-@pytest.mark.parametrize("statement", [INSERT, *SAVE.values(), SAVE_GIVEN_BACK])
+@pytest.mark.parametrize("statement", [*INSERT.values(), *SAVE.values(), *SAVE_GIVEN_BACK.values()])
 async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: str) -> None:
     """However many bookings there are; and no step goes through the batch once for each of its rows."""
     done = await planned(finished.database, statement)
@@ -217,11 +218,14 @@ async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: st
 @pytest.mark.parametrize(
     ("statement", "tables"),
     [
-        (INSERT, {"ticket_types", "buyers"}),
-        (SAVE[False, True], {"ticket_types"}),
-        (SAVE[True, True], {"ticket_types"}),
-        (SAVE[True, False], set()),
-        (SAVE_GIVEN_BACK, {"ticket_types"}),
+        (INSERT[False], {"ticket_types", "buyers"}),
+        (INSERT[True], {"ticket_types", "buyers", "promo_codes"}),
+        (SAVE[False, True, False], {"ticket_types"}),
+        (SAVE[True, True, False], {"ticket_types"}),
+        (SAVE[True, False, False], set()),
+        (SAVE[True, True, True], {"ticket_types", "promo_codes", "promo_code_owners"}),
+        (SAVE_GIVEN_BACK[False], {"ticket_types"}),
+        (FIND_CODES, {"promo_codes"}),
         (CHANGE_TICKET_TYPES, {"ticket_types"}),
         (FIND, {"operator_requests"}),
         (KEEP, {"bookings"}),
@@ -235,7 +239,8 @@ async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: st
         (TRANSITIONS, {"booking_transitions"}),
     ],
     ids=[
-        *("insert", "save", "save a sale", "save a sale without seats", "save given back", "change ticket types"),
+        *("insert", "insert by codes", "save", "save a sale", "save a sale without seats", "save a sale by codes"),
+        *("save given back", "find codes", "change ticket types"),
         *("find requests", "keep recovery codes", "use recovery codes"),
         *("check in", "undo", "door", "check-ins of bookings", "confirmed before", "count check-ins"),
         "transitions to announce",
@@ -251,6 +256,8 @@ async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
         "booking_transitions",
         "operator_requests",
         "buyers",
+        "promo_codes",
+        "promo_code_owners",
         "recovery_codes",
         "check_ins",
         "door_changes",

@@ -15,6 +15,8 @@ from tests.acceptance.holdfast import Holdfast
 
 # The callers with a scope: one that allows to read, and one that allows everything.
 READER, OPERATOR = "reader", "operator"
+# The code by which bookings at any of the events are cheaper.
+PROMO_CODE = "FUZZ-10"
 VICTIMS = 6
 PAYING = 3
 # How many bookings the guest and the user have of their own.
@@ -79,6 +81,7 @@ class Harness:
     def __init__(self, holdfast: Holdfast) -> None:
         self.holdfast = holdfast
         self.events: list[Json] = []
+        self.promo_codes: list[Json] = []
         self.victims: list[Victim] = []
         self.own: list[str] = []
         self.callers: dict[str, Caller] = {}
@@ -88,6 +91,10 @@ class Harness:
             await self.holdfast.event((1000, CAPACITY), max_per_booking=QUANTITY_MAX),
             await self.holdfast.event((0, CAPACITY), (2500, CAPACITY), max_per_booking=QUANTITY_MAX, **CANCELLABLE),
         ]
+        for event in self.events:
+            operator, path = self.holdfast.client(operator=True), f"/admin/events/{event['id']}/codes"
+            made = await operator.request("POST", path, json={"code": PROMO_CODE, "percent_off": 10})
+            self.promo_codes += made.ok(201)["items"]
         for number in range(VICTIMS):
             subject = f"{secrets.token_hex(6)}@victims.example"
             client = self.holdfast.client(subject)

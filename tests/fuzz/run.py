@@ -17,7 +17,7 @@ from tests.acceptance.command import audit
 from tests.acceptance.holdfast import running
 from tests.fuzz import connections, webhook, websocket
 from tests.fuzz.examples import Progress
-from tests.fuzz.harness import OPERATOR, READER, Harness
+from tests.fuzz.harness import OPERATOR, PROMO_CODE, READER, Harness
 from tests.fuzz.safe import Kept, at_rest, everything, nothing, of_victims, unchanged
 from tests.fuzz.tally import Tally
 
@@ -59,7 +59,9 @@ async def _rest(
     ids = {"bookings": harness.bookings, "events": harness.event_ids, "types": harness.types}
     ids |= {
         "tickets": [each["id"] for each in harness.tickets],
-        "codes": [each["code"] for each in harness.tickets],
+        "codes": [PROMO_CODE, *(each["code"] for each in harness.tickets)],
+        "promo_codes": [each["id"] for each in harness.promo_codes],
+        "written": [PROMO_CODE],
     }
     target = rest.Target(harness.holdfast.stack.gateway_url, ids, harness.learn)
     await asyncio.to_thread(rest.fuzz, target, document, harness.callers[caller], requests, seed, tally, show)

@@ -171,7 +171,7 @@ def test_what_is_not_public_never_gets_in() -> None:
     body = orjson.loads(answer.body)
     assert set(body) == set(Event.model_fields)
     assert set(orjson.loads(answer.answer.body)) == set(EventDetails.model_fields)
-    assert set(body["ticket_types"][0]) == {"id", "name", "unit_amount", "capacity", "available"}
+    assert set(body["ticket_types"][0]) == {"id", "name", "unit_amount", "capacity", "available", "hidden"}
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ async def test_links_lead_from_a_created_resource_to_operations_on_it(gateway: C
     event |= {"get_event_image", "put_event_image", "delete_event_image", "sell_seats"}
     event |= {"export_bookings", "export_seats", "export_money"}
     event |= {"get_door", "check_in_ticket", "check_in_tickets"}
+    event |= {"create_quote", "list_promo_codes", "create_promo_codes"}
     assert found["/admin/events"] == event | {"get_event_history", "list_bookings", "admin_list_bookings"}
 
 

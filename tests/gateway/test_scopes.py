@@ -55,6 +55,9 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
     "preview_description": (ADMIN, "holdfast:admin"),
     "put_event_image": (ADMIN, "holdfast:admin"),
     "delete_event_image": (ADMIN, "holdfast:admin"),
+    "list_promo_codes": (READ, "holdfast:read"),
+    "create_promo_codes": (ADMIN, "holdfast:admin"),
+    "update_promo_code": (ADMIN, "holdfast:admin"),
     "retry_refunds": (FINANCE, "holdfast:finance"),
     "admin_list_bookings": (READ, "holdfast:read"),
     "export_bookings": (READ, "holdfast:read"),
@@ -96,7 +99,7 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
 
 async def send(gateway: Client, route: Route, scope: str | None) -> tuple[int, str | None]:
     """The status, and the scope that a refusal names."""
-    values = {"id": str(uuid4()), "name": "docs.js", "ticket_id": str(uuid4())}
+    values = {"id": str(uuid4()), "name": "docs.js", "ticket_id": str(uuid4()), "code_id": str(uuid4())}
     path = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], route.path)
     body = EXAMPLES[route.body.__name__] if route.body is not None else None
     response = await gateway.request(route.method, path, json=body, headers=keyed(scope=scope))

@@ -120,6 +120,8 @@ class Lure:
     edits: float = 1.0
     # The share of schedules in which an owner books and cancels in a loop.
     loops: float = 0.2
+    # The share of schedules in which bookings are made by promo codes.
+    codes: float = 0.4
     # The share of schedules in which tickets are shown at a door.
     doors: float = 0.3
 

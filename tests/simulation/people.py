@@ -14,13 +14,17 @@ from common.contracts.messages import (
     BookingChanged,
     CancelBooking,
     CancelEvent,
+    CodeTerms,
     CreateBooking,
+    CreateBookingWithCode,
     CreateEvent,
+    CreatePromoCodes,
     EraseCustomers,
     EventChanges,
     GetBooking,
     ItemRequest,
     Message,
+    NewPromoCode,
     NewTicketType,
     OperatorRequest,
     RefundBooking,
@@ -52,6 +56,8 @@ OTHERS = [Customer(f"Other {number}", f"other{number}@example.com", "fr", "+331"
 LOOPING, LOOPS, ROUNDS, KEPT = "eve", 4, 4, 2
 # Of so many schedules one has a box office.
 BOX_OFFICES = 8
+# A promo code, and which share of the bookings is made by it where there are any.
+CODE, BY_CODE = "FRIENDS", 0.8
 # The subject of the operators. None of their requests has an Idempotency-Key: each is a new one.
 OPERATOR = "operator"
 BY_OPERATOR = OperatorRequest(subject=OPERATOR, operation="any", content_hash="")
@@ -114,8 +120,12 @@ class People:
         begins_soon: int,
         apart: random.Random,
         loops: float,
+        codes: random.Random,
+        by_code: float,
     ) -> None:
-        """`apart` draws what few schedules have: in this share of them, an owner that books in a loop."""
+        """`apart` draws what few schedules have: in this share of them, an owner that books in a loop. `codes`
+        draws which bookings are made by promo codes, in the share `by_code` of the schedules."""
+        self._codes = codes if codes.random() < by_code else None
         # How many loops are left, their event, and the bookings that they keep and that they made.
         self.loops = LOOPS if apart.random() < loops else 0
         self._arena = Show(
@@ -195,6 +205,8 @@ class People:
                 request=BY_OPERATOR,
             )
             self.send(message, show.id, OPERATOR)
+            if self._codes is not None:
+                self._make_code(show, self._codes)
 
         if self.loops:
             seats = NewTicketType(id=self._arena.types[0], name="Seats", unit_amount=1000, capacity=100)
@@ -210,6 +222,21 @@ class People:
                 request=BY_OPERATOR,
             )
             self.send(message, self._arena.id, OPERATOR)
+
+    def _make_code(self, show: Show, chance: random.Random) -> None:
+        """A code with so few uses that clients compete for them."""
+        message = CreatePromoCodes(
+            event_id=show.id,
+            codes=(NewPromoCode(id=UUID(int=chance.getrandbits(128), version=4), code=CODE),),
+            terms=CodeTerms(
+                percent_off=chance.choice((10, 100)),
+                uses_max=chance.choice((1, 2)),
+                uses_per_owner=chance.choice((None, 1)),
+            ),
+            request=BY_OPERATOR,
+        )
+        self._story.name(message.codes[0].id, "C")
+        self.send(message, show.id, OPERATOR)
 
     def loop(self) -> None:
         """One owner books and cancels in a loop, some rounds at once."""
@@ -256,6 +283,8 @@ class People:
             address=ADDRESSES.get(owner),
             customer=CUSTOMERS.get(owner),
         )
+        if self._codes is not None and self._codes.random() < BY_CODE:
+            request = CreateBookingWithCode(**dict(request), code=CODE)
         wish = self.wishes[request.booking_id] = Wish(request)
         self._story.name(request.booking_id, "B")
         self.send(request, request.booking_id, owner, wish)

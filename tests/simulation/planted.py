@@ -19,6 +19,7 @@ import booking.domain
 import booking.door_rows
 import booking.fair_share
 import booking.mail_sender
+import booking.promo_codes
 import booking.unit_of_work
 import booking.webhook_sender
 import payment.catch_up
@@ -324,7 +325,8 @@ def events_move_what_was_remembered() -> None:
 def terms_token_not_checked() -> None:
     """Seats are sold by the terms that a process remembers, even when an operator has changed them since."""
     rows: Any = booking.booking_rows
-    rows.INSERT = rows.INSERT.replace("t.terms_token = b.terms_token AND ", "")
+    checked = "t.terms_token = b.terms_token AND "
+    rows.INSERT = {kind: statement.replace(checked, "") for kind, statement in rows.INSERT.items()}
 
 
 def holds_are_never_given_back() -> None:
@@ -332,6 +334,21 @@ def holds_are_never_given_back() -> None:
     rows: Any = booking.booking_rows
     counted = "WHERE counted <> counted_before"
     rows.SAVE = {kind: statement.replace(counted, "WHERE false") for kind, statement in rows.SAVE.items()}
+
+
+def uses_of_codes_are_never_given_back() -> None:
+    """A booking that is paid or has ended still counts as a held use of its promo code."""
+    rows: Any = booking.booking_rows
+    counted = "WHERE code_counted <> code_counted_before"
+    for name in ("SAVE", "SAVE_GIVEN_BACK"):
+        statements = getattr(rows, name).items()
+        setattr(rows, name, {kind: each.replace(counted, "WHERE false") for kind, each in statements})
+
+
+def codes_are_good_without_end() -> None:
+    """New bookings are not counted as uses of their promo codes."""
+    codes: Any = booking.promo_codes.PromoCodes
+    codes.take = lambda self, of: None
 
 
 def shares_without_end() -> None:
@@ -355,7 +372,8 @@ def a_signed_code_is_enough() -> None:
 def scanners_miss_that_bookings_end() -> None:
     """Scanners do not hear that a booking has ended."""
     rows: Any = booking.booking_rows
-    rows.SAVE_GIVEN_BACK = rows.SAVE_GIVEN_BACK.replace("WHERE sold < 0", "WHERE false")
+    given_back = rows.SAVE_GIVEN_BACK.items()
+    rows.SAVE_GIVEN_BACK = {kind: each.replace("WHERE sold < 0", "WHERE false") for kind, each in given_back}
 
 
 def the_last_message_says_what_stripe_is_asked() -> None:
@@ -464,6 +482,8 @@ PLANTED: dict[str, Callable[[], None]] = {
         events_move_what_was_remembered,
         terms_token_not_checked,
         holds_are_never_given_back,
+        uses_of_codes_are_never_given_back,
+        codes_are_good_without_end,
         shares_without_end,
         one_share_for_everybody,
         a_signed_code_is_enough,
@@ -497,6 +517,8 @@ RARE = frozenset({"refund_made_good_by_an_earlier_one", "refunds_before_the_paym
 
 # Without its lure a mistake shows in few schedules; with it, in one of the first.
 LURES: dict[str, Lure] = {
+    "uses_of_codes_are_never_given_back": Lure(codes=1.0),
+    "codes_are_good_without_end": Lure(codes=1.0),
     "shares_without_end": Lure(loops=1.0),
     "one_share_for_everybody": Lure(loops=1.0),
     "a_signed_code_is_enough": Lure(doors=1.0),

@@ -17,7 +17,8 @@ from tests.simulation.process import Process, current
 LOST: type[Exception] = DatabaseOutage
 TABLES = {
     "booking": "events, ticket_types, event_changes, bookings, booking_transitions, operator_requests, "
-    "refund_retries, buyers, check_ins, door_changes, erasures, mails, webhook_endpoints, webhook_deliveries",
+    "refund_retries, buyers, promo_codes, promo_code_owners, check_ins, door_changes, erasures, mails, "
+    "webhook_endpoints, webhook_deliveries",
     "payment": "payments, payment_attempts, refunds, disputes, stripe_events, event_cursor, stray_intents",
 }
 # Query plans, and so the order of rows, must not depend on what ran before; no data here has to survive a crash.

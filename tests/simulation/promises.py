@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from common.contracts.statuses import Reason
 from common.runtime.health import Gate
 from ops.audit import money
-from ops.audit.databases import BOOKING_COLUMNS, BUYERS, PAYMENT_COLUMNS, SEATS, Databases
+from ops.audit.databases import BOOKING_COLUMNS, BUYERS, PAYMENT_COLUMNS, PROMO_CODES, SEATS, Databases
 from ops.audit.ledger import Ledger
-from ops.audit.records import Booking, Buyer, Case, Intent, Payment, Refund, Seats, StripeRefund
-from ops.audit.rules import judge_buyer, judge_seats
+from ops.audit.records import Booking, Buyer, Case, Intent, Payment, PromoCode, Refund, Seats, StripeRefund
+from ops.audit.rules import judge_buyer, judge_promo_code, judge_seats
 from ops.audit.runner import Audit, AuditResult
 from ops.repair.command import plan
 from ops.repair.plan import Action
@@ -160,6 +160,9 @@ class Promises:
         for record in await raw.fetch(BUYERS.format(part="true")):
             for finding in judge_buyer(Buyer(**record)):
                 self._world.story.violate("10 a share for each", f"{finding.id}: {finding.text}")
+        for record in await raw.fetch(PROMO_CODES.format(part="true")):
+            for finding in judge_promo_code(PromoCode(**record)):
+                self._world.story.violate("codes are counted", f"{finding.id}: {finding.text}")
 
     def _check_fair(self) -> None:
         """Each process asks for no more than an owner's share before others' intents: so few calls others wait for.

@@ -77,6 +77,8 @@ class World:
             self.profile.begins_soon,
             random.Random(f"loops {seed}"),
             lure.loops,
+            random.Random(f"codes {seed}"),
+            lure.codes,
         )
         self.door = AtTheDoor(random.Random(f"door {seed}"), self.people, self.story, lure.doors)
         self.redis = SimulatedRedis(self.gates, self.clock, self.story, self.people.receive)

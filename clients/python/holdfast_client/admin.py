@@ -23,6 +23,7 @@ from holdfast_client.types import (
     ExportMoneyQuery,
     ExportSeatsQuery,
     GetDoorQuery,
+    ListPromoCodesQuery,
     ListWebhookDeliveriesQuery,
     Mail,
     NewCheckIn,
@@ -30,6 +31,7 @@ from holdfast_client.types import (
     NewErasure,
     NewEvent,
     NewMail,
+    NewPromoCodes,
     NewRefund,
     NewRepetition,
     NewRevocation,
@@ -39,6 +41,9 @@ from holdfast_client.types import (
     OperatorsEvent,
     OperatorsEventDetails,
     PageQuery,
+    PromoCode,
+    PromoCodePatch,
+    PromoCodes,
     RefundRetry,
     Repeated,
     Revocation,
@@ -100,6 +105,27 @@ class Admin:
             Request("DELETE /admin/events/{id}/image", {"id": id}, key=key, if_match=if_match)
         )
         return event
+
+    def promo_codes(self, event_id: str, query: ListPromoCodesQuery | None = None) -> Listing[PromoCode]:
+        return self._holdfast.list(Request("GET /admin/events/{id}/codes", {"id": event_id}, query))
+
+    async def create_promo_codes(
+        self, event_id: str, codes: NewPromoCodes, *, key: str | None = None
+    ) -> PromoCodes:
+        """Makes a promo code for an event, or many with the same terms."""
+        made: PromoCodes = await self._holdfast.keyed(
+            Request("POST /admin/events/{id}/codes", {"id": event_id}, body=codes, key=key)
+        )
+        return made
+
+    async def update_promo_code(
+        self, event_id: str, code_id: str, changes: PromoCodePatch, *, key: str | None = None
+    ) -> PromoCode:
+        path = {"id": event_id, "code_id": code_id}
+        code: PromoCode = await self._holdfast.keyed(
+            Request("PATCH /admin/events/{id}/codes/{code_id}", path, body=changes, key=key)
+        )
+        return code
 
     async def cancel_event(self, id: str, *, key: str | None = None, if_match: int | str | None = None) -> Event:
         event: Event = await self._holdfast.keyed(

@@ -24,13 +24,16 @@ from holdfast_client.types import (
     Event,
     EventDetails,
     GetEventImageQuery,
+    GetEventQuery,
     GuestToken,
     ListBookingsQuery,
     ListEventsQuery,
     NewBooking,
     NewCustomer,
+    NewQuote,
     PageQuery,
     PaymentIntent,
+    Quote,
     RecoveryCode,
     SigningKeys,
     Transition,
@@ -128,8 +131,9 @@ class Holdfast:
     def events(self, query: ListEventsQuery | None = None) -> Listing[Event]:
         return self.list(Request("GET /events", query=query, anyone=True))
 
-    async def event(self, id: str) -> EventDetails:
-        event: EventDetails = await self.request(Request("GET /events/{id}", {"id": id}, anyone=True))
+    async def event(self, id: str, query: GetEventQuery | None = None) -> EventDetails:
+        """With a promo code in `query` also what that unlocks."""
+        event: EventDetails = await self.request(Request("GET /events/{id}", {"id": id}, query, anyone=True))
         return event
 
     async def event_image(self, id: str, query: GetEventImageQuery | None = None) -> bytes:
@@ -139,6 +143,11 @@ class Holdfast:
         return image
 
     # --- bookings
+
+    async def quote(self, seats: NewQuote) -> Quote:
+        """What seats would cost, with a promo code or without. Nothing is held."""
+        quote: Quote = await self.request(Request("POST /quotes", body=seats))
+        return quote
 
     async def book(self, booking: NewBooking, *, key: str | None = None, wait_s: float | None = None) -> Booking:
         """Books seats; returns once there is a booking. It can be paid, or waits for that (`is_waiting`). `wait_s`:

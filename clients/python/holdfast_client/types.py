@@ -42,6 +42,13 @@ KnownProblemCode = Literal[
     "cancellation_closed",
     "capacity_below_sold",
     "check_in_undone",
+    "code_exists",
+    "code_expired",
+    "code_not_applicable",
+    "code_not_found",
+    "code_not_valid_yet",
+    "code_owner_limit_reached",
+    "code_used_up",
     "conflict",
     "event_cancelled",
     "event_not_found",
@@ -88,11 +95,13 @@ KnownProblemCode = Literal[
     "unauthorized",
     "unavailable",
     "unsupported_media_type",
+    "uses_below_used",
 ]
 KnownTicketState = Literal["cancelled", "refunded", "used", "valid"]
 KnownTransitionCause = Literal[
     "booking.cancel",
     "booking.create",
+    "booking.create_with_code",
     "booking.refund",
     "booking.refund_tickets",
     "booking.sell",
@@ -167,6 +176,8 @@ class Booking(TypedDict):
     event_id: str
     items: list[Item]
     amount: int
+    discount: NotRequired[int]
+    code: NotRequired[str | None]
     currency: str
     currency_exponent: NotRequired[int | None]
     status: BookingStatus
@@ -393,6 +404,7 @@ class EventPatch(TypedDict):
 class FieldChange(TypedDict):
     field: str
     ticket_type_id: NotRequired[str | None]
+    code: NotRequired[str | None]
     old: str | int | bool | None
     new: str | int | bool | None
 
@@ -414,6 +426,7 @@ class Item(TypedDict):
     ticket_type_id: str
     quantity: int
     unit_amount: int
+    unit_discount: NotRequired[int]
 
 
 class ItemRequest(TypedDict):
@@ -446,6 +459,7 @@ class NewBooking(TypedDict):
     items: NotRequired[list[NewBookingItem] | None]
     quantity: NotRequired[int | None]
     expected_amount: NotRequired[int | None]
+    code: NotRequired[str | None]
     customer: NotRequired[NewCustomer | None]
 
 
@@ -508,6 +522,7 @@ class NewEventTicketType(TypedDict):
     name: str
     unit_amount: int
     capacity: int
+    hidden: NotRequired[bool]
 
 
 class NewGuest(TypedDict):
@@ -522,6 +537,29 @@ class NewPaymentIntent(TypedDict):
     booking_id: str
     amount: NotRequired[int | None]
     currency: NotRequired[str | None]
+
+
+class NewPromoCodes(TypedDict):
+    code: NotRequired[str | None]
+    prefix: NotRequired[str | None]
+    count: NotRequired[int | None]
+    percent_off: NotRequired[int | None]
+    amount_off: NotRequired[int | None]
+    ticket_types: NotRequired[list[str]]
+    unlocks: NotRequired[list[str]]
+    uses_max: NotRequired[int | None]
+    uses_per_owner: NotRequired[int | None]
+    valid_from: NotRequired[TimeLike | None]
+    valid_until: NotRequired[TimeLike | None]
+    active: NotRequired[bool]
+
+
+class NewQuote(TypedDict):
+    event_id: str
+    items: NotRequired[list[NewBookingItem] | None]
+    quantity: NotRequired[int | None]
+    expected_amount: NotRequired[int | None]
+    code: NotRequired[str | None]
 
 
 class NewRefund(TypedDict):
@@ -652,6 +690,7 @@ class OperatorsTicketType(TypedDict):
     unit_amount: int
     capacity: int
     available: int
+    hidden: NotRequired[bool]
     held: int
     sold: int
 
@@ -705,6 +744,10 @@ class Problem(TypedDict):
     amount: NotRequired[int | None]
     expected_amount: NotRequired[int | None]
     max_per_owner: NotRequired[int | None]
+    valid_from: NotRequired[str | None]
+    valid_until: NotRequired[str | None]
+    uses_per_owner: NotRequired[int | None]
+    uses: NotRequired[int | None]
     currency: NotRequired[str | None]
     booking_id: NotRequired[str | None]
     reason: NotRequired[BookingReason | None]
@@ -733,6 +776,44 @@ class Progress(TypedDict):
     finished: bool
 
 
+class PromoCode(TypedDict):
+    id: str
+    event_id: str
+    code: str
+    percent_off: int | None
+    amount_off: int | None
+    ticket_types: list[str]
+    unlocks: list[str]
+    uses_max: int | None
+    uses_per_owner: int | None
+    valid_from: str | None
+    valid_until: str | None
+    active: bool
+    held: int
+    used: int
+
+
+class PromoCodePage(TypedDict):
+    items: list[PromoCode]
+    next_cursor: NotRequired[str | None]
+
+
+class PromoCodePatch(TypedDict):
+    percent_off: NotRequired[int | None]
+    amount_off: NotRequired[int | None]
+    ticket_types: NotRequired[list[str]]
+    unlocks: NotRequired[list[str]]
+    uses_max: NotRequired[int | None]
+    uses_per_owner: NotRequired[int | None]
+    valid_from: NotRequired[TimeLike | None]
+    valid_until: NotRequired[TimeLike | None]
+    active: NotRequired[bool]
+
+
+class PromoCodes(TypedDict):
+    items: list[PromoCode]
+
+
 class QueuedBooking(TypedDict):
     kind: Literal["queued"]
     id: str
@@ -746,6 +827,25 @@ class QueuedBooking(TypedDict):
 
 class QueuedPayment(TypedDict):
     status: Literal["creating"]
+
+
+class Quote(TypedDict):
+    event_id: str
+    items: list[QuotedItem]
+    subtotal: int
+    discount: int
+    amount: int
+    currency: str
+    currency_exponent: NotRequired[int | None]
+    code: NotRequired[str | None]
+
+
+class QuotedItem(TypedDict):
+    ticket_type_id: str
+    quantity: int
+    unit_amount: int
+    unit_discount: NotRequired[int]
+    name: str
 
 
 class RecoveredGuest(TypedDict):
@@ -881,6 +981,7 @@ class TicketType(TypedDict):
     unit_amount: int
     capacity: int
     available: int
+    hidden: NotRequired[bool]
 
 
 class TicketTypePatch(TypedDict):
@@ -888,6 +989,7 @@ class TicketTypePatch(TypedDict):
     name: NotRequired[str]
     unit_amount: NotRequired[int]
     capacity: NotRequired[int]
+    hidden: NotRequired[bool]
 
 
 class Transition(TypedDict):
@@ -989,6 +1091,10 @@ ListEventsQuery = TypedDict(
 )
 
 
+class GetEventQuery(TypedDict, total=False):
+    code: str
+
+
 class GetEventImageQuery(TypedDict, total=False):
     v: str
 
@@ -1015,6 +1121,12 @@ AdminListEventsQuery = TypedDict(
     },
     total=False,
 )
+
+
+class ListPromoCodesQuery(TypedDict, total=False):
+    limit: int
+    cursor: str
+    code: str
 
 
 class AdminListBookingsQuery(TypedDict, total=False):

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
+from common.contracts.currencies import LARGEST_AMOUNT
 from common.contracts.messages.base import (
     BOOKING_COMMANDS,
     BOOKING_DOOR,
@@ -28,6 +29,8 @@ from common.contracts.statuses import (
 )
 from common.contracts.values import (
     CHECK_INS_MAX,
+    PROMO_CODE_MAX,
+    PROMO_CODES_MAX,
     QUANTITY_MAX,
     TICKET_TYPES_MAX,
     BoxOfficeSale,
@@ -91,6 +94,13 @@ class CreateBooking(OfBooking, type="booking.create", stream=BOOKING_COMMANDS):
         return self.owner
 
 
+class CreateBookingWithCode(CreateBooking, type="booking.create_with_code"):
+    """The same by a promo code, as the customer has written it. A message of its own: a process that does not know
+    of codes would sell at the full price."""
+
+    code: str = Field(max_length=PROMO_CODE_MAX)
+
+
 class SellSeats(OperatorCommand, type="booking.sell"):
     """An operator has sold seats, or gives them away: the booking is confirmed at once, without Stripe. Whether the
     event is on sale just now, and how many seats one owner may have, does not matter. `owner`: whose booking it is
@@ -144,6 +154,7 @@ class NewTicketType(Resource):
     name: Name
     unit_amount: Amount
     capacity: int = Field(ge=0, le=CAPACITY_MAX)
+    hidden: bool = False
 
 
 class CreateEvent(OperatorCommand, type="event.create"):
@@ -178,6 +189,7 @@ class TicketTypeChange(Resource):
     name: Name | None = None
     unit_amount: Amount | None = None
     capacity: int | None = Field(default=None, ge=0, le=CAPACITY_MAX)
+    hidden: bool | None = None
 
 
 class EventChanges(Resource):
@@ -219,6 +231,42 @@ class SetEventImage(OperatorCommand, type="event.set_image"):
     data: str | None
     width: int = Field(default=0, ge=0)
     height: int = Field(default=0, ge=0)
+
+
+class CodeTerms(Resource):
+    """What a promo code does, how often and when it is good; only the fields that were sent (`model_fields_set`)
+    change."""
+
+    percent_off: int | None = Field(default=None, ge=1, le=100)
+    amount_off: int | None = Field(default=None, ge=1, le=LARGEST_AMOUNT)
+    ticket_types: tuple[UUID, ...] = Field(default=(), max_length=TICKET_TYPES_MAX)
+    unlocks: tuple[UUID, ...] = Field(default=(), max_length=TICKET_TYPES_MAX)
+    uses_max: int | None = Field(default=None, ge=1, le=CAPACITY_MAX)
+    uses_per_owner: int | None = Field(default=None, ge=1, le=CAPACITY_MAX)
+    valid_from: AwareDatetime | None = None
+    valid_until: AwareDatetime | None = None
+    active: bool = True
+
+
+class NewPromoCode(Resource):
+    id: UUID
+    code: str = Field(min_length=1, max_length=PROMO_CODE_MAX)
+
+
+class CreatePromoCodes(OperatorCommand, type="event.create_promo_codes"):
+    """The event has these codes from now on, which all have the same terms: all of them, or none if one exists."""
+
+    event_id: UUID
+    codes: tuple[NewPromoCode, ...] = Field(min_length=1, max_length=PROMO_CODES_MAX)
+    terms: CodeTerms
+
+
+class UpdatePromoCode(OperatorCommand, type="event.update_promo_code"):
+    """Only the fields that were sent change, for bookings that are made from then on."""
+
+    event_id: UUID
+    code_id: UUID
+    changes: CodeTerms
 
 
 class CancelEvent(OperatorCommand, type="event.cancel"):
@@ -357,11 +405,32 @@ class ListEvents(Message, type="event.list", stream=BOOKING_QUERIES):
 
 class GetEvent(Message, type="event.get", stream=BOOKING_QUERIES):
     """`operator`: the reply is an OperatorsEvent, with the progress of a cancellation; only operators see a draft.
-    `details`: the reply has the event's description, too."""
+    `details`: the reply has the event's description, too. `code`: and the hidden ticket types that this promo code
+    unlocks."""
 
     event_id: UUID
     operator: bool = False
     details: bool = False
+    code: str | None = None
+
+
+class GetQuote(Message, type="event.quote", stream=BOOKING_QUERIES):
+    """What these seats would cost `owner`, with this promo code. Nothing is held."""
+
+    owner: str
+    event_id: UUID
+    items: tuple[ItemRequest, ...]
+    code: str | None = None
+    expected_amount: int | None = None
+
+
+class ListPromoCodes(Message, type="event.list_promo_codes", stream=BOOKING_QUERIES):
+    """An event's codes. `after`: the code before the page; `code`: this one alone, however it is written."""
+
+    event_id: UUID
+    after: str | None = None
+    code: str | None = None
+    limit: int = Field(ge=1, le=200)
 
 
 class GetEventImage(Message, type="event.get_image", stream=BOOKING_QUERIES):
