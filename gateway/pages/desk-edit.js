@@ -46,6 +46,7 @@ class TypeRow {
       ["name", text(t("desk.type.name"), { required: true, maxlength: 200 })],
       ["unit_amount", amount(t("desk.type.price"), decimals, { required: true })],
       ["capacity", whole(t("desk.type.capacity"), { required: true })],
+      ["hidden", check(t("desk.type.hidden"), t("desk.type.hidden.hint"))],
     ]);
     this.element = h("div.type-row", { role: "group", "aria-label": t("desk.type") },
       [...this.fields.values()].map((each) => each.element),

@@ -233,6 +233,28 @@ async def test_seats_that_are_sold_meanwhile_are_seen(shop: Holdfast, visit: New
     await expect(page.get_by_text("3 sold · 0 held · 37 free of 40")).to_be_visible()
 
 
+async def test_a_promo_code_is_made_and_stopped(shop: Holdfast, visit: NewVisitor) -> None:
+    event = await shop.event((4500, 40))
+    visitor = await operator(shop, visit, f"/desk/events/{event['id']}")
+    page = visitor.page
+    await page.get_by_role("link", name="Promo codes").click()
+    await button(page, "New code").click()
+    await page.get_by_label("Code", exact=True).fill("SPRING")
+    await page.get_by_label("Percent off each ticket").fill("120")
+    await button(page, "Save").click()
+    await expect(page.get_by_label("Percent off each ticket")).to_have_attribute("aria-invalid", "true")
+    await page.get_by_label("Percent off each ticket").fill("50")
+    await visitor.look("desk-new-code")
+    await button(page, "Save").click()
+    await expect(page.get_by_role("cell", name="50 % off")).to_be_visible()
+    customer = shop.client()
+    assert (await customer.book(event, 1, code="spring")).ok(201)["amount"] == 2250
+    await button(page, "Stop").click()
+    await expect(page.get_by_text("Stopped", exact=True)).to_be_visible()
+    await visitor.look("desk-codes")
+    assert (await customer.book(event, 1, code="spring")).status == 404
+
+
 async def test_an_endpoint_of_webhooks_is_made_disabled_and_deleted(shop: Holdfast, visit: NewVisitor) -> None:
     visitor = await operator(shop, visit, "/desk/webhooks")
     page = visitor.page
