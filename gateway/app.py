@@ -191,8 +191,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     )
     app.on_response_prepare.append(finish)
     app.on_shutdown.append(_stop)
-    if settings.pages:
-        add_pages(app, settings)
+    add_pages(app, settings)
     for route in routes:
         if route.method == "GET":
             app.router.add_get(route.path, guarded(route), allow_head=route.tag != "live")

@@ -81,8 +81,9 @@ class PageFiles:
         return self._files.get(name)
 
     def stylesheets(self, script: str) -> list[str]:
-        """Those of the page with this script, in the order in which they apply."""
-        return [name for name in ("pages.css", f"{script}.css", "brand.css") if name in self._files]
+        """Those that apply to what `script` draws, in their order: of all pages, of its own modules, the organiser's."""
+        own = (f"{Path(name).stem}.css" for name in [script, *self.modules(script)])
+        return ["pages.css", *(name for name in own if name in self._files), "brand.css"]
 
 
 def _file(name: str, body: bytes) -> PageFile:

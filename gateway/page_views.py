@@ -1,5 +1,6 @@
-"""The pages for those who buy: `/`, `/e/{slug}`, `/b/{reference}` and `/my`; and `/door`, a scanner. Each is the
-same shell with another script from `pages/`, which does the rest in the browser, through the public API alone."""
+"""The pages for those who buy (`/`, `/e/{slug}`, `/b/{reference}`, `/my`), for operators (`/desk`) and for the door
+(`/door`). Each is the same shell with another script from `pages/`, which does the rest in the browser, through the
+public API alone."""
 
 from __future__ import annotations
 
@@ -15,8 +16,10 @@ import orjson
 from aiohttp import hdrs, web
 
 from common.contracts.codes import ALPHABET
+from common.contracts.currencies import CURRENCIES
 from common.contracts.errors import NotFound
 from common.contracts.resources import Event
+from common.contracts.scopes import OPERATOR, Scope, allowed_by
 from common.runtime.web import Handler
 from gateway.catalogue_reader import CATALOGUE
 from gateway.page_files import PageFiles
@@ -40,8 +43,7 @@ PAGE_FILES = web.AppKey("page_files", PageFiles)
 
 
 class Page(NamedTuple):
-    """A page: the script in `pages/` that draws it; a stylesheet of the same name is its own. `desk`: it is for
-    operators."""
+    """A page: the script in `pages/` that draws it. `desk`: it is for operators."""
 
     path: str
     script: str
@@ -54,6 +56,17 @@ PAGES = (
     Page("/b/{reference}", "booking"),
     Page("/my", "my"),
     Page("/door", "door", desk=True),
+    Page("/desk", "desk-home", desk=True),
+    Page("/desk/events", "desk-events", desk=True),
+    Page("/desk/events/new", "desk-edit", desk=True),
+    Page("/desk/events/{id}", "desk-event", desk=True),
+    Page("/desk/events/{id}/edit", "desk-edit", desk=True),
+    Page("/desk/events/{id}/preview", "desk-preview", desk=True),
+    Page("/desk/events/{id}/codes", "desk-codes", desk=True),
+    Page("/desk/bookings", "desk-bookings", desk=True),
+    Page("/desk/bookings/{id}", "desk-booking", desk=True),
+    Page("/desk/sell", "desk-sell", desk=True),
+    Page("/desk/webhooks", "desk-webhooks", desk=True),
 )
 # Service workers, with the address for which they may answer; without a header only for what is beside the script:
 # https://www.w3.org/TR/service-workers/#service-worker-allowed
@@ -65,9 +78,12 @@ FILES = "/pages/{release}/{name:.+}"
 
 def add_pages(app: web.Application, settings: GatewaySettings) -> None:
     """Serve the pages. They are no part of the interface that the OpenAPI document describes."""
+    served = [page for page in PAGES if (settings.desk if page.desk else settings.shop_pages)]
+    if not served:
+        return
     files = app[PAGE_FILES] = PageFiles(settings)
-    for page in PAGES:
-        app.router.add_get(page.path, _view(page, files.modules(f"{page.script}.js")))
+    for page in served:
+        app.router.add_get(page.path, _view(page, files))
     app.router.add_get(FILES, get_file)
 
 
@@ -93,13 +109,17 @@ def policy(settings: GatewaySettings, page: Page = PAGES[0]) -> str:
 # --- the shell --------------------------------------------------------------------------------------------
 
 
-def _view(page: Page, modules: Sequence[str]) -> Handler:
-    """`modules`: those that the page's script needs."""
+def _view(page: Page, files: PageFiles) -> Handler:
+    script = f"{page.script}.js"
+    # The browser asks for all of it at once.
+    links = [f'<link rel="stylesheet" href="/pages/{files.release}/{name}">' for name in files.stylesheets(script)]
+    links += [f'<link rel="modulepreload" href="/pages/{files.release}/{name}">' for name in files.modules(script)]
+    needed = "\n".join(links)
 
     async def show(request: web.Request) -> web.Response:
         slug = request.match_info.get("slug")
         event_id = None if slug is None else id_of(slug)
-        body = _drawn(request, page, modules, event_id).encode()
+        body = _drawn(request, page, needed, event_id).encode()
         tag = tagged(body)
         headers = {
             hdrs.ETAG: tag,
@@ -115,7 +135,7 @@ def _view(page: Page, modules: Sequence[str]) -> Handler:
     return show
 
 
-def _drawn(request: web.Request, page: Page, modules: Sequence[str], event_id: UUID | None) -> str:
+def _drawn(request: web.Request, page: Page, needed: str, event_id: UUID | None) -> str:
     files, settings = request.app[PAGE_FILES], request.app[SETTINGS]
     language = chosen_language(
         request.query.get("lang"), request.headers.get(hdrs.ACCEPT_LANGUAGE, ""), files.languages
@@ -135,12 +155,9 @@ def _drawn(request: web.Request, page: Page, modules: Sequence[str], event_id: U
         description=escape(description or settings.shop_name),
         folder=folder,
         script=page.script,
-        styles="\n".join(
-            f'<link rel="stylesheet" href="{folder}/{name}">' for name in files.stylesheets(page.script)
-        ),
-        modules="\n".join(f'<link rel="modulepreload" href="{folder}/{name}">' for name in modules),
+        needed=needed,
         reads=_read_at_once(request, page, event_id),
-        shop=_for_script(shop_of(settings, files)),
+        shop=_for_script(shop_of(settings, files) | (OF_THE_DESK if page.desk else {})),
     )
 
 
@@ -172,6 +189,13 @@ def shop_of(settings: GatewaySettings, files: PageFiles) -> dict[str, Any]:
         "stripe_js_url": str(settings.stripe_js_url),
         "languages": files.languages,
     }
+
+
+# What the desk knows beside it: what a token's scopes allow, and how many decimals amounts have in which currency.
+OF_THE_DESK = {
+    "scopes": {f"{name}": sorted(allowed_by([name])) for name in (*Scope, OPERATOR)},
+    "currencies": {code: rules.exponent for code, rules in CURRENCIES.items()},
+}
 
 
 def _for_script(value: dict[str, Any]) -> str:

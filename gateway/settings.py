@@ -66,6 +66,8 @@ class GatewaySettings(ActorSettings):
 
     # The pages for those who buy, which are there where guests get tokens.
     shop: bool = True
+    # Those for operators, whatever issues their tokens.
+    desk: bool = True
     shop_name: str = Field(default="Tickets", min_length=1, max_length=100)
     shop_colour: str = Field(default="#3d3bd9", pattern="^#[0-9a-fA-F]{6}$")
     shop_logo: FilePath | None = None
@@ -204,7 +206,7 @@ class GatewaySettings(ActorSettings):
         return bool(self.auth_jwt_secrets) and self.auth_guests is not False
 
     @property
-    def pages(self) -> bool:
+    def shop_pages(self) -> bool:
         return self.shop and self.guests
 
 

@@ -116,10 +116,11 @@ let fields = 0;
  * @param {string} label
  * @param {Record<string, any>} attributes Of the input
  * @param {string} [hint]
+ * @param {"input" | "textarea" | "select"} [tag]
  */
-export function field(label, attributes, hint) {
+export function field(label, attributes, hint, tag = "input") {
   const id = `field-${++fields}`;
-  const input = h("input", { id, "aria-describedby": `${id}-about`, ...attributes });
+  const input = h(tag, { id, "aria-describedby": `${id}-about`, ...attributes });
   const about = h("div.about", { id: `${id}-about` }, hint ?? "");
   /** @param {string} [problem] */
   const show = (problem) => {

@@ -12,15 +12,16 @@ const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 /**
  * Draws a page: header, footer, and what `draw` returns, or what went wrong.
  * @param {() => Promise<any>} draw
+ * @param {() => void} [drawOwnHeader] In place of the shop's
  */
-export async function open(draw) {
-  drawHeader();
+export async function open(draw, drawOwnHeader = drawHeader) {
+  drawOwnHeader();
   drawFooter();
   main.replaceChildren(h("div.waiting", { role: "status" }, h("span.spinner"), t("loading")));
   try {
     main.replaceChildren(await draw());
   } catch (error) {
-    main.replaceChildren(failure(error, () => open(draw)));
+    main.replaceChildren(failure(error, () => open(draw, drawOwnHeader)));
     if (!(error instanceof HoldfastError)) throw error;
   }
 }
@@ -76,7 +77,7 @@ function drawHeader() {
       h("a", { href: "/my", "aria-current": location.pathname === "/my" && "page" }, t("my_bookings")),
       languageLinks(),
     ),
-    h("p.offline", { id: "offline", hidden: true, role: "status" }, t("offline")),
+    offline,
   );
 }
 
@@ -108,19 +109,24 @@ function drawFooter() {
     ?.replaceChildren(h("nav", { "aria-label": t("legal") }, links), h("p", null, shop.name));
 }
 
-/** Whether live changes come; a short pause is nobody's business. */
+/** Says in the header when no live changes come; a short pause is nobody's business. */
+export const offline = h("p.offline", { hidden: true, role: "status" }, t("offline"));
 const OFFLINE_MS = 2000;
 /** @type {any} */
 let offlineSoon = null;
 
-holdfast.addEventListener("connection", (event) => {
-  const { open } = /** @type {CustomEvent} */ (event).detail;
-  const offline = /** @type {HTMLElement} */ (document.getElementById("offline"));
-  clearTimeout(offlineSoon);
-  if (open && !offline.hidden) say(t("online_again"));
-  if (open) offline.hidden = true;
-  else
-    offlineSoon = setTimeout(() => {
-      offline.hidden = false;
-    }, OFFLINE_MS);
-});
+/** @param {Holdfast} client Whose live changes the page shows */
+export function watchConnection(client) {
+  client.addEventListener("connection", (event) => {
+    const { open } = /** @type {CustomEvent} */ (event).detail;
+    clearTimeout(offlineSoon);
+    if (open && !offline.hidden) say(t("online_again"));
+    if (open) offline.hidden = true;
+    else
+      offlineSoon = setTimeout(() => {
+        offline.hidden = false;
+      }, OFFLINE_MS);
+  });
+}
+
+watchConnection(holdfast);

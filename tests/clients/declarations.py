@@ -42,8 +42,11 @@ def declarations(*programs: Path) -> str:
 
 def check(*scripts: Path) -> None:
     """Checks the types of scripts that browsers load as modules. Raises Rejected, Missing."""
+    # The gateway serves holdfast.js beside them.
+    beside = [str(each) for each in {FOLDER, *(script.parent for script in scripts)}]
+    options = {"noEmit": True, "module": "es2022", "moduleResolution": "bundler", "rootDirs": beside}
     with tempfile.TemporaryDirectory() as folder:
-        _compile(Path(folder), {"noEmit": True, "module": "es2022", "moduleResolution": "bundler"}, *scripts)
+        _compile(Path(folder), options, *scripts)
 
 
 def _compile(folder: Path, options: dict[str, Any], *files: Path) -> None:

@@ -1,4 +1,4 @@
-"""The pages for those who buy, as the gateway serves them: headers, files, languages, colours. What they do in a
+"""The pages as the gateway serves them: headers, files, languages, colours. What they do in a
 browser is in `tests/pages/`."""
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from common.contracts.errors import ConfigurationError
+from common.contracts.scopes import OPERATOR, Scope
 from common.runtime.settings import load
 from gateway.brand import CONTRAST, DARK, LIGHT, Colour, contrast, readable, stylesheet
 from gateway.catalogue_reader import CATALOGUE
@@ -42,7 +43,12 @@ def given(html: str) -> dict[str, Any]:
     return shop
 
 
-@pytest.mark.parametrize("path", ["/", "/b/HF-7K3M-9Q2T", "/my", "/door", f"/e/words-{SLUG_ID}", f"/e/{SLUG_ID}"])
+DESK = ["/desk", "/desk/events", "/desk/events/new", f"/desk/events/{EVENT_ID}", "/desk/bookings", "/desk/sell"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/b/HF-7K3M-9Q2T", "/my", f"/e/words-{SLUG_ID}", f"/e/{SLUG_ID}", *DESK, "/door"]
+)
 async def test_each_page_is_the_shell_with_its_script(gateway: Client, path: str) -> None:
     response = await gateway.get(path)
     html = await response.text()
@@ -73,6 +79,23 @@ async def test_pages_load_from_here_and_from_stripe_alone(start: Gateway) -> Non
     )
     html = await response.text()
     assert not re.search(r"<script(?![^>]* src=)(?! type=.application/json)|style=|\son\w+=", html)
+
+
+async def test_no_script_of_others_runs_at_the_desk(start: Gateway) -> None:
+    gateway = await start(stripe_js_url=SANDBOX)
+    for path in ("/desk", "/door"):
+        assert (await gateway.get(path)).headers["Content-Security-Policy"] == (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+            "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        )
+
+
+async def test_the_desk_knows_scopes_and_currencies(gateway: Client) -> None:
+    found = given(await (await gateway.get("/desk")).text())
+    assert found["scopes"]["holdfast:finance"] == ["holdfast:finance", "holdfast:read"]
+    assert found["scopes"][OPERATOR] == sorted(Scope)
+    assert (found["currencies"]["eur"], found["currencies"]["jpy"], found["currencies"]["isk"]) == (2, 0, 2)
+    assert "scopes" not in given(await (await gateway.get("/")).text())
 
 
 def test_the_sandbox_stands_in_for_stripe_in_the_policy() -> None:
@@ -106,9 +129,19 @@ def test_settings_that_would_harm_customers_are_refused(values: dict[str, str], 
         settings(**values)
 
 
-async def test_pages_are_there_where_guests_get_tokens_and_nobody_has_switched_them_off(start: Gateway) -> None:
-    for overrides, status in (({}, 200), ({"shop": False}, 404), ({"auth_guests": False}, 404)):
-        assert (await (await start(**overrides)).get("/my")).status == status
+async def test_the_shop_is_there_where_guests_get_tokens_and_the_desk_everywhere_unless_switched_off(
+    start: Gateway,
+) -> None:
+    off = {"shop": False, "desk": False}
+    for overrides, shop, desk in (
+        ({}, 200, 200),
+        ({"shop": False}, 404, 200),
+        ({"auth_guests": False}, 404, 200),
+        ({"desk": False}, 200, 404),
+        (off, 404, 404),
+    ):
+        gateway = await start(**overrides)
+        assert [(await gateway.get(path)).status for path in ("/my", "/desk", "/door")] == [shop, desk, desk]
 
 
 # --- what the shell says ----------------------------------------------------------------------------------
@@ -213,6 +246,12 @@ def test_a_page_names_all_modules_that_it_needs() -> None:
     assert {"pay.js", "payment.js", "tickets.js"} <= set(files.modules("booking.js"))
 
 
+def test_a_page_links_the_stylesheets_of_its_modules() -> None:
+    files = PageFiles(settings())
+    for script, own in (("my.js", []), ("desk-sell.js", ["desk.css"]), ("door.js", ["door.css"])):
+        assert files.stylesheets(script) == ["pages.css", *own, "brand.css"]
+
+
 async def test_what_a_page_reads_first_is_read_at_once(gateway: Client) -> None:
     for path, address in (
         ("/", "/events"),
@@ -295,7 +334,7 @@ def test_the_worker_keeps_all_that_the_page_of_the_door_loads() -> None:
     needed = {
         "door.js",
         *files.modules("door.js"),
-        *files.stylesheets("door"),
+        *files.stylesheets("door.js"),
         "icon.svg",
         "qr/decode.js",
         "qr/index.js",

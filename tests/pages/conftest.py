@@ -48,10 +48,12 @@ async def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> As
         "SHOP_TERMS_URL": "https://pier9.example/terms",
         "SHOP_PRIVACY_URL": "https://pier9.example/privacy",
         "SHOP_TAX_LINE": "incl. 7 % VAT",
+        "WEBHOOKS": "true",
     }
     async with running(tmp_path_factory.mktemp("shop"), settings=settings) as shared:
         yield shared
-    assert complaints(shared.stack) == []
+    # A test of the desk lets refunds fail, which the payment actor logs as an error.
+    assert [line for line in complaints(shared.stack) if '"event":"refund failed"' not in line] == []
 
 
 NewVisitor = Callable[..., Awaitable[Visitor]]
