@@ -81,7 +81,7 @@ class PageFiles:
         return self._files.get(name)
 
     def stylesheets(self, script: str) -> list[str]:
-        """Those that apply to what `script` draws, in their order: of all pages, of its own modules, the organiser's."""
+        """Those of all pages, of the modules that `script` needs, and the organiser's, in their order."""
         own = (f"{Path(name).stem}.css" for name in [script, *self.modules(script)])
         return ["pages.css", *(name for name in own if name in self._files), "brand.css"]
 

@@ -1,7 +1,9 @@
 // The camera of a scanner: reads QR codes from it until it is stopped.
 
-/** How long a code has to be out of sight before it counts as shown anew. */
+/** How long, and in how many looks, a code has to be out of sight before it counts as shown anew: one that stays before
+ * the camera is not read again, as after its check-in was undone, also where looks are slow or one in between fails. */
 const GONE_MS = 2000;
+const GONE_LOOKS = 5;
 /** Between two looks; a slow device looks half of the time at most, and has the rest for the page. */
 const PAUSE_MS = 80;
 /** The wider side of what is looked at: a code of a ticket is read from a third of that. */
@@ -75,7 +77,7 @@ export class Camera {
   async #look(reader, stream) {
     const canvas = document.createElement("canvas");
     const pen = canvas.getContext("2d", { willReadFrequently: true });
-    /** The codes that were read: since when each has been out of sight; null: it is in sight. @type {Map<string, number | null>} */
+    /** The codes that were read: when each was last in sight, and how many looks have missed it since. @type {Map<string, { last: number, missed: number }>} */
     const seen = new Map();
     while (this.#stream === stream) {
       const begin = performance.now();
@@ -87,14 +89,14 @@ export class Camera {
         pen.drawImage(this.video, 0, 0, canvas.width, canvas.height);
         /** @type {Set<string>} */
         const inSight = new Set((await reader.detect(canvas)).map((/** @type {any} */ each) => each.rawValue));
-        for (const [text, since] of seen) {
-          if (inSight.has(text)) seen.set(text, null);
-          else if (since === null) seen.set(text, begin);
-          else if (begin - since > GONE_MS) seen.delete(text);
+        for (const [text, { last, missed }] of seen) {
+          if (inSight.has(text)) seen.set(text, { last: begin, missed: 0 });
+          else if (missed >= GONE_LOOKS && begin - last > GONE_MS) seen.delete(text);
+          else seen.set(text, { last, missed: missed + 1 });
         }
         for (const text of inSight) {
           if (seen.has(text) || this.paused || this.#stream !== stream) continue;
-          seen.set(text, null);
+          seen.set(text, { last: begin, missed: 0 });
           this.#onCode(text);
         }
       }

@@ -85,8 +85,8 @@ async def test_no_script_of_others_runs_at_the_desk(start: Gateway) -> None:
     gateway = await start(stripe_js_url=SANDBOX)
     for path in ("/desk", "/door"):
         assert (await gateway.get(path)).headers["Content-Security-Policy"] == (
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-            "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+            "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
         )
 
 
