@@ -63,6 +63,7 @@ PAGES = (
     Page("/desk/events/{id}/edit", "desk-edit", desk=True),
     Page("/desk/events/{id}/preview", "desk-preview", desk=True),
     Page("/desk/events/{id}/codes", "desk-codes", desk=True),
+    Page("/desk/events/{id}/waiting", "desk-waiting", desk=True),
     Page("/desk/bookings", "desk-bookings", desk=True),
     Page("/desk/bookings/{id}", "desk-booking", desk=True),
     Page("/desk/sell", "desk-sell", desk=True),

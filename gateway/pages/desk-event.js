@@ -130,6 +130,7 @@ class EventView {
         can("admin") && h("a.button.secondary", { href: `/desk/events/${id}/edit` }, t("desk.edit")),
         h("a.button.secondary", { href: event.status === "draft" ? `/desk/events/${id}/preview` : addressOf(event) }, t(event.status === "draft" ? "desk.preview" : "desk.page_of_event")),
         h("a.button.secondary", { href: `/desk/events/${id}/codes` }, t("desk.codes")),
+        h("a.button.secondary", { href: `/desk/events/${id}/waiting` }, t("desk.waiting")),
         can("admin") && h("a.button.secondary", { href: `/desk/events/new?copy=${id}` }, t("desk.duplicate")),
         can("admin") && event.status === "published" && button(t("desk.archive"), () => this.#change({ status: "archived" })),
         can("admin") && event.status === "archived" && button(t("desk.publish"), () => this.#change({ status: "published" })),

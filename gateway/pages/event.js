@@ -1,10 +1,13 @@
 // `/e/{slug}`: one event: what it is, what is left, and a booking of it.
 
-import { busy, field, h, notice, say } from "./dom.js";
+import { Contact } from "./contact.js";
+import { busy, h, notice, say } from "./dom.js";
 import { addressOf, freeText, idIn, imageOf, saleOf, saleText } from "./events.js";
 import { HoldfastError } from "./holdfast.js";
 import { attend, empty, explained, holdfast, open, titled } from "./page.js";
+import { PromoCode } from "./promo-code.js";
 import { shop } from "./shop.js";
+import { entriesOf, WaitingList } from "./waiting.js";
 import { locale, money, t, when } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
@@ -17,7 +20,9 @@ open(async () => {
   const address = addressOf(event);
   document.head.append(h("link", { rel: "canonical", href: location.origin + address }));
   history.replaceState(history.state, "", address + location.search);
-  const sale = new Sale(event);
+  // What a guest waits for is of interest where nothing is left; the event is shown also where it cannot be read.
+  const entries = saleOf(event) === "sold_out" ? await entriesOf(event.id).catch(() => []) : [];
+  const sale = new Sale(event, entries);
   sale.follow();
   return h(
     "article.event",
@@ -28,10 +33,10 @@ open(async () => {
   );
 });
 
-/** @param {string} id */
-async function read(id) {
+/** With what a promo code unlocks. @param {string} id @param {string | null} [code] */
+async function read(id, code) {
   try {
-    return await holdfast.event(id);
+    return await holdfast.event(id, code ? { code } : {});
   } catch (error) {
     if (error instanceof HoldfastError && error.status === 404) return null;
     throw error;
@@ -98,27 +103,35 @@ class Sale {
   #rows = new Map();
   #said = h("div.said");
   #total = h("strong.total");
-  #name = field(t("contact.name"), { autocomplete: "name", maxlength: 200, required: true });
-  #email = field(
-    t("contact.email"),
-    { type: "email", autocomplete: "email", maxlength: 254, required: true },
-    t("contact.email.hint"),
-  );
+  #discount = h("strong");
+  #discountLine = h("p.line", { hidden: true }, h("span", null, t("promo.discount")), this.#discount);
+  #promo = new PromoCode((code) => this.#apply(code));
+  /** The ticket types that the promo code unlocks: nobody else hears of them. @type {readonly Types.TicketType[]} */
+  #unlocked = [];
+  /** What is chosen costs this with the promo code; null: without one, or not known yet. @type {Types.Quote | null} */
+  #quote = null;
+  /** The question for it that is under way. */
+  #asked = Promise.resolve();
+  #questions = 0;
+  #contact = new Contact();
   #submit = h("button.button.primary.wide", { type: "submit" });
   #list = h("div.types");
+  #waiting;
   #state = h("p.state");
   #form = h("form", { novalidate: true, onsubmit: (/** @type {Event} */ event) => this.#submitted(event) });
 
-  /** @param {Types.Event} event */
-  constructor(event) {
+  /** @param {Types.Event} event @param {readonly Types.WaitingEntry[]} entries For what this visitor waits */
+  constructor(event, entries) {
     this.event = event;
+    this.#waiting = new WaitingList(event, entries);
     const heading = h("h2", { id: "sale" }, t("event.tickets"));
     this.#form.append(
       this.#list,
-      h("fieldset.contact", null, h("legend", null, t("contact.title")), this.#name.element, this.#email.element),
+      this.#contact.element,
       h(
         "div.summary",
         null,
+        this.#discountLine,
         h("p.line", { "aria-live": "polite" }, h("span", null, t("total")), this.#total),
         shop.tax_line && h("p.small", null, shop.tax_line),
         this.#said,
@@ -126,18 +139,31 @@ class Sale {
         h("p.small", null, t("event.held")),
       ),
     );
-    this.element = h("section.sale", { "aria-labelledby": "sale" }, heading, this.#state, this.#form);
+    this.element = h(
+      "section.sale",
+      { "aria-labelledby": "sale" },
+      heading,
+      this.#state,
+      this.#waiting.element,
+      this.#promo.element,
+      this.#form,
+    );
     this.show(event);
   }
 
   /** Shows the event as it is now. @param {Types.Event} event */
   show(event) {
+    const listed = new Set(event.ticket_types.map((each) => each.id));
+    const unlocked = this.#unlocked.filter((each) => !listed.has(each.id));
+    event = { ...event, ticket_types: [...event.ticket_types, ...unlocked] };
     this.event = event;
     const sale = saleOf(event);
     const open = sale === "open" || sale === "few";
     this.#state.textContent = open ? "" : saleText(event);
     this.#state.hidden = open;
     this.#form.hidden = !open;
+    this.#waiting.element.hidden = sale !== "sold_out";
+    this.#promo.element.hidden = !open && sale !== "sold_out";
     const before = this.#amount();
     for (const type of event.ticket_types) {
       const row = this.#rows.get(type.id);
@@ -150,7 +176,8 @@ class Sale {
     const now = this.#amount();
     if (before && before !== now)
       this.#tell("warning", t("event.changed"), t("event.changed.text", { price: money(now, event) }));
-    this.#sum();
+    if (before === now) this.#sum();
+    else this.#ask();
   }
 
   /** @param {Types.Event} event @param {Types.TicketType} type */
@@ -168,7 +195,7 @@ class Sale {
       changed.set(changed.quantity - over);
       this.#tell("info", t("event.most", { count: max_per_booking }));
     } else this.#said.replaceChildren();
-    this.#sum();
+    this.#ask();
   }
 
   #seats() {
@@ -179,9 +206,59 @@ class Sale {
     return [...this.#rows.values()].reduce((sum, row) => sum + row.quantity * row.type.unit_amount, 0);
   }
 
+  /** What is to be paid, as far as it is known: a promo code only takes off. */
+  #cost() {
+    return this.#quote ? this.#quote.amount : this.#amount();
+  }
+
+  #items() {
+    return [...this.#rows.values()]
+      .filter((row) => row.quantity)
+      .map((row) => ({ ticket_type_id: row.type.id, quantity: row.quantity }));
+  }
+
+  /** Shows what a promo code unlocks and takes off. @param {string | null} code */
+  async #apply(code) {
+    const event = await holdfast.event(this.event.id, code ? { code } : {});
+    this.#promo.code = code;
+    const before = new Set(this.#unlocked.map((each) => each.id));
+    const known = new Set(this.event.ticket_types.map((each) => each.id).filter((id) => !before.has(id)));
+    this.#unlocked = code ? event.ticket_types.filter((each) => !known.has(each.id)) : [];
+    this.show(event);
+    await this.#ask();
+  }
+
+  /** Asks what the chosen seats cost with the promo code. */
+  #ask() {
+    this.#quote = null;
+    this.#sum();
+    this.#asked = this.#answer(++this.#questions);
+    return this.#asked;
+  }
+
+  /** @param {number} question The last one alone counts */
+  async #answer(question) {
+    const { code } = this.#promo;
+    if (!code || !this.#seats()) return;
+    try {
+      await holdfast.guest();
+      const quote = await holdfast.quote({ event_id: this.event.id, items: this.#items(), code });
+      if (question !== this.#questions) return;
+      this.#quote = quote;
+      this.#promo.accepted();
+      this.#sum();
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      if (question === this.#questions) this.#promo.refused(error);
+    }
+  }
+
   #sum() {
-    const amount = this.#amount();
+    const amount = this.#cost();
     const seats = this.#seats();
+    const discount = this.#quote?.discount ?? 0;
+    this.#discountLine.hidden = !discount;
+    this.#discount.textContent = money(-discount, this.event);
     this.#total.textContent = seats && !amount ? t("price.free") : money(amount, this.event);
     this.#submit.textContent = seats && !amount ? t("event.book_free") : t("event.hold");
   }
@@ -211,15 +288,7 @@ class Sale {
 
   /** Whether everything is filled in; what is not is said where it is missing. */
   #complete() {
-    const wrong = [];
-    for (const [of, missing] of /** @type {const} */ ([
-      [this.#name, "contact.name.missing"],
-      [this.#email, "contact.email.wrong"],
-    ])) {
-      of.input.value = of.input.value.trim();
-      if (of.input.validity.valid) of.show();
-      else (of.show(t(missing)), wrong.push(of.input));
-    }
+    const wrong = this.#contact.wrong();
     if (!this.#seats()) {
       this.#tell("warning", t("event.nothing"));
       wrong.unshift([...this.#rows.values()].find((row) => row.type.available)?.input);
@@ -231,14 +300,12 @@ class Sale {
   async #book() {
     if (!this.#complete()) return;
     this.#said.replaceChildren(notice("info", t("event.holding")));
-    const items = [...this.#rows.values()]
-      .filter((row) => row.quantity)
-      .map((row) => ({ ticket_type_id: row.type.id, quantity: row.quantity }));
-    const customer = { name: this.#name.input.value, email: this.#email.input.value, locale };
     try {
+      await this.#asked;
       await holdfast.guest();
+      const seats = { event_id: this.event.id, items: this.#items(), code: this.#quote?.code ?? null };
       const booking = await holdfast.book(
-        { event_id: this.event.id, items, customer, expected_amount: this.#amount() },
+        { ...seats, customer: this.#contact.customer, expected_amount: this.#cost() },
         { wait: 3 },
       );
       location.assign(`/b/${booking.reference}`);
@@ -254,9 +321,10 @@ class Sale {
    */
   async #refresh(amount) {
     for (let tries = 0; tries < REFRESHES; tries++) {
-      const event = await read(this.event.id).catch(() => null);
+      const event = await read(this.event.id, this.#promo.code).catch(() => null);
       if (event) this.show(event);
-      if (amount === undefined || amount === null || this.#amount() === amount) return;
+      await this.#ask();
+      if (amount === undefined || amount === null || this.#cost() === amount) return;
       await new Promise((resolve) => setTimeout(resolve, REFRESH_MS));
     }
   }
@@ -264,12 +332,7 @@ class Sale {
   /** @param {unknown} error */
   async #refused(error) {
     const wrong = error instanceof HoldfastError ? (error.problem?.errors ?? []) : [];
-    if (wrong.some((each) => each.loc.includes("email"))) {
-      this.#said.replaceChildren();
-      this.#email.show(t("contact.email.wrong"));
-      this.#email.input.focus();
-      return;
-    }
+    if (this.#contact.refused(wrong)) return this.#said.replaceChildren();
     const { title, advice } = explained(error);
     if (error instanceof HoldfastError && error.status === 409) await this.#refresh(error.problem?.amount);
     this.#tell("bad", title, advice);

@@ -255,6 +255,19 @@ async def test_a_promo_code_is_made_and_stopped(shop: Holdfast, visit: NewVisito
     assert (await customer.book(event, 1, code="spring")).status == 404
 
 
+async def test_who_waits_is_listed(shop: Holdfast, visit: NewVisitor) -> None:
+    event = await shop.event((4500, 1))
+    (await shop.client().book(event, 1)).ok(201)
+    ada = {"name": "Ada Lovelace", "email": "ada@example.org"}
+    wish = {"event_id": event["id"], "quantity": 1, "customer": ada}
+    key = {"Idempotency-Key": event["id"]}
+    (await shop.client().request("POST", "/waiting-list", json=wish, headers=key)).ok(201)
+    visitor = await operator(shop, visit, f"/desk/events/{event['id']}")
+    await visitor.page.get_by_role("link", name="Waiting list").click()
+    await expect(visitor.page.get_by_role("row", name="Ada Lovelace")).to_contain_text("Waiting")
+    await visitor.look("desk-waiting")
+
+
 async def test_an_endpoint_of_webhooks_is_made_disabled_and_deleted(shop: Holdfast, visit: NewVisitor) -> None:
     visitor = await operator(shop, visit, "/desk/webhooks")
     page = visitor.page

@@ -14,6 +14,7 @@ from playwright.async_api import Page, Response, WebSocketRoute, expect
 from ops.actor import ActorProcess
 from tests.acceptance.customers import CANCELLABLE
 from tests.acceptance.holdfast import Holdfast
+from tests.acceptance.polling import eventually
 from tests.pages.conftest import NewVisitor
 from tests.pages.visitor import FIRST_VIEW_MAX, NO_MONEY, SECURE, Visitor
 
@@ -103,6 +104,67 @@ async def test_what_is_left_is_counted_down_until_it_is_sold_out(shop: Holdfast,
     (await others.book(event, 2)).ok(201)
     await expect(visitor.page.locator(".state")).to_have_text("Sold out")
     await visitor.look("sold-out")
+
+
+async def test_a_promo_code_unlocks_seats_and_takes_off_what_is_shown(shop: Holdfast, visitor: Visitor) -> None:
+    event = await shop.event((4500, 40), (3000, 40))
+    operator, path = shop.client(operator=True), f"/admin/events/{event['id']}"
+    hidden = event["ticket_types"][1]["id"]
+    (await operator.request("PATCH", path, json={"ticket_types": [{"id": hidden, "hidden": True}]})).ok()
+    code = {"code": "FRIENDS-10", "percent_off": 10, "unlocks": [hidden]}
+    (await operator.request("POST", f"{path}/codes", json=code)).ok(201)
+    page = visitor.page
+    await visitor.opens(event)
+    await expect(page.locator(".type")).to_have_count(1)
+    await visitor.chooses(1)
+    await page.get_by_text("Do you have a promo code?").click()
+    entered = page.get_by_label("Promo code")
+    await entered.fill("FIENDS")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("There is no such promo code")).to_be_visible()
+    await expect(page.locator(".total")).to_have_text("€45.00")
+    await visitor.look("promo-code-wrong")
+    await entered.fill("friends 10")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".total")).to_have_text("€40.50")
+    await visitor.chooses(1, "Row 2")
+    await expect(page.locator(".total")).to_have_text("€67.50")
+    await expect(page.locator(".summary")).to_contain_text("-€7.50")
+    await visitor.look("promo-code")
+    await visitor.fills_in()
+    await page.get_by_role("button", name="Hold seats").click()
+    await visitor.sees("Pay for your tickets")
+    await expect(page.get_by_text("€67.50").first).to_be_visible()
+
+
+async def test_who_waits_for_a_sold_out_event_gets_the_seat_that_is_added(shop: Holdfast, visitor: Visitor) -> None:
+    event = await shop.event((4500, 1))
+    (await shop.client().book(event, 1)).ok(201)
+    page = visitor.page
+    await visitor.opens(event)
+    await page.get_by_role("button", name="Join the waiting list").click()
+    await expect(page.get_by_label("Name")).to_be_focused()
+    await visitor.look("waiting-list")
+    await visitor.fills_in()
+    await page.get_by_role("button", name="Join the waiting list").click()
+    await expect(visitor.notice("You are on the waiting list")).to_contain_text("1 × Row 1. You are next.")
+    await visitor.look("waiting")
+    await page.get_by_role("button", name="Leave the waiting list").click()
+    await page.get_by_role("button", name="Join the waiting list").click()
+    await expect(visitor.notice("You are on the waiting list")).to_be_visible()
+    more = {"ticket_types": [{"id": event["ticket_types"][0]["id"], "capacity": 2}]}
+    (await shop.client(operator=True).request("PATCH", f"/admin/events/{event['id']}", json=more)).ok()
+    offer = visitor.notice("Seats are held for you")
+
+    async def offered() -> bool:
+        await page.reload()
+        await visitor.sees(event["name"])
+        return await offer.is_visible()
+
+    await eventually(offered, lambda found: found)
+    await visitor.look("offer")
+    await offer.get_by_role("button", name="Go to payment").click()
+    await visitor.sees("Pay for your tickets")
 
 
 async def test_another_price_is_shown_and_nothing_is_booked_at_it_unseen(shop: Holdfast, visitor: Visitor) -> None:
