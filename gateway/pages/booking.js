@@ -245,6 +245,9 @@ class BookingView {
             h("span", null, money(each.quantity * each.unit_amount, booking)),
           ),
         ),
+        booking.discount
+          ? h("li.line", null, h("span", null, t("promo.discount")), h("span", null, money(-booking.discount, booking)))
+          : null,
       ),
       h(
         "p.line.sum",

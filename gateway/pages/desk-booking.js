@@ -97,6 +97,7 @@ class BookingView {
     return h("section.card-box", { "aria-labelledby": "order" }, h("h2", { id: "order" }, t("event.tickets")),
       h("ul.lines", null, booking.items.map((each) => h("li.line", null,
         h("span", null, `${number(each.quantity)} × ${names.get(each.ticket_type_id) ?? t("ticket")}`), h("span", null, money(each.quantity * each.unit_amount, booking)))),
+        booking.discount ? h("li.line", null, h("span", null, [t("desk.code"), booking.code].filter(Boolean).join(" ")), h("span", null, money(-booking.discount, booking))) : null,
         h("li.line.sum", null, h("span", null, t("total")), h("strong", null, money(booking.amount, booking)))),
       tickets !== null && tickets.items.length > 0 && h("ul.lines", { "aria-label": t("desk.tickets") }, tickets.items.map((each) => h("li.line", null,
         h("span", null, `${each.ticket_type} ${number(each.number)}`),
@@ -141,7 +142,7 @@ class BookingView {
     const valid = tickets?.items.filter((each) => each.state === "valid" || each.state === "used") ?? [];
     const some = amount(t("desk.amount"), () => decimals, {});
     some.element.hidden = true;
-    const prices = new Map(booking.items.map((each) => [each.ticket_type_id, each.unit_amount]));
+    const prices = new Map(booking.items.map((each) => [each.ticket_type_id, each.unit_amount - (each.unit_discount ?? 0)]));
     const boxes = valid.map((each) => ({ ticket: each, box: h("input", { type: "checkbox" }) }));
     const list = h("div.choices", { hidden: true, role: "group", "aria-label": t("desk.tickets") }, boxes.map(({ ticket, box }) =>
       h("label.choice", null, box, `${ticket.ticket_type} ${number(ticket.number)} · ${money(prices.get(ticket.ticket_type_id) ?? 0, booking)}`)));

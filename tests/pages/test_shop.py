@@ -134,7 +134,8 @@ async def test_a_promo_code_unlocks_seats_and_takes_off_what_is_shown(shop: Hold
     await visitor.fills_in()
     await page.get_by_role("button", name="Hold seats").click()
     await visitor.sees("Pay for your tickets")
-    await expect(page.get_by_text("€67.50").first).to_be_visible()
+    await expect(page.locator(".summary-card")).to_contain_text("-€7.50")
+    await expect(page.locator(".summary-card")).to_contain_text("€67.50")
 
 
 async def test_who_waits_for_a_sold_out_event_gets_the_seat_that_is_added(shop: Holdfast, visitor: Visitor) -> None:
