@@ -29,8 +29,14 @@ VOLATILE = (
     "reported_version",
     "drive_after",
     "drive_attempts",
+    "notify_after",
 )
 NOT_COMPARED = ("event_cursor", "tortoise_migrations")
+# What has not been announced yet, and the mails of it that nobody has tried to send.
+UNANNOUNCED = """
+SELECT (SELECT count(*) FROM bookings WHERE announce_from IS NOT NULL)
+    + (SELECT count(*) FROM mails WHERE status = 'owed' AND attempts = 0)
+"""
 # Kinds of work that a system at rest has finished. Holds, and what Stripe takes days for, may go on.
 UNFINISHED = ("report on its way", "refund asked for")
 
@@ -78,7 +84,16 @@ async def _left(holdfast: Holdfast, *, dead_letters: bool) -> list[str]:
     if dead_letters:
         left |= {f"dead:{name}": length for name, length in mailboxes.dead.items()}
     left["Stripe's webhooks"] = await holdfast.stripe.undelivered()
+    left["announcements and mails"] = await unannounced(holdfast.stack)
     return [f"{name}: {length} left" for name, length in left.items() if length]
+
+
+async def unannounced(stack: Stack) -> int:
+    connection = await asyncpg.connect(stack.booking_database_url)
+    try:
+        return int(await connection.fetchval(UNANNOUNCED))
+    finally:
+        await connection.close()
 
 
 def _findings(result: AuditResult) -> Iterator[str]:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from common.contracts.messages import MAILBOXES, PAYMENT_WEBHOOKS
 from common.messaging.streams import dead_letters
 from tests.acceptance.customers import customer
-from tests.acceptance.database_rows import snapshot, unfinished_work
+from tests.acceptance.database_rows import snapshot, unannounced, unfinished_work
 from tests.acceptance.holdfast import complaints
 from tests.acceptance.mailboxes import mailbox_lengths
 from tests.acceptance.polling import eventually
@@ -55,6 +55,7 @@ def _unseen(line: str) -> str:
 @asynccontextmanager
 async def unchanged(harness: Harness, part: str, kept: Kept, tally: Tally) -> AsyncIterator[None]:
     """The rows that `kept` selects in both databases must be the same after the block, with empty mailboxes."""
+    await eventually(lambda: unannounced(harness.holdfast.stack), lambda left: not left)
     before = kept(harness, await snapshot(harness.holdfast.stack))
     yield
     await eventually(
