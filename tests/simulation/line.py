@@ -108,7 +108,8 @@ class InLine:
         return self._chance.choice(list(self._asked.values()))
 
     def answered(self, message: Message, _: Any) -> None:
-        if isinstance(message, JoinWaitingList):
+        """Once the database has lost something, an answer may be of what it has lost."""
+        if isinstance(message, JoinWaitingList) and not self._people.shown_is_lost:
             self._answered.add(message.entry_id)
 
     # --- what must hold
