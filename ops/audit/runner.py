@@ -4,9 +4,10 @@ under way, as no two of the three sources are read at the same moment."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from ops.audit.databases import PAGE, Databases
 from ops.audit.ledger import Ledger
@@ -21,6 +22,8 @@ from ops.audit.rules import (
     judge_seats,
     judge_unsent,
 )
+
+T = TypeVar("T")
 
 # How many bookings that did not match are checked again: each costs calls to Stripe, CONCURRENCY at a time.
 SUSPECTS_MAX = 5000
@@ -86,38 +89,23 @@ class Audit:
     async def _counters(self) -> None:
         """Check the counters, the check-ins and the histories of events: each is read at one moment with what it
         must match, so that no difference is work under way."""
-        checked = 0
-        async for row in self._databases.seats(self.result.since):
-            checked += 1
-            self.result.mismatches += judge_seats(row)
-        self.result.checked["ticket types"] = checked
-        checked = 0
-        async for buyer in self._databases.buyers(self.result.since):
-            checked += 1
-            self.result.mismatches += judge_buyer(buyer)
-        self.result.checked["buyers"] = checked
-        async for row_unsent in self._databases.unsent(self.result.since):
-            self.result.mismatches += judge_unsent(row_unsent)
-        checked = 0
-        async for code in self._databases.promo_codes(self.result.since):
-            checked += 1
-            self.result.mismatches += judge_promo_code(code)
-        self.result.checked["promo codes"] = checked
-        checked = 0
-        async for check_in in self._databases.check_ins(self.result.since):
-            checked += 1
-            self.result.mismatches += judge_check_in(check_in)
-        self.result.checked["check-ins"] = checked
-        checked = 0
-        async for offer in self._databases.offers(self.result.since):
-            checked += 1
-            self.result.mismatches += judge_offer(offer)
-        self.result.checked["offers"] = checked
-        checked = 0
-        async for event in self._databases.events(self.result.since):
-            checked += 1
-            self.result.mismatches += judge_event(event)
-        self.result.checked["events"] = checked
+        since, databases = self.result.since, self._databases
+        checked = self.result.checked
+        checked["ticket types"] = await self._judged(databases.seats(since), judge_seats)
+        checked["buyers"] = await self._judged(databases.buyers(since), judge_buyer)
+        await self._judged(databases.unsent(since), judge_unsent)
+        checked["promo codes"] = await self._judged(databases.promo_codes(since), judge_promo_code)
+        checked["check-ins"] = await self._judged(databases.check_ins(since), judge_check_in)
+        checked["offers"] = await self._judged(databases.offers(since), judge_offer)
+        checked["events"] = await self._judged(databases.events(since), judge_event)
+
+    async def _judged(self, rows: AsyncIterator[T], judge: Callable[[T], Iterable[Finding]]) -> int:
+        """Check these rows; returns how many there were."""
+        count = 0
+        async for row in rows:
+            count += 1
+            self.result.mismatches += judge(row)
+        return count
 
     async def _first_check(self) -> None:
         since, checked = self.result.since, self.result.checked

@@ -35,7 +35,7 @@ NOT_COMPARED = ("event_cursor", "tortoise_migrations")
 # What has not been announced yet, and the mails of it that nobody has tried to send.
 UNANNOUNCED = """
 SELECT (SELECT count(*) FROM bookings WHERE announce_from IS NOT NULL)
-    + (SELECT count(*) FROM mails WHERE status = 'owed' AND attempts = 0)
+    + (SELECT count(*) FROM mails WHERE status = 'owed' AND attempts = 0 AND send_after <= now())
 """
 # Kinds of work that a system at rest has finished. Holds, and what Stripe takes days for, may go on.
 UNFINISHED = ("report on its way", "refund asked for")
