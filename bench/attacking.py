@@ -23,7 +23,7 @@ from bench.wire import END_OF_HEAD, Reply, Wires, request
 BROKEN = 0
 # An attacker whose connection broke or was not accepted tries again within so many seconds: all together do so less
 # often than a flood of connections would, against which a firewall helps, and no program.
-AGAIN_SECONDS = 10.0
+AGAIN_SECONDS = 30.0
 # Bytes of the line that says what to do: it has thousands of tokens.
 LINE_MAX = 2**24
 
