@@ -398,15 +398,24 @@ def test_webhooks_must_be_the_changes_each_under_one_id(received: dict[Key, set[
     assert (len(findings), found in "".join(findings)) == (int(bool(found)), True)
 
 
-def mail(of: int, *, status: str = "sent", attempts: int = 1, amount: int | None = None, **more: Any) -> Json:
+def mail(
+    of: int,
+    change: str = "booking.confirmed",
+    *,
+    status: str = "sent",
+    attempts: int = 1,
+    amount: int | None = None,
+    **more: Any,
+) -> Json:
     """The row of the mail that is owed for the booking's version `of`."""
-    id = uuid5(BOOKING, f"{of}/booking.confirmed")
+    id = uuid5(BOOKING, f"{of}/{change}")
     base = {"id": id, "booking_id": BOOKING, "kind": "confirmation", "version": of}
     return {**base, "status": status, "attempts": attempts, "amount": amount, **more}
 
 
-def became(to: str, version: int, refunded: int = 0) -> Json:
+def became(to: str, version: int, refunded: int = 0, *, offered: bool = False) -> Json:
     return {
+        "offered": offered,
         "id": BOOKING,
         "version": version,
         "from_status": "pending",
@@ -426,13 +435,16 @@ def became(to: str, version: int, refunded: int = 0) -> Json:
         ([mail(3, status="owed")], [became("confirmed", 3)], 1, "owed, sent 1 times"),
         ([], [became("confirmed", 3)], 0, "no mail is owed"),
         ([], [], 1, "nobody knows of it"),
+        ([mail(1, "waiting_list.offered")], [became("pending", 1, offered=True)], 1, ""),
+        ([], [became("pending", 1, offered=True)], 0, "no mail is owed"),
         ([mail(3, amount=500)], [became("confirmed", 3, refunded=700)], 1, "700 went back, and mails say 500"),
     ],
 )
 def test_mails_must_be_what_customers_are_owed(
     mails: list[Json], changes: list[Json], copies: int, found: str
 ) -> None:
-    taken = {f"<{mail(3)['id']}@{DOMAIN}>": [EmailMessage()] * copies} if copies else {}
+    sent = mails[0] if mails else mail(3)
+    taken = {f"<{sent['id']}@{DOMAIN}>": [EmailMessage()] * copies} if copies else {}
     findings = list(judge_mails(mails, changes, taken, DOMAIN))
     assert (len(findings), found in "".join(findings)) == (int(bool(found)), True)
 
