@@ -19,7 +19,7 @@ from tests.acceptance.database_rows import unfinished_work
 from tests.chaos.faults import inject, start
 from tests.chaos.harness import Harness
 from tests.chaos.load import Load
-from tests.chaos.plan import Fault, Kind, Round
+from tests.chaos.plan import CLAIM_IDLE_S, Fault, Kind, Round
 from tests.waiting_lists import offers_due
 
 # docs/operations.md promises "within about half a minute": twice that is the limit.
@@ -32,6 +32,9 @@ NOTIFY_S = 1.5
 NOTIFY_AGAIN_MAX_S = 30.0
 # Seconds in which a booking process makes the offers that are due: ten times what it needs.
 OFFERED_MAX_S = 20.0
+# Seconds after which gateways have closed sockets once more (`common/messaging/listener.py`): nothing is in hand any
+# more, they have looked for it, and have closed one socket after the other.
+REOPEN_MAX_S = CLAIM_IDLE_S + 5.0
 WATCH_S = 0.25
 
 
@@ -87,6 +90,8 @@ class Monkey:
         await asyncio.sleep(fault.at)
         self.note(str(fault))
         strokes = await inject(self.harness, fault)
+        if fault.hides_notifications:
+            self.harness.judge.sockets_reopen(REOPEN_MAX_S)
         self.struck[fault.kind] += strokes
         self.done[fault.kind] += 1
         self.note(f"over: {fault.kind}{', ' if fault.target else ''}{fault.target}")

@@ -196,7 +196,7 @@ def test_judge_allows_no_5xx_but_503_with_retry_after_and_none_in_calm() -> None
     assert judge.answers["GET /", "503"] == 5
 
 
-def test_judge_allows_no_socket_closed_in_calm_but_by_a_gateway_that_leaves() -> None:
+def test_judge_allows_no_socket_closed_in_calm_but_by_a_gateway_that_leaves_or_missed_something() -> None:
     judge = Judge()
     judge.closed(1001, judge.now)
     before = judge.now
@@ -207,7 +207,15 @@ def test_judge_allows_no_socket_closed_in_calm_but_by_a_gateway_that_leaves() ->
     judge.closed(1001, judge.now)
     judge.closed(1013, judge.now)
     judge.closed(None, judge.now)
-    assert [each.what for each in judge.broken] == ["closed with 1001", "closed with 1013", "closed with None"]
+    judge.sockets_reopen(60)
+    judge.closed(1013, judge.now)
+    judge.closed(1011, judge.now)
+    assert [each.what for each in judge.broken] == [
+        "closed with 1001",
+        "closed with 1013",
+        "closed with None",
+        "closed with 1011",
+    ]
 
 
 # --- the door -----------------------------------------------------------------------------------------------
