@@ -32,8 +32,8 @@ NOTIFY_S = 1.5
 NOTIFY_AGAIN_MAX_S = 30.0
 # Seconds in which a booking process makes the offers that are due: ten times what it needs.
 OFFERED_MAX_S = 20.0
-# Seconds after which gateways have closed sockets once more (`common/messaging/listener.py`): nothing is in hand any
-# more, they have looked for it, and have closed one socket after the other.
+# Seconds after which gateways have closed sockets once more (`common/messaging/listener.py`): nothing is in hand
+# any more, they have looked for it, and have closed one socket after the other.
 REOPEN_MAX_S = CLAIM_IDLE_S + 5.0
 WATCH_S = 0.25
 
