@@ -22,13 +22,14 @@ UNAVAILABLE_S = 1.0
 @dataclass
 class _Line:
     """One socket's life. `last` and `positions`: the last version of each booking and entry on it, and the last
-    queue position; `awaited`: the bookings whose snapshot is still to come, with the least version that it must
-    have."""
+    queue position; `deferred`: the bookings that are behind all others in the queue; `awaited`: those whose snapshot
+    is still to come, with the least version that it must have."""
 
     socket: aiohttp.ClientWebSocketResponse
     opened_at: float
     last: dict[str, int] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
+    deferred: set[str] = field(default_factory=set)
     awaited: dict[str, int] = field(default_factory=dict)
 
 
@@ -149,6 +150,8 @@ class Screen:
             self._visitor.judge.breaks("messages as documented", f"{message}")
 
     def _show(self, line: _Line, kind: str, booking: Json) -> None:
+        if booking["payment"].get("deferred"):
+            line.deferred.add(booking["id"])
         least = line.awaited.pop(booking["id"], -1) if kind == "snapshot" else -1
         self._visitor.witness.shown(booking, f"socket, {kind}", least=least)
         self._note(line, kind, booking)
@@ -164,7 +167,7 @@ class Screen:
             self._notified[id].set()
 
     def _show_position(self, line: _Line, id: str, position: int) -> None:
-        if position > line.positions.get(id, position):
+        if position > line.positions.get(id, position) and id not in line.deferred:
             text = f"{id}: {position} after {line.positions[id]}"
             self._visitor.judge.breaks("queue positions on a socket fall", text)
         line.positions[id] = position

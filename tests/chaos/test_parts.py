@@ -530,6 +530,16 @@ def change(version: int) -> Json:
     return {"type": "booking", "booking": booking(version)}
 
 
+def entry(version: int, kind: str = "waiting_entry") -> Json:
+    return {"type": kind, "waiting_entry": {"id": ID, "version": version}}
+
+
+def deferred(version: int) -> Json:
+    message = snapshot(version)
+    message["booking"]["payment"] |= {"deferred": True}
+    return message
+
+
 def queue(number: int) -> Json:
     return {"type": "queue", "booking_id": ID, "queue_position": number}
 
@@ -542,8 +552,11 @@ def queue(number: int) -> Json:
         ([[snapshot(3), change(2)]], ["versions on a socket grow"]),
         ([[snapshot(3), change(3)]], ["versions on a socket grow"]),
         ([[snapshot(3), change(4)], [snapshot(3)]], [FORWARD]),
+        ([[entry(1, "snapshot"), entry(3)]], []),
+        ([[entry(3), entry(2)]], ["versions on a socket grow"]),
         ([[queue(5), queue(4), queue(4)]], []),
         ([[queue(4), queue(5)]], ["queue positions on a socket fall"]),
+        ([[deferred(1), queue(4), queue(5)]], []),  # others, who are not deferred, came before it
         ([[snapshot(1), {"type": "error", "code": "not_found", "booking_id": ID}]], []),  # no snapshot was due
         ([[snapshot(1)], [{"type": "error", "code": "not_found", "booking_id": ID}]], [SHOWN]),
     ],
