@@ -12,17 +12,21 @@ import asyncpg
 
 UNANNOUNCED = "SELECT id FROM bookings WHERE announce_from IS NOT NULL"
 MAILS = "SELECT id, booking_id, kind, status, version, amount, attempts, error FROM mails"
+# A booking that was offered to somebody who waited, and that is not confirmed at once because it costs nothing.
+OFFERED = """t.version = 1 AND t.to_status = 'pending'
+    AND EXISTS (SELECT FROM waiting_entries w WHERE w.booking_id = t.booking_id)"""
 # Whose customer has never changed, with what became of them: by these alone it is known who was owed a mail.
-KNOWN = """
-SELECT b.id, t.version, t.from_status, t.to_status, coalesce(t.amount_refunded, 0) AS amount_refunded
+KNOWN = f"""
+SELECT b.id, t.version, t.from_status, t.to_status, coalesce(t.amount_refunded, 0) AS amount_refunded,
+    {OFFERED} AS offered
 FROM bookings b JOIN booking_transitions t ON t.booking_id = b.id
 WHERE b.customer IS NOT NULL AND NOT EXISTS (
     SELECT FROM booking_transitions c WHERE c.booking_id = b.id AND c.cause_type = 'booking.set_customer'
 ) ORDER BY b.id, t.version
 """
-# What a receiver must learn: a booking that has begun or ended to be sold, money that went back, and each change of
-# an event.
-EXPECTED = """
+# What a receiver must learn: a booking that was offered, or has begun or ended to be sold, money that went back,
+# and each change of an event.
+EXPECTED = f"""
 SELECT 'booking.' || to_status, booking_id, version FROM booking_transitions
 WHERE to_status <> 'pending' AND from_status IS DISTINCT FROM to_status
     AND NOT (from_status IS NULL AND to_status = 'failed')
@@ -31,6 +35,7 @@ UNION ALL SELECT 'booking.refunded', booking_id, version FROM (
         lag(coalesce(amount_refunded, 0), 1, 0) OVER (PARTITION BY booking_id ORDER BY version) AS before
     FROM booking_transitions
 ) t WHERE refunded > before AND to_status <> 'pending'
+UNION ALL SELECT 'waiting_list.offered', booking_id, version FROM booking_transitions t WHERE {OFFERED}
 UNION ALL SELECT 'event.' || what, event_id, version FROM event_changes
 """
 # Of which all are expected that there are.
@@ -39,6 +44,7 @@ EXPECTED_TYPES = (
     "booking.cancelled",
     "booking.failed",
     "booking.refunded",
+    "waiting_list.offered",
     "event.created",
     "event.changed",
     "event.cancelled",
@@ -84,7 +90,8 @@ def judge_mails(
     for row in changes:
         became = row["to_status"] if row["to_status"] != row["from_status"] else None
         owed = became == "confirmed" or (became == "cancelled" and row["from_status"] == "confirmed")
-        if owed and uuid5(row["id"], f"{row['version']}/booking.{became}") not in ids:
+        what = "waiting_list.offered" if row["offered"] else f"booking.{became}"
+        if (owed or row["offered"]) and uuid5(row["id"], f"{row['version']}/{what}") not in ids:
             yield f"{row['id']} v{row['version']}: no mail is owed"
     refunded: dict[Any, int] = defaultdict(int)
     for row in mails:

@@ -33,6 +33,8 @@ class Judge:
         self._calm_since: float | None = None
         # Whether gateways replace one another now, and close sockets so that their clients connect elsewhere.
         self.gateways_leave = False
+        # Until when gateways may still close sockets because these may have missed notifications.
+        self._reopen_until = 0.0
         self.broken: list[Broken] = []
         self.counted: Counter[str] = Counter()
         # Answers by request and status; without an answer, by the name of the client's error.
@@ -50,6 +52,10 @@ class Judge:
     def trouble(self) -> None:
         """The next fault begins: until `calm`, 503 and lost answers are allowed."""
         self._calm_since = None
+
+    def sockets_reopen(self, seconds: float) -> None:
+        """For so many seconds more, gateways may close sockets because these may have missed notifications."""
+        self._reopen_until = max(self._reopen_until, self.now + seconds)
 
     def calm_since(self, at: float) -> bool:
         """Whether it has been calm from `at` up to now."""
@@ -80,9 +86,11 @@ class Judge:
             self.breaks("an answer in calm", f"{request}: {type(error).__name__}: {error}")
 
     def closed(self, code: int | None, opened_at: float) -> None:
-        """The gateway closed a client's socket: in calm only a gateway that stops may do that."""
+        """The gateway closed a client's socket: in calm only a gateway that stops may do that, or one that may have
+        missed notifications shortly before."""
         leaves = self.gateways_leave and code == WSCloseCode.GOING_AWAY
-        if self.calm_since(opened_at) and not leaves:
+        missed = code == WSCloseCode.TRY_AGAIN_LATER and self.now < self._reopen_until
+        if self.calm_since(opened_at) and not leaves and not missed:
             self.breaks("no socket closed in calm", f"closed with {code}")
 
 

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.contracts.scopes import Scope
@@ -15,6 +15,7 @@ from tests.acceptance.client import Json
 from tests.acceptance.customers import CANCELLABLE
 from tests.acceptance.holdfast import STARTS_AT
 from tests.chaos.browser import Browser
+from tests.chaos.codes import TERMS, UNLOCKS
 from tests.chaos.door import SCANNERS, Door
 from tests.chaos.harness import Harness
 from tests.chaos.judge import Judge
@@ -22,9 +23,12 @@ from tests.chaos.notified import ADDRESSED
 from tests.chaos.screen import Screen
 from tests.chaos.shopper import SHARES, Order, Shopper
 from tests.chaos.visitor import Visitor
+from tests.chaos.waiting import PATIENCE_S, Line
 
 PRICE = 1500
 SEATS, SCARCE_SEATS = 1_000_000, 30
+# How many seats an event begins with that some wait for, and with each so many orders gets more.
+MORE_SEATS, MORE_EVERY = 3, 4
 QUANTITY_MAX = 3
 # How many orders may be under way at once, so that a long fault does not collect more and more customers.
 ORDERS_MAX = 400
@@ -35,20 +39,27 @@ VISITS = 0.5
 @dataclass(frozen=True)
 class Role:
     """A kind of event: which share (in percent) of the orders it gets, and after how many orders a new event
-    replaces it. `cancelled`: the old one is cancelled then."""
+    replaces it. `cancelled`: the old one is cancelled then; `coded`: seats are ordered by promo codes; `waited`: by
+    those who wait for them, and operators add some."""
 
     name: str
     share: int
     seats: int
     orders_max: int
     cancelled: bool = False
+    coded: bool = False
+    waited: bool = False
 
 
 ROLES = (
-    Role("plain", 30, SEATS, 1_000_000),
-    Role("other", 25, SEATS, 1_000_000),
-    Role("scarce", 25, SCARCE_SEATS, 250),
-    Role("doomed", 20, SEATS, 40, cancelled=True),
+    Role("plain", 25, SEATS, 1_000_000),
+    Role("other", 20, SEATS, 1_000_000),
+    Role("scarce", 20, SCARCE_SEATS, 250),
+    Role("doomed", 15, SEATS, 40, cancelled=True),
+)
+NEW_ROLES = (
+    Role("coded", 10, SEATS, 30, coded=True),
+    Role("waited", 10, MORE_SEATS, 100, cancelled=True, waited=True),
 )
 
 
@@ -63,7 +74,8 @@ class _Playing:
 @dataclass
 class Load:
     """Made by `async with crowd(...)`. New orders come only while `gate` is set. `rate`: orders a second; `door`:
-    None where a release takes part that knows nothing of tickets, customers and webhooks."""
+    None where a release takes part that knows nothing of tickets, customers and webhooks, and then `roles` are
+    without those that it does not know."""
 
     harness: Harness
     seed: int
@@ -71,6 +83,8 @@ class Load:
     shoppers: list[Shopper]
     cashier: Visitor
     closes: Counter[str]
+    roles: Sequence[Role]
+    line: Line
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
     cancelled_events: list[str] = field(default_factory=list)
@@ -83,7 +97,7 @@ class Load:
         return self.harness.judge
 
     async def prepare(self) -> None:
-        for role in ROLES:
+        for role in self.roles:
             await self._cast(role)
 
     def open_door(self, visitors: Sequence[Visitor]) -> None:
@@ -104,7 +118,7 @@ class Load:
 
     async def _order(self) -> None:
         chance = random.Random(f"{self.seed}/{self.orders}")
-        role = chance.choices(ROLES, [role.share for role in ROLES])[0]
+        role = chance.choices(self.roles, [role.share for role in self.roles])[0]
         wish = chance.choices(list(SHARES), list(SHARES.values()))[0]
         shopper = self.shoppers[self.orders % len(self.shoppers)]
         playing = self._playing[role.name]
@@ -113,9 +127,15 @@ class Load:
         order = Order(playing.event, chance.randint(1, QUANTITY_MAX), wish, key, email)
         self.orders += 1
         playing.orders += 1
-        self._spawn(shopper.go(order), order.key)
+        if role.coded:
+            code = chance.choice(list(TERMS))
+            order = replace(order, code=code, row=int(code == UNLOCKS))
+        wait = self.line.wait(shopper, order, chance.uniform(*PATIENCE_S)) if role.waited else None
+        self._spawn(wait or shopper.go(order), order.key)
         if self.door is not None and chance.random() < VISITS:
             self._spawn(self.door.visit(self.shoppers), f"door after {order.key}")
+        if role.waited and playing.orders % MORE_EVERY == 0:
+            self._spawn(self._add_seats(playing), f"more seats after {order.key}")
         if playing.orders == role.orders_max:
             self._spawn(self._replace(role, playing), f"another {role.name}")
 
@@ -139,21 +159,45 @@ class Load:
         answer.ok(202)
         self.cancelled_events.append(id)
 
+    async def _add_seats(self, playing: _Playing) -> None:
+        """An operator adds seats to an event. It may be cancelled by then, or have more already."""
+        (row,) = playing.event["ticket_types"]
+        body = {"ticket_types": [{"id": row["id"], "capacity": (1 + playing.orders // MORE_EVERY) * MORE_SEATS}]}
+        answer = await self.cashier.insist("PATCH", f"/admin/events/{playing.event['id']}", json=body)
+        assert answer is not None
+        if answer.code not in ("event_cancelled", "capacity_below_sold"):
+            answer.ok()
+
     async def _cast(self, role: Role) -> None:
         """Make a new event for the role: one event, however often the request is sent."""
         number = len(self.cancelled_events) + self.orders
+        rows = [{"name": "Row 1", "unit_amount": PRICE, "capacity": role.seats}]
+        if role.coded:
+            rows.append({"name": "Backstage", "unit_amount": 2 * PRICE, "capacity": role.seats, "hidden": True})
         body = {
             "name": f"{role.name} {number}",
             "starts_at": STARTS_AT,
             "currency": "eur",
-            "ticket_types": [{"name": "Row 1", "unit_amount": PRICE, "capacity": role.seats}],
+            "ticket_types": rows,
             "payment_methods": "all",  # some pay by bank debit
             **CANCELLABLE,
         }
         headers = {"Idempotency-Key": f"{role.name}-{number}"}
         answer = await self.cashier.insist("POST", "/admin/events", json=body, headers=headers)
         assert answer is not None
-        self._playing[role.name] = _Playing(answer.ok(201))
+        event = answer.ok(201)
+        if role.coded:
+            await self._make_codes(event)
+        self._playing[role.name] = _Playing(event)
+
+    async def _make_codes(self, event: Json) -> None:
+        for code, terms in TERMS.items():
+            unlocks = [event["ticket_types"][1]["id"]] if code == UNLOCKS else []
+            body = {"code": code, "unlocks": unlocks, **terms}
+            path, key = f"/admin/events/{event['id']}/codes", {"Idempotency-Key": f"{event['id']}-{code}"}
+            answer = await self.cashier.insist("POST", path, json=body, headers=key)
+            assert answer is not None
+            answer.ok(201)
 
 
 @asynccontextmanager
@@ -173,7 +217,8 @@ async def crowd(
         visitor = Visitor(holdfast.client(subject), judge)
         screen = Screen(visitor, holdfast.session, closes, in_message=number % 2 == 0)
         made.append(Shopper(subject, visitor, screen, browser, cashier))
-    load = Load(harness, seed, rate, made, cashier, closes)
+    roles = ROLES if former else (*ROLES, *NEW_ROLES)
+    load = Load(harness, seed, rate, made, cashier, closes, roles, Line(judge))
     if not former:
         await harness.notified.receiver.register(cashier)
     await load.prepare()

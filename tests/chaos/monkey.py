@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -19,7 +19,8 @@ from tests.acceptance.database_rows import unfinished_work
 from tests.chaos.faults import inject, start
 from tests.chaos.harness import Harness
 from tests.chaos.load import Load
-from tests.chaos.plan import Fault, Kind, Round
+from tests.chaos.plan import CLAIM_IDLE_S, Fault, Kind, Round
+from tests.waiting_lists import offers_due
 
 # docs/operations.md promises "within about half a minute": twice that is the limit.
 HEAL_MAX_S = 60.0
@@ -29,6 +30,11 @@ CHECK_S = 0.25
 NOTIFY_S = 1.5
 # Seconds in which a row is retried twice (`booking.reconciler.NOTIFY_AGAIN_RETRIES`), with their jitter.
 NOTIFY_AGAIN_MAX_S = 30.0
+# Seconds in which a booking process makes the offers that are due: ten times what it needs.
+OFFERED_MAX_S = 20.0
+# Seconds after which gateways have closed sockets once more (`common/messaging/listener.py`): nothing is in hand
+# any more, they have looked for it, and have closed one socket after the other.
+REOPEN_MAX_S = CLAIM_IDLE_S + 5.0
 WATCH_S = 0.25
 
 
@@ -84,6 +90,8 @@ class Monkey:
         await asyncio.sleep(fault.at)
         self.note(str(fault))
         strokes = await inject(self.harness, fault)
+        if fault.hides_notifications:
+            self.harness.judge.sockets_reopen(REOPEN_MAX_S)
         self.struck[fault.kind] += strokes
         self.done[fault.kind] += 1
         self.note(f"over: {fault.kind}{', ' if fault.target else ''}{fault.target}")
@@ -102,7 +110,7 @@ class Monkey:
             self.note(f"not healed after {took:.1f} s: {'; '.join(left[:3])}")
         else:
             self.note(f"healed after {took:.1f} s")
-            await self._sockets_show_all()
+            await asyncio.gather(self._sockets_show_all(), self._offers_are_made())
 
     async def _rest(self, since: datetime) -> list[str]:
         """Wait until nothing is left to do, for `heal_max_s` at most. Returns what is left."""
@@ -143,12 +151,28 @@ class Monkey:
             await asyncio.sleep(CHECK_S)
 
     async def _versions(self) -> dict[str, int]:
+        async with self._bookings() as connection:
+            rows = await connection.fetch("SELECT id, version FROM bookings")
+        return {str(row["id"]): row["version"] for row in rows}
+
+    async def _offers_are_made(self) -> None:
+        """Who is the first in a line, and whose seats are free, gets them within OFFERED_MAX_S."""
+        until = self.harness.judge.now + OFFERED_MAX_S
+        async with self._bookings() as connection:
+            waiting = await offers_due(connection)
+            while waiting and self.harness.judge.now < until:
+                await asyncio.sleep(CHECK_S)
+                waiting &= await offers_due(connection)
+        if waiting:
+            self.harness.judge.breaks("nobody waits for seats that are free", f"{waiting}")
+
+    @asynccontextmanager
+    async def _bookings(self) -> AsyncIterator[asyncpg.Connection]:
         connection = await asyncpg.connect(self.harness.holdfast.stack.booking_database_url)
         try:
-            rows = await connection.fetch("SELECT id, version FROM bookings")
+            yield connection
         finally:
             await connection.close()
-        return {str(row["id"]): row["version"] for row in rows}
 
 
 async def watch(harness: Harness) -> None:

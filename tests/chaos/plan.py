@@ -55,6 +55,12 @@ class Fault:
     strength: float
     wait_max_s: float = 0.0
 
+    @property
+    def hides_notifications(self) -> bool:
+        """Whether gateways may have missed some: Redis forgot them, or a gateway did not read them."""
+        forgets = self.kind in (Kind.REDIS_RESTART, Kind.REDIS_FORGETS, Kind.FLUSH)
+        return forgets or self.target.startswith(("gateway", "redis"))
+
     def __str__(self) -> str:
         whom = f", {self.target}" if self.target else ""
         return f"{self.kind}{whom}" + (f", {self.seconds:.1f} s" if self.seconds else "")

@@ -42,7 +42,7 @@ class Report:
     events_cancelled: int
     # Bookings in the database, by how they ended.
     endings: dict[str, int]
-    # How many orders of clients, by what they wanted and how they ended.
+    # How many orders of clients, by their promo code or else by what they wanted, and by how they ended.
     journeys: dict[str, int]
     answers: dict[str, int]
     # What scanners have met, by how they sent it.

@@ -1,4 +1,4 @@
-"""A client's socket, opened again whenever it closes, and the bookings that it shows."""
+"""A client's socket, opened again whenever it closes, and what it shows: bookings, and entries of waiting lists."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ UNAVAILABLE_S = 1.0
 
 @dataclass
 class _Line:
-    """One socket's life. `last` and `positions`: the last version and queue position of each booking on it;
-    `deferred`: those that are behind all others in the queue; `awaited`: the bookings whose snapshot is still to
-    come, with the least version that it must have."""
+    """One socket's life. `last` and `positions`: the last version of each booking and entry on it, and the last
+    queue position; `deferred`: the bookings that are behind all others in the queue; `awaited`: those whose snapshot
+    is still to come, with the least version that it must have."""
 
     socket: aiohttp.ClientWebSocketResponse
     opened_at: float
@@ -34,8 +34,8 @@ class _Line:
 
 
 class Screen:
-    """The bookings that one client watches. `closes` counts closed sockets by their codes; `in_message`: the token
-    goes into the first message, as browsers send it."""
+    """The bookings and entries that one client watches. `closes` counts closed sockets by their codes;
+    `in_message`: the token goes into the first message, as browsers send it."""
 
     def __init__(
         self, visitor: Visitor, session: aiohttp.ClientSession, closes: Counter[str], *, in_message: bool = False
@@ -46,6 +46,8 @@ class Screen:
         self._in_message = in_message
         self._line: _Line | None = None
         self._notified: dict[str, asyncio.Event] = {}
+        # What is watched, by its id, as subscriptions name it.
+        self._targets: dict[str, str] = {}
         self._subscribing_again: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -90,16 +92,17 @@ class Screen:
         self._closes[str(line.socket.close_code)] += 1
         self._visitor.judge.closed(line.socket.close_code, line.opened_at)
 
-    async def open(self, id: str) -> None:
-        """Watch the booking: subscribe to its changes, on each socket from now on."""
+    async def open(self, id: str, target: str = "booking_id") -> None:
+        """Watch the booking, or another `target`: subscribe to its changes, on each socket from now on."""
         if id not in self._notified:
+            self._targets[id] = target
             self._notified[id] = asyncio.Event()
             if self._line is not None:
                 await self._subscribe(self._line, id)
 
     async def close(self, id: str) -> None:
         if self._notified.pop(id, None) is not None and self._line is not None:
-            await self._send(self._line, {"type": "unsubscribe", "booking_id": id})
+            await self._send(self._line, {"type": "unsubscribe", self._targets[id]: id})
 
     def behind(self, versions: dict[str, int]) -> list[str]:
         """The bookings whose version in the database is newer than the current socket's last one."""
@@ -125,7 +128,7 @@ class Screen:
 
     async def _subscribe(self, line: _Line, id: str) -> None:
         line.awaited.setdefault(id, self._visitor.witness.version(id))
-        await self._send(line, {"type": "subscribe", "booking_id": id})
+        await self._send(line, {"type": "subscribe", self._targets[id]: id})
 
     async def _send(self, line: _Line, message: Json) -> None:
         try:
@@ -135,7 +138,9 @@ class Screen:
 
     async def _receive(self, line: _Line, message: Json) -> None:
         kind = message["type"]
-        if kind in ("booking", "snapshot"):
+        if kind == "waiting_entry" or "waiting_entry" in message:
+            self._note(line, kind, message["waiting_entry"])
+        elif kind in ("booking", "snapshot"):
             self._show(line, kind, message["booking"])
         elif kind == "queue":
             self._show_position(line, message["booking_id"], message["queue_position"])
@@ -145,15 +150,19 @@ class Screen:
             self._visitor.judge.breaks("messages as documented", f"{message}")
 
     def _show(self, line: _Line, kind: str, booking: Json) -> None:
-        id, version = booking["id"], booking["version"]
-        judge, last = self._visitor.judge, line.last.get(id, -1)
-        if version < last or (version == last and kind == "booking"):
-            judge.breaks("versions on a socket grow", f"{kind} of {id}: version {version} after {last}")
-        line.last[id] = max(version, last)
         if booking["payment"].get("deferred"):
-            line.deferred.add(id)
-        least = line.awaited.pop(id, -1) if kind == "snapshot" else -1
+            line.deferred.add(booking["id"])
+        least = line.awaited.pop(booking["id"], -1) if kind == "snapshot" else -1
         self._visitor.witness.shown(booking, f"socket, {kind}", least=least)
+        self._note(line, kind, booking)
+
+    def _note(self, line: _Line, kind: str, shown: Json) -> None:
+        """Note a booking or entry that the socket shows."""
+        id, version, last = shown["id"], shown["version"], line.last.get(shown["id"], -1)
+        if version < last or (version == last and kind != "snapshot"):
+            text = f"{kind} of {id}: version {version} after {last}"
+            self._visitor.judge.breaks("versions on a socket grow", text)
+        line.last[id] = max(version, last)
         if id in self._notified:
             self._notified[id].set()
 
@@ -165,7 +174,7 @@ class Screen:
 
     async def _refused(self, line: _Line, message: Json) -> None:
         """Judge an error. A snapshot that the gateway cannot send now is requested again."""
-        id = message.get("booking_id", "")
+        id = message.get("booking_id") or message.get("waiting_entry_id") or ""
         if message["code"] == "not_found":
             if line.awaited.pop(id, -1) >= 1:
                 self._visitor.witness.missing(id, "socket")

@@ -13,6 +13,7 @@ from common.contracts.ids import booking_id
 from tests.acceptance.client import Json
 from tests.acceptance.stripe_side import AUTHENTICATED, BANK_DEBIT, DECLINED, VISA
 from tests.chaos.browser import Browser, Paid
+from tests.chaos.codes import QUOTED, USED_UP, misquoted
 from tests.chaos.screen import Screen
 from tests.chaos.visitor import Visitor
 
@@ -40,17 +41,33 @@ def payable(booking: Json) -> bool:
 @dataclass(frozen=True)
 class Order:
     """What a customer wants: `quantity` seats, and then what `wish` names. `key` is the Idempotency-Key; `email`:
-    to whom mails about it go, None if nobody has said."""
+    to whom mails about it go, None if nobody has said; `code`: a promo code, `row`: which of the event's ticket
+    types."""
 
     event: Json
     quantity: int
     wish: str
     key: str
     email: str | None = None
+    code: str | None = None
+    row: int = 0
+
+    @property
+    def seats(self) -> Json:
+        return {"ticket_type_id": self.event["ticket_types"][self.row]["id"], "quantity": self.quantity}
+
+    @property
+    def customer(self) -> Json:
+        """Whom it is for, as a part of a request's body."""
+        if self.email is None:
+            return {}
+        return {"customer": {"name": "A customer", "email": self.email, "locale": "en"}}
 
 
 # Error codes of a booking that ended before its client got an answer: it waited in a mailbox, or for its intent.
 ENDED = ("hold_expired", "payment_canceled", "payment_rejected", "event_cancelled", "booking_cancelled")
+# Error codes by which seats may be refused.
+REFUSED = ("sold_out", "not_on_sale", *ENDED)
 
 
 class Shopper:
@@ -65,27 +82,27 @@ class Shopper:
         # The order of each booking, by the booking's id.
         self.ordered: dict[str, Order] = {}
         self._began: dict[str, float] = {}
+        # How many orders, by their promo code or else their wish, and by how they ended.
         self.endings: Counter[tuple[str, str]] = Counter()
 
-    async def go(self, order: Order) -> None:
-        """Do all of one order, from the booking to its end."""
-        id = str(booking_id(self.subject, order.key))
+    async def go(self, order: Order, offer: str | None = None) -> None:
+        """Do all of one order to its end, from the booking, or from the `offer`, which is one, by its id."""
+        id = offer or str(booking_id(self.subject, order.key))
         self.ordered[id] = order
         self._began[id] = self.visitor.judge.now
         await self.screen.open(id)
         ending = "left"
         try:
             async with asyncio.timeout(JOURNEY_S):
-                ending = await self._go(id, order)
+                refused = await self._book(id, order) if offer is None else None
+                ending = refused or await self._go(id, order)
         except TimeoutError:
             self.visitor.judge.breaks("a client comes to an end", f"{order.wish} {id}: {self._known(id)}")
         finally:
-            self.endings[order.wish, ending] += 1
+            self.endings[order.code or order.wish, ending] += 1
         await self.screen.close(id)
 
     async def _go(self, id: str, order: Order) -> str:
-        if (refused := await self._book(id, order)) is not None:
-            return refused
         await WISHES[order.wish](self, id)
         booking = await self._until(id, ended)
         self._judge_end(order, booking)
@@ -97,26 +114,36 @@ class Shopper:
     # --- booking --------------------------------------------------------------------------------------------
 
     async def _book(self, id: str, order: Order) -> str | None:
-        """Book, until there is a booking (returns None) or it is refused (returns the reason)."""
-        tries = [self._book_once(id, order) for _ in range(2 if order.wish == TWICE else 1)]
+        """Book, until there is a booking (returns None) or it is refused (returns the reason). Who has a promo code
+        asks what the seats cost, and pays no other price."""
+        body: Json = {"event_id": order.event["id"], "items": [order.seats]}
+        quote: Json | None = None
+        if order.code is not None:
+            body["code"] = order.code
+            answer = await self.visitor.insist("POST", "/quotes", json=body)
+            assert answer is not None
+            if answer.code in (*USED_UP, *REFUSED):
+                return answer.code
+            quote = answer.ok()
+            body["expected_amount"] = quote["amount"]
+        tries = [self._book_once(id, order, body) for _ in range(2 if order.wish == TWICE else 1)]
         (refused, *_) = await asyncio.gather(*tries)
+        booking = self._known(id)
+        if quote is not None and booking is not None and (text := misquoted(quote, booking)) is not None:
+            self.visitor.judge.breaks(QUOTED, f"{id}: {text}")
         return refused
 
-    async def _book_once(self, id: str, order: Order) -> str | None:
+    async def _book_once(self, id: str, order: Order, body: Json) -> str | None:
         judge = self.visitor.judge
-        items = [{"ticket_type_id": order.event["ticket_types"][0]["id"], "quantity": order.quantity}]
-        body = {"event_id": order.event["id"], "items": items}
-        if order.email is not None:
-            body["customer"] = {"name": "A customer", "email": order.email, "locale": "en"}
         while self._known(id) is None:
             answer = await self.visitor.insist(
-                "POST", "/bookings", json=body, headers={"Idempotency-Key": order.key}
+                "POST", "/bookings", json=body | order.customer, headers={"Idempotency-Key": order.key}
             )
             assert answer is not None
             answered_id = answer.body.get("id", answer.body.get("booking_id", id))
             if answered_id != id:
                 judge.breaks("one key is one booking", f"{order.key} is {id}, and was {answered_id}")
-            if answer.status == 409 and answer.code in ("sold_out", "not_on_sale", *ENDED):
+            if answer.status == 409 and answer.code in (*USED_UP, *REFUSED):
                 return answer.code
             if answer.status not in (200, 201, 202):
                 judge.breaks("a valid request succeeds", f"POST /bookings: {answer.status} {answer.body}")

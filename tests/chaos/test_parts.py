@@ -196,7 +196,7 @@ def test_judge_allows_no_5xx_but_503_with_retry_after_and_none_in_calm() -> None
     assert judge.answers["GET /", "503"] == 5
 
 
-def test_judge_allows_no_socket_closed_in_calm_but_by_a_gateway_that_leaves() -> None:
+def test_judge_allows_no_socket_closed_in_calm_but_by_a_gateway_that_leaves_or_missed_something() -> None:
     judge = Judge()
     judge.closed(1001, judge.now)
     before = judge.now
@@ -207,7 +207,15 @@ def test_judge_allows_no_socket_closed_in_calm_but_by_a_gateway_that_leaves() ->
     judge.closed(1001, judge.now)
     judge.closed(1013, judge.now)
     judge.closed(None, judge.now)
-    assert [each.what for each in judge.broken] == ["closed with 1001", "closed with 1013", "closed with None"]
+    judge.sockets_reopen(60)
+    judge.closed(1013, judge.now)
+    judge.closed(1011, judge.now)
+    assert [each.what for each in judge.broken] == [
+        "closed with 1001",
+        "closed with 1013",
+        "closed with None",
+        "closed with 1011",
+    ]
 
 
 # --- the door -----------------------------------------------------------------------------------------------
@@ -398,15 +406,24 @@ def test_webhooks_must_be_the_changes_each_under_one_id(received: dict[Key, set[
     assert (len(findings), found in "".join(findings)) == (int(bool(found)), True)
 
 
-def mail(of: int, *, status: str = "sent", attempts: int = 1, amount: int | None = None, **more: Any) -> Json:
+def mail(
+    of: int,
+    change: str = "booking.confirmed",
+    *,
+    status: str = "sent",
+    attempts: int = 1,
+    amount: int | None = None,
+    **more: Any,
+) -> Json:
     """The row of the mail that is owed for the booking's version `of`."""
-    id = uuid5(BOOKING, f"{of}/booking.confirmed")
+    id = uuid5(BOOKING, f"{of}/{change}")
     base = {"id": id, "booking_id": BOOKING, "kind": "confirmation", "version": of}
     return {**base, "status": status, "attempts": attempts, "amount": amount, **more}
 
 
-def became(to: str, version: int, refunded: int = 0) -> Json:
+def became(to: str, version: int, refunded: int = 0, *, offered: bool = False) -> Json:
     return {
+        "offered": offered,
         "id": BOOKING,
         "version": version,
         "from_status": "pending",
@@ -426,13 +443,16 @@ def became(to: str, version: int, refunded: int = 0) -> Json:
         ([mail(3, status="owed")], [became("confirmed", 3)], 1, "owed, sent 1 times"),
         ([], [became("confirmed", 3)], 0, "no mail is owed"),
         ([], [], 1, "nobody knows of it"),
+        ([mail(1, "waiting_list.offered")], [became("pending", 1, offered=True)], 1, ""),
+        ([], [became("pending", 1, offered=True)], 0, "no mail is owed"),
         ([mail(3, amount=500)], [became("confirmed", 3, refunded=700)], 1, "700 went back, and mails say 500"),
     ],
 )
 def test_mails_must_be_what_customers_are_owed(
     mails: list[Json], changes: list[Json], copies: int, found: str
 ) -> None:
-    taken = {f"<{mail(3)['id']}@{DOMAIN}>": [EmailMessage()] * copies} if copies else {}
+    sent = mails[0] if mails else mail(3)
+    taken = {f"<{sent['id']}@{DOMAIN}>": [EmailMessage()] * copies} if copies else {}
     findings = list(judge_mails(mails, changes, taken, DOMAIN))
     assert (len(findings), found in "".join(findings)) == (int(bool(found)), True)
 
@@ -510,6 +530,10 @@ def change(version: int) -> Json:
     return {"type": "booking", "booking": booking(version)}
 
 
+def entry(version: int, kind: str = "waiting_entry") -> Json:
+    return {"type": kind, "waiting_entry": {"id": ID, "version": version}}
+
+
 def deferred(version: int) -> Json:
     message = snapshot(version)
     message["booking"]["payment"] |= {"deferred": True}
@@ -528,6 +552,8 @@ def queue(number: int) -> Json:
         ([[snapshot(3), change(2)]], ["versions on a socket grow"]),
         ([[snapshot(3), change(3)]], ["versions on a socket grow"]),
         ([[snapshot(3), change(4)], [snapshot(3)]], [FORWARD]),
+        ([[entry(1, "snapshot"), entry(3)]], []),
+        ([[entry(3), entry(2)]], ["versions on a socket grow"]),
         ([[queue(5), queue(4), queue(4)]], []),
         ([[queue(4), queue(5)]], ["queue positions on a socket fall"]),
         ([[deferred(1), queue(4), queue(5)]], []),  # others, who are not deferred, came before it

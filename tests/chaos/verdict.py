@@ -20,13 +20,16 @@ from tests.acceptance.database_rows import unfinished_work
 from tests.acceptance.holdfast import complaints
 from tests.announced import mail_findings, webhook_findings
 from tests.chaos.check_ins import Kept
+from tests.chaos.codes import ALL_CODES, BY_CODE, CODES, judge_codes
 from tests.chaos.door import Door, Scanner
 from tests.chaos.harness import Harness
 from tests.chaos.load import Load
 from tests.chaos.notified import DOMAIN
 from tests.chaos.shopper import BY_HAND
+from tests.chaos.waiting import PASSED_OVER, Place
 from tests.chaos.witness import SHOWN, Fact, Witness
 from tests.forked import CommandResult
+from tests.waiting_lists import line_findings
 
 # The longest wait in seconds for the last orders: a hold, its grace time, a claim, and what clients do in between.
 FINISH_MAX_S = 120.0
@@ -62,6 +65,7 @@ DUE_NOW = (
     """UPDATE webhook_deliveries SET due_at = now()
     WHERE due_at > now() AND coalesce(last_attempt_at, made_at) < now() - interval '5 seconds'""",
 )
+PLACES = "SELECT id, status, booking_id FROM waiting_entries"
 WRITTEN = "SELECT id, booking_id FROM mails"
 CHANGES = "SELECT booking_id, version, to_status, payment_status FROM booking_transitions"
 
@@ -84,6 +88,7 @@ async def finish(harness: Harness, load: Load) -> Verdict:
     """After the last fault, without new orders: wait until all orders and all work are done, then judge."""
     verdict, judge = Verdict(), harness.judge
     load.gate.clear()
+    load.line.over = True
     began = judge.now
     if load.under_way:
         await asyncio.wait(set(load.under_way), timeout=FINISH_MAX_S)
@@ -98,7 +103,9 @@ async def finish(harness: Harness, load: Load) -> Verdict:
     await _check_cancelled_events(harness, load)
     if load.door is not None:
         await _compare_door(harness, load.door)
-    if load.door is not None:
+        await _compare_lines(harness, load)
+        for finding in judge_codes(await _rows(harness, ALL_CODES), await _rows(harness, BY_CODE)):
+            judge.breaks(CODES, finding)
         verdict.notified = await _compare_notified(harness, load)
     await _read_once_more(load)
     verdict.endings = await _endings(harness)
@@ -193,6 +200,21 @@ async def _wrongly_known(scanner: Scanner, states: dict[str, str]) -> list[tuple
     known = scanner.known.states
     both = {id: (states.get(id, "valid"), known.get(id, "valid")) for id in {*states, *known}}
     return [(id, *pair) for id, pair in both.items() if pair[0] != pair[1]]
+
+
+async def _compare_lines(harness: Harness, load: Load) -> None:
+    """The database has each entry as its client was answered, and offers were made in the order of the lines."""
+    places = {
+        str(row["id"]): Place(row["status"], row["booking_id"] and str(row["booking_id"]))
+        for row in await _rows(harness, PLACES)
+    }
+    load.line.compare(places)
+    connection = await asyncpg.connect(harness.holdfast.stack.booking_database_url)
+    try:
+        for finding in await line_findings(connection):
+            harness.judge.breaks(PASSED_OVER, finding)
+    finally:
+        await connection.close()
 
 
 async def _compare_notified(harness: Harness, load: Load) -> dict[str, int]:

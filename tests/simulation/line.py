@@ -21,18 +21,16 @@ from common.contracts.messages import (
     UpdateEvent,
 )
 from common.contracts.statuses import CancelReason
-from ops.audit.databases import OFFERS, SEATS
-from ops.audit.records import Offer
-from ops.audit.rules import judge_offer
 from tests.simulation.people import BY_OPERATOR, CUSTOMERS, OPERATOR, OWNERS, People
 from tests.simulation.story import Story
+from tests.waiting_lists import line_findings
 
 # More than an event begins with, so that seats are added.
 MORE = (4, 5, 22)
 ENTRIES_MAX = 16
 # How often the same ticket type is waited for: one line that is long shows more than many short ones.
 SAME = 0.8
-ENTRIES = "SELECT id, ticket_type_id, number, status FROM waiting_entries"
+ENTRIES = "SELECT id FROM waiting_entries"
 PROMISE = "nobody is passed over"
 
 T = TypeVar("T")
@@ -50,8 +48,6 @@ class InLine:
         # By entry its owner: those that were asked for, and those that were answered.
         self._asked: dict[UUID, JoinWaitingList] = {}
         self._answered: set[UUID] = set()
-        # The entries that were seen to have an offer; None: whatever there is was not seen before.
-        self._offered: set[UUID] | None = set()
         people.in_line = self.answered
         people.scarce = self.opens
 
@@ -117,35 +113,15 @@ class InLine:
     def forget(self) -> None:
         """The database has lost what it has answered."""
         self._answered.clear()
-        self._offered = None
 
     async def check(self, raw: asyncpg.Connection) -> None:
         """Offers follow the line, no seat is free that somebody waits for, and what was answered is there."""
         if not self.opens:
             return
-        entries = await raw.fetch(ENTRIES)
-        if missing := self._answered - {row["id"] for row in entries}:
+        if missing := self._answered - {row["id"] for row in await raw.fetch(ENTRIES)}:
             self._story.violate("6 nothing lost", f"entries {missing}")
-        first: dict[UUID, int] = {}
-        for row in entries:
-            if row["status"] == "waiting":
-                first[row["ticket_type_id"]] = min(row["number"], first.get(row["ticket_type_id"], row["number"]))
-        offered = {row["id"]: row for row in entries if row["status"] == "offered"}
-        new = offered.keys() - (offered.keys() if self._offered is None else self._offered)
-        for id in new:
-            row = offered[id]
-            if row["number"] > first.get(row["ticket_type_id"], row["number"]):
-                self._story.violate(PROMISE, f"{id} got an offer before number {first[row['ticket_type_id']]}")
-        self._offered = set(offered)
-        for row in await raw.fetch(SEATS.format(part="true")):
-            if row["capacity"] is None:
-                continue
-            wanted = min(row["waiting"], row["capacity"] - row["booked_held"] - row["booked_sold"])
-            if row["reserved"] != wanted:
-                self._story.violate(PROMISE, f"{row['id']}: {row['reserved']} reserved, and not {wanted}")
-        for record in await raw.fetch(OFFERS.format(part="true")):
-            for finding in judge_offer(Offer(**record)):
-                self._story.violate(PROMISE, f"{finding.id}: {finding.text}")
+        for finding in await line_findings(raw):
+            self._story.violate(PROMISE, finding)
 
     async def check_finished(self, raw: asyncpg.Connection, now: Any) -> None:
         """Nobody waits for an offer that could be made."""
