@@ -163,8 +163,8 @@ def _pages(stack: Stack) -> list[tuple[str, str]]:
         pages.append(("shop", f"{stack.gateway_url}/"))
     if _is_on(stack, "DESK"):
         pages.append(("desk", f"{stack.gateway_url}/desk{_signed_in(stack, 'desk', Scope.ADMIN)}"))
-        # A scanner needs no more than `holdfast:door`; with this scope it also finds bookings by their reference, so
-        # that the door can be tried without a camera.
+        # A scanner needs no more than `holdfast:door`; with this scope it also finds bookings by their reference,
+        # so that the door can be tried without a camera.
         pages.append(("door", f"{stack.gateway_url}/door{_signed_in(stack, 'door', Scope.BOX_OFFICE)}"))
     if stack.mail_url:
         pages.append(("mail", f"{stack.mail_url} (what was sent)"))
@@ -172,12 +172,12 @@ def _pages(stack: Stack) -> list[tuple[str, str]]:
 
 
 def _is_on(stack: Stack, name: str) -> bool:
-    """Whether a setting that is on by default is not switched off. The gateway has started, so it is a good value."""
+    """Whether a setting that is on by default is not switched off. The gateway has started: it is a good value."""
     return TypeAdapter(bool).validate_python(stack.settings.get(name, "true"))
 
 
 def _signed_in(stack: Stack, subject: str, scope: Scope) -> str:
-    """The end of an address that signs an operator in for a day; empty where an identity provider issues the tokens."""
+    """The end of an address that signs somebody in for a day; empty where an identity provider issues the tokens."""
     if stack.jwt_secret is None:
         return ""
     return f"#token={make_token(stack.jwt_secret, stack.settings, subject, scopes=[scope])}"

@@ -1,5 +1,5 @@
-"""The example of a front end of one's own, from another origin than the gateway's, as `docs/front-end.md` has it: its
-policy, its page, and the tokens of its own customers."""
+"""The example of a front end of one's own, from another origin than the gateway's, as `docs/front-end.md` has it:
+its policy, its page, and the tokens of its own customers."""
 
 from __future__ import annotations
 
@@ -105,5 +105,5 @@ async def test_a_page_of_another_origin_sells_a_ticket(
     await page.get_by_role("button", name="Pay").click()
     await expect(page.get_by_role("status")).to_have_text("confirmed, paid")
     sold = await shop.client(operator=True).request("GET", f"/admin/bookings?event_id={event['id']}")
-    (booking,) = sold.ok()["items"]
-    assert booking["owner"].startswith(f"customer_{CUSTOMER}" if signed_in else "guest_")
+    owner = sold.ok()["items"][0]["owner"]  # the newest one's
+    assert owner == f"customer_{CUSTOMER}" if signed_in else owner.startswith("guest_")
