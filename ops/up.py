@@ -177,7 +177,7 @@ def _is_on(stack: Stack, name: str) -> bool:
 
 
 def _signed_in(stack: Stack, subject: str, scope: Scope) -> str:
-    """The end of an address that signs somebody in for a day; empty where an identity provider issues the tokens."""
+    """The end of an address that signs somebody in for a day; empty where a provider issues the tokens."""
     if stack.jwt_secret is None:
         return ""
     return f"#token={make_token(stack.jwt_secret, stack.settings, subject, scopes=[scope])}"
