@@ -162,13 +162,18 @@ def _pages(stack: Stack) -> list[tuple[str, str]]:
     if _is_on(stack, "SHOP") and stack.jwt_secret is not None and _is_on(stack, "AUTH_GUESTS"):
         pages.append(("shop", f"{stack.gateway_url}/"))
     if _is_on(stack, "DESK"):
-        pages.append(("desk", f"{stack.gateway_url}/desk{_signed_in(stack, 'desk', Scope.ADMIN)}"))
+        pages.append(("desk", desk_address(stack)))
         # A scanner needs no more than `holdfast:door`; with this scope it also finds bookings by their reference,
         # so that the door can be tried without a camera.
         pages.append(("door", f"{stack.gateway_url}/door{_signed_in(stack, 'door', Scope.BOX_OFFICE)}"))
     if stack.mail_url:
         pages.append(("mail", f"{stack.mail_url} (what was sent)"))
     return pages
+
+
+def desk_address(stack: Stack) -> str:
+    """Where operators work, signed in for a day."""
+    return f"{stack.gateway_url}/desk{_signed_in(stack, 'desk', Scope.ADMIN)}"
 
 
 def _is_on(stack: Stack, name: str) -> bool:
