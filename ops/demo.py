@@ -13,7 +13,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=20)
 
 
 def demo_event(now: datetime) -> dict[str, Any]:
-    starts_at = (now + timedelta(days=30)).replace(minute=0, second=0, microsecond=0)
+    starts_at = (now + timedelta(days=30)).replace(hour=20, minute=0, second=0, microsecond=0)
     return {
         "name": "An evening with Holdfast",
         "starts_at": starts_at.isoformat(),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.text import Text
 
@@ -137,12 +138,14 @@ class Up:
 
 
 def describe(console: Console, stack: Stack, event: dict[str, Any] | None) -> None:
-    """Print where everything is, and what to try first."""
-    for name, value in _addresses(stack):
-        line = Text.assemble((f"{name:<17} ", "bold"), value)
-        console.print(line, soft_wrap=True, highlight=False)  # never cut, so that it can be copied
+    """Print where everything is, pages for people first, and what to try first."""
+    for group in (_pages(stack), _addresses(stack)):
+        for name, value in group:
+            line = Text.assemble((f"{name:<17} ", "bold"), value)
+            console.print(line, soft_wrap=True, highlight=False)  # never cut, so that it can be copied
+        console.print()
     if event is not None:
-        console.print(f"\nOn sale: {event['name']}, event {event['id']}", markup=False)
+        console.print(f"On sale: {event['name']}, event {event['id']}", markup=False)
         console.print("Book two seats:")
         console.print(example(stack.gateway_url, event), markup=False, soft_wrap=True, highlight=False)
 
@@ -153,34 +156,53 @@ def without_password(url: str) -> str:
     return re.sub(r"(password=)[^&]*", r"\1***", shown)
 
 
+def _pages(stack: Stack) -> list[tuple[str, str]]:
+    """Those that this stack serves."""
+    pages = []
+    if _is_on(stack, "SHOP") and stack.jwt_secret is not None and _is_on(stack, "AUTH_GUESTS"):
+        pages.append(("shop", f"{stack.gateway_url}/"))
+    if _is_on(stack, "DESK"):
+        pages.append(("desk", desk_address(stack)))
+        # A scanner needs no more than `holdfast:door`; with this scope it also finds bookings by their reference,
+        # so that the door can be tried without a camera.
+        pages.append(("door", f"{stack.gateway_url}/door{_signed_in(stack, 'door', Scope.BOX_OFFICE)}"))
+    if stack.mail_url:
+        pages.append(("mail", f"{stack.mail_url} (what was sent)"))
+    return pages
+
+
+def desk_address(stack: Stack) -> str:
+    """Where operators work, signed in for a day."""
+    return f"{stack.gateway_url}/desk{_signed_in(stack, 'desk', Scope.ADMIN)}"
+
+
+def _is_on(stack: Stack, name: str) -> bool:
+    """Whether a setting that is on by default is not switched off. The gateway has started: it is a good value."""
+    return TypeAdapter(bool).validate_python(stack.settings.get(name, "true"))
+
+
+def _signed_in(stack: Stack, subject: str, scope: Scope) -> str:
+    """The end of an address that signs somebody in for a day; empty where a provider issues the tokens."""
+    if stack.jwt_secret is None:
+        return ""
+    return f"#token={make_token(stack.jwt_secret, stack.settings, subject, scopes=[scope])}"
+
+
 def _addresses(stack: Stack) -> list[tuple[str, str]]:
     actors = [child for child in stack.processes.values() if isinstance(child, ActorProcess) and child.admin_port]
-    addresses = [
+    return [
         ("gateway", stack.gateway_url),
-        ("shop", f"{stack.gateway_url}/"),
-        ("desk", desk_address(stack)),
         ("documentation", f"{stack.gateway_url}/docs (OpenAPI: {stack.gateway_url}/openapi.json)"),
         ("WebSocket", f"{stack.gateway_url.replace('http', 'ws', 1)}/ws"),
         ("webhook", stack.webhook_url),
+        *([("publishable key", stack.secrets.stripe_publishable_key)] if stack.sandbox_url else []),
         ("Stripe", f"{stack.sandbox_url} (sandbox)" if stack.sandbox_url else "the real one"),
-        *([("mail", f"{stack.mail_url} (what was sent)")] if stack.mail_url else []),
         ("Redis", without_password(stack.redis_url)),
         ("booking database", without_password(stack.booking_database_url)),
         ("payment database", without_password(stack.payment_database_url)),
         ("logs", str(stack.logs)),
         *((f"metrics {child.name}", f"{child.admin_url}/metrics") for child in actors),
     ]
-    if stack.sandbox_url is not None:
-        addresses.insert(6, ("publishable key", stack.secrets.stripe_publishable_key))
-    return addresses
-
-
-def desk_address(stack: Stack) -> str:
-    """Where operators work; it signs them in for a day, unless an identity provider issues the tokens."""
-    address = f"{stack.gateway_url}/desk"
-    if stack.jwt_secret is None:
-        return address
-    return f"{address}#token={make_token(stack.jwt_secret, stack.settings, 'desk', scopes=[Scope.ADMIN])}"
 
 
 def example(gateway_url: str, event: dict[str, Any]) -> str:

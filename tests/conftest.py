@@ -47,7 +47,7 @@ STACKS = {
         "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "mail", "main_job",
         "outgoing_webhooks", "privacy", "rush", "tickets", "webhooks", "who_did_it",
     ),
-    "shop": ("desk", "door", "shop"),
+    "shop": ("desk", "door", "front_end", "shop"),
 }  # fmt: skip
 FOLDERS = {"battered": "acceptance", "holdfast": "acceptance", "shop": "pages"}
 STACK_OF = {f"tests/{FOLDERS[stack]}/test_{name}.py": stack for stack, names in STACKS.items() for name in names}

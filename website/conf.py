@@ -29,7 +29,8 @@ def names(*patterns: str, first: Iterable[str] = ()) -> list[str]:
 GUIDES = names(
     "docs/*.md",
     first=(
-        "docs/promises", "docs/front-end", "docs/architecture", "docs/states", "docs/schema", "docs/messages",
+        "docs/first-ticket", "docs/first-payment", "docs/going-live", "docs/front-end",
+        "docs/promises", "docs/architecture", "docs/states", "docs/schema", "docs/messages",
         "docs/websocket", "docs/webhooks", "docs/api-stability", "docs/sandbox", "docs/operations", "docs/glossary",
     ),
 )  # fmt: skip
@@ -59,6 +60,7 @@ include_patterns = [f"{name}.md" for name in [START, *GUIDES, DECISIONS, *RECORD
 exclude_patterns = [".*", "build", "site"]
 
 extensions = ["myst_parser"]
+myst_enable_extensions = ["tasklist"]
 source_suffix = {".md": "markdown"}
 # Links to headings work as on the forge, and one to a heading that there is not fails the build.
 myst_heading_anchors = 6

@@ -195,8 +195,9 @@ export const tag = (state, kind) => h(`span.tag.${state}`, null, named(kind, sta
 /** The name of a value; of one that a later release has added, the value itself. @param {string} kind @param {string} value */
 export const named = (kind, value) => (has(`desk.${kind}.${value}`) ? t(`desk.${kind}.${value}`) : value.replaceAll("_", " "));
 
-/** Whether an event is sold. @param {Types.OperatorsEvent} event */
-export const saleTag = ({ called_off_at, on_sale }) => tag(called_off_at ? "cancelled" : on_sale ? "open" : "closed", "sale");
+/** Whether an event is sold; nothing of one that customers do not see. @param {Types.OperatorsEvent} event */
+export const saleTag = ({ called_off_at, on_sale, status }) =>
+  (called_off_at || (status ?? "published") === "published") && tag(called_off_at ? "cancelled" : on_sale ? "open" : "closed", "sale");
 
 /** Saves a file from the API. @param {string} name @param {PromiseLike<Blob>} file */
 export async function download(name, file) {

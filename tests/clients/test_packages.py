@@ -36,7 +36,7 @@ async def test_the_npm_package_has_the_module_its_types_and_the_version(packed: 
         module = archive.extractfile("package/holdfast.js").read()  # type: ignore[union-attr]
     assert names == {
         "LICENSE", "README.md", "package.json", "holdfast.js", "holdfast.d.ts", "types.d.ts", "examples/buy.mjs",
-        "examples/page.html",
+        "examples/page.html", "examples/page.js",
     }  # fmt: skip
     assert (about["name"], about["version"], about["type"]) == ("@holdfast/client", VERSION, "module")
     assert not {"dependencies", "peerDependencies", "scripts"} & about.keys()

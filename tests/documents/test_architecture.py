@@ -22,6 +22,7 @@ from documents.tables import tables
 from documents.uses import uses
 from payment.domain import CHECK_PAUSES, REPORT_PAUSES
 from payment.refunds import RETRY_FIRST
+from tests.documents.test_guides import GUIDES
 
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 PACKAGES = ("common", "gateway", "booking", "payment", "sandbox", "ops")
@@ -173,7 +174,9 @@ def test_pauses_are_those_of_the_code() -> None:
 # --- links
 
 
-@pytest.mark.parametrize("path", ["docs/architecture.md", *(path for path in PAGES if path.endswith(".md"))])
+@pytest.mark.parametrize(
+    "path", ["docs/architecture.md", *GUIDES, *(path for path in PAGES if path.endswith(".md"))]
+)
 def test_links_lead_somewhere(path: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]

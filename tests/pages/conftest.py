@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+from ops.child import free_port
 from tests.acceptance.holdfast import Holdfast, complaints, running
 from tests.pages.camera import Camera
 from tests.pages.visitor import Visitor
@@ -41,8 +42,17 @@ async def browser(camera: Camera) -> AsyncIterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-async def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
+def front_end_port() -> int:
+    """Where a front end of somebody else's may be served, as an origin that the gateway knows."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+async def shop(
+    browser: Browser, front_end_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Holdfast]:
     settings = {
+        "CORS_ORIGINS": f"http://127.0.0.1:{front_end_port}",
         "SHOP_NAME": "Pier 9",
         "SHOP_IMPRINT_URL": "https://pier9.example/imprint",
         "SHOP_TERMS_URL": "https://pier9.example/terms",

@@ -36,8 +36,10 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "be
 class Visitor:
     """One browser profile with one page; `complaints` has what the browser found wrong."""
 
-    def __init__(self, holdfast: Holdfast, context: BrowserContext, page: Page) -> None:
-        self._holdfast = holdfast
+    def __init__(self, holdfast: Holdfast, context: BrowserContext, page: Page, site: str) -> None:
+        """`site`: where its pages are, of which another front end than the gateway's may be one."""
+        assert holdfast.stack.sandbox_url is not None
+        self._allowed = (site, holdfast.url, holdfast.stack.sandbox_url, "blob:", "data:")
         self.context = context
         self.page = page
         self.complaints: list[str] = []
@@ -47,15 +49,14 @@ class Visitor:
 
     @classmethod
     async def new(cls, holdfast: Holdfast, browser: Browser, **options: Any) -> Visitor:
-        options = {"locale": "en-GB", "timezone_id": "Europe/Berlin", "viewport": PHONE, **options}
-        context = await browser.new_context(base_url=holdfast.url, reduced_motion="reduce", **options)
+        usual = {"base_url": holdfast.url, "locale": "en-GB", "timezone_id": "Europe/Berlin", "viewport": PHONE}
+        options = usual | options
+        context = await browser.new_context(reduced_motion="reduce", **options)
         context.set_default_timeout(20_000)
-        return cls(holdfast, context, await context.new_page())
+        return cls(holdfast, context, await context.new_page(), options["base_url"])
 
     def _on_request(self, request: Request) -> None:
-        assert self._holdfast.stack.sandbox_url is not None
-        allowed = (self._holdfast.url, self._holdfast.stack.sandbox_url, "blob:", "data:")
-        if not request.url.startswith(allowed):
+        if not request.url.startswith(self._allowed):
             self.complaints.append(f"a request to {request.url}")
 
     def _on_console(self, message: ConsoleMessage) -> None:
