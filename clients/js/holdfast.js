@@ -1093,10 +1093,7 @@ export class Holdfast extends EventTarget {
    * @param {KeyedCall} [call]
    */
   async recover(code, call) {
-    const guest = await this.keyed("POST /auth/guest/recover", { body: { code }, token: null, ...call });
-    this.#live.close();
-    await this.#tokens.keep(guest);
-    return guest.subject;
+    return this.#goOnAs(await this.keyed("POST /auth/guest/recover", { body: { code }, token: null, ...call }));
   }
 
   /**
@@ -1106,7 +1103,11 @@ export class Holdfast extends EventTarget {
    * @param {Call} [call]
    */
   async openLink(link, call) {
-    const guest = await this.request("POST /auth/guest/link", { body: link, token: null, ...call });
+    return this.#goOnAs(await this.request("POST /auth/guest/link", { body: link, token: null, ...call }));
+  }
+
+  /** @param {Types.GuestToken} guest */
+  async #goOnAs(guest) {
     this.#live.close();
     await this.#tokens.keep(guest);
     return guest.subject;

@@ -65,7 +65,7 @@ async def test_a_link_lets_its_guest_in_as_often_as_it_is_used(stage: Stage, sho
     assert await outcomes(stage, finding(link, reference_of(booking.id).lower().replace("-", " "))) == [GUEST]
 
 
-async def test_bookings_of_one_reference_are_told_apart(stage: Stage, show: Show) -> None:
+async def test_of_bookings_with_one_reference_the_token_says_which(stage: Stage, show: Show) -> None:
     first = uuid4()
     one, other = await booked(stage, show, id=first), await booked(stage, show, OTHER, UUID(int=first.int ^ 1))
     assert reference_of(one.id) == reference_of(other.id)

@@ -124,15 +124,15 @@ class Holdfast:
     async def recover(self, code: str, *, key: str | None = None) -> str:
         """Comes back as the guest whose code it is; returns the subject."""
         request = Request("POST /auth/guest/recover", body={"code": code}, key=key, anyone=True)
-        guest: GuestToken = await self.keyed(request)
-        await self._live.close()
-        return self._tokens.keep(guest)["subject"]
+        return await self._go_on_as(await self.keyed(request))
 
     async def open_link(self, reference: str, token: str) -> str:
         """Comes back as the guest of a booking, by the link in a mail about it (`/b/{reference}#link={token}`);
         returns the subject."""
         link = {"reference": reference, "token": token}
-        guest: GuestToken = await self.request(Request("POST /auth/guest/link", body=link, anyone=True))
+        return await self._go_on_as(await self.request(Request("POST /auth/guest/link", body=link, anyone=True)))
+
+    async def _go_on_as(self, guest: GuestToken) -> str:
         await self._live.close()
         return self._tokens.keep(guest)["subject"]
 
