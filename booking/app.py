@@ -120,7 +120,7 @@ def booking_context(settings: BookingSettings) -> Context:
         metrics.samplers.append(reconciler.offers.sample)
         bookings = BookingHandlers(store, unit, metrics, now, policy)
         events, tokens = EventHandlers(store, availability, now), RevocationHandlers(store, now)
-        guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days))
+        guests = GuestHandlers(store, now, timedelta(days=settings.recovery_code_days), settings.links)
         codes = TicketCodes(settings.ticket_signing_keys)
         tickets, door = TicketHandlers(store, codes), DoorHandlers(store, codes, now)
         erasures, box_office = ErasureHandlers(store, now), BoxOffice(store, unit, now)
@@ -128,7 +128,7 @@ def booking_context(settings: BookingSettings) -> Context:
         mails = MailHandlers(store, now, on=settings.smtp_url is not None)
         webhooks = WebhookHandlers(store, now, settings.webhook_terms)
         queries = {**QueryHandlers(store, now).queries, **tokens.queries, **tickets.queries}
-        queries |= {**waiting.queries, **mails.queries, **webhooks.queries}
+        queries |= {**guests.queries, **waiting.queries, **mails.queries, **webhooks.queries}
         commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
         commands |= {
             **waiting.commands,
@@ -168,7 +168,7 @@ def sending_context(settings: BookingSettings, announce: Sequence[Announce]) -> 
             if settings.smtp_url is not None:
                 server = MailServer(smtp_options(settings.smtp_url), settings.smtp_timeout_seconds)
                 attach = Tickets(TicketCodes(settings.ticket_signing_keys)), calendar_entry
-                texts = MailTexts(settings.mail_from, settings.mail_templates, attach)
+                texts = MailTexts(settings.mail_from, settings.mail_templates, attach, settings.links)
                 sender = MailSender(database, server, texts, settings.mail_policy, app[CLOCK], app[METRICS])
                 app[HEALTH].notice("mail", sender.problem)
                 loops["mail"] = sender

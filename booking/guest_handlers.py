@@ -1,4 +1,4 @@
-"""The handlers of recovery codes, by which guests come back to their bookings on another device."""
+"""The handlers of recovery codes and links, by which guests come back to their bookings on another device."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from booking.links import Links
 from booking.recovery_rows import NewCode, Use
 from booking.repository import Store
-from common.contracts.errors import Conflict, NothingToRecover, RecoveryCodeInvalid
-from common.contracts.messages import KeepRecoveryCode, UseRecoveryCode
+from common.contracts.codes import ids_of
+from common.contracts.errors import Conflict, LinkInvalid, NothingToRecover, RecoveryCodeInvalid
+from common.contracts.ids import is_guest
+from common.contracts.messages import FindGuest, KeepRecoveryCode, UseRecoveryCode
 from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, answers
 
@@ -19,10 +22,12 @@ REPEATABLE = timedelta(minutes=10)
 
 
 class GuestHandlers:
-    def __init__(self, store: Store, clock: Callable[[], datetime], codes_last: timedelta) -> None:
+    def __init__(self, store: Store, clock: Callable[[], datetime], codes_last: timedelta, links: Links) -> None:
         self._store = store
         self._clock = clock
         self._codes_last = codes_last
+        self._links = links
+        self.queries: Handlers = {FindGuest: self.find_guests}
         self.commands: Handlers = {KeepRecoveryCode: self.keep_codes, UseRecoveryCode: self.use_codes}
 
     async def keep_codes(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
@@ -56,3 +61,23 @@ class GuestHandlers:
             return {"owner": owners[use]} if use in owners else RecoveryCodeInvalid()
 
         return answers((delivery, outcome(use)) for delivery, use in zip(deliveries, asked, strict=True))
+
+    async def find_guests(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
+        """Answer with the guest of the booking that each link leads to; one answer for all that are not good."""
+        references = {delivery.message.reference for delivery in deliveries}
+        ranges = {each: ids for each in references if (ids := ids_of(each)) is not None}
+        async with self._store.reading() as rows:
+            found = await rows.recovery.referenced(set(ranges.values()))
+        since = self._clock() - self._links.last
+        open_now = [each for each in found if each.starts_at > since and is_guest(each.owner)]
+
+        def outcome(message: FindGuest) -> Any:
+            first, _ = ranges.get(message.reference, (None, None))
+            owners = [
+                each.owner
+                for each in open_now
+                if each.first == first and self._links.opens(each.id, each.email, message.link_hash)
+            ]
+            return {"owner": owners[0]} if owners else LinkInvalid()
+
+        return answers((delivery, outcome(delivery.message)) for delivery in deliveries)

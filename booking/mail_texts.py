@@ -1,8 +1,9 @@
 """Mails as they are sent: text and HTML from templates, in the customer's language, and the message's headers.
 
 The templates are in `templates/`, a folder for each language: `KIND.txt`, whose first line is the subject, and
-`KIND.html`. What they may use is in `_values`, and `images`: the
-attached images that the HTML shows, each with its Content-ID and caption.
+`KIND.html`. What they may use is in `_values`, and `images`: the attached images that the HTML shows, each with its
+Content-ID and caption; in mails to customers also `link`, with its `url` and whether it `opens` the booking by
+itself, or None where there is no public address.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from babel.dates import format_datetime
 from babel.numbers import format_currency
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from booking.links import Links
 from booking.mail_rows import Attention
 from booking.mails import Mail, address_of, one_line
 from booking.state import Booking, Content, Event
@@ -36,6 +38,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 LANGUAGES = ("en", "de")
 # In the order in which they are tried; operators are written to in the first one.
 DEFAULT_LANGUAGE = LANGUAGES[0]
+NO_LINKS = Links()
 
 log = structlog.get_logger()
 
@@ -78,11 +81,18 @@ Attach = Callable[[Letter], Awaitable[Sequence[Attachment]]]
 
 class MailTexts:
     """`sender`: who writes, such as `Tickets <tickets@example.com>`; `folder`: templates that are used instead of
-    ours; `attach`: what makes attachments of mails to customers."""
+    ours; `attach`: what makes attachments of mails to customers; `links`: what makes the links in them."""
 
-    def __init__(self, sender: str, folder: Path | None = None, attach: Sequence[Attach] = ()) -> None:
+    def __init__(
+        self,
+        sender: str,
+        folder: Path | None = None,
+        attach: Sequence[Attach] = (),
+        links: Links = NO_LINKS,
+    ) -> None:
         self._sender = address_of(sender)
         self._attach = tuple(attach)
+        self._links = links
         folders = [FileSystemLoader(each) for each in (folder, TEMPLATES) if each is not None]
         self._templates = Environment(
             loader=ChoiceLoader(folders),
@@ -104,6 +114,9 @@ class MailTexts:
         images = [(id, each) for id, each in images if each.caption is not None]
         locale, values = _values(letter)
         values["images"] = [(id, each.caption) for id, each in images]
+        if isinstance(letter, Letter):
+            # By the address that this mail goes to, which its booking may not have any more.
+            values["link"] = self._links.make(letter.booking, letter.recipient)
         language = locale.language
         written = self._templates.get_template(f"{language}/{mail.kind}.txt").render(values)
         subject, _, text = written.partition("\n")

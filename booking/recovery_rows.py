@@ -1,4 +1,5 @@
-"""The SQL of recovery codes: of each guest one row, with the hash of the code that was made last.
+"""The SQL by which guests come back. A guest has one row with the hash of the recovery code that was made last;
+links have no rows.
 
 Rows are locked in the order of their owners (docs/decisions/0008).
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 import asyncpg
 
@@ -30,6 +32,16 @@ class Use(NamedTuple):
 
     code_hash: str
     request_hash: str
+
+
+class Referenced(NamedTuple):
+    """A booking that a link may lead to. `first`: the first id with its reference; `email`: its customer's."""
+
+    first: UUID
+    id: UUID
+    owner: str
+    email: str
+    starts_at: datetime
 
 
 # A guest without a booking has nothing to come back to: nobody fills the table with guests that cost nothing. The
@@ -63,6 +75,16 @@ FROM locked, asked WHERE r.owner = locked.owner AND r.code_hash = asked.code_has
     AND (r.used_by IS NULL OR (r.used_by = asked.request_hash AND r.used_at > $3))
 RETURNING r.code_hash, r.used_by, r.owner
 """
+# Of each reference its bookings: one, or a few (see `codes.py`). Not those of owners whose tokens were revoked.
+REFERENCED = """
+SELECT asked.first, b.id, b.owner, b.email, e.starts_at FROM unnest($1::uuid[], $2::uuid[]) AS asked (first, last)
+CROSS JOIN LATERAL (
+    SELECT id, owner, event_id, customer ->> 'email' AS email FROM bookings
+    WHERE id >= asked.first AND id <= asked.last ORDER BY id LIMIT 100
+) AS b
+JOIN events e ON e.id = b.event_id
+WHERE b.email IS NOT NULL AND NOT EXISTS (SELECT FROM revoked_tokens r WHERE r.claim = 'sub' AND r.value = b.owner)
+"""
 # A used one stays until it expires, too: its message may come again, and must not make it new.
 FORGET = old_deleted("recovery_codes", "owner", "expires_at")
 
@@ -82,6 +104,11 @@ class RecoveryRows:
         used its code itself since `repeated_since`."""
         rows = await self._connection.fetch(USE, as_json(list(asked)), now, repeated_since)
         return {Use(row["code_hash"], row["used_by"]): row["owner"] for row in rows}
+
+    async def referenced(self, ranges: Collection[tuple[UUID, UUID]]) -> list[Referenced]:
+        """The bookings with a customer whose ids are in these ranges, each from the first id to the last."""
+        firsts, lasts = [first for first, _ in ranges], [last for _, last in ranges]
+        return [Referenced(*row) for row in await self._connection.fetch(REFERENCED, firsts, lasts)]
 
     async def delete(self, owner: str) -> None:
         """Delete the code of this owner, if there is one."""

@@ -12,12 +12,13 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from booking.buyers import BuyerPolicy
 from booking.fair_share import Share
+from booking.links import Links
 from booking.mails import MailPolicy, address_of
 from booking.state import HoldPolicy
 from booking.ticket_codes import TicketCodes
 from booking.webhooks import Policy, SenderTerms, WebhookTerms
-from common.runtime.settings import ActorSettings, CommaSeparated
-from common.runtime.urls import PostgresUrl, SmtpUrl
+from common.runtime.settings import ActorSettings, CommaSeparated, SigningSecrets
+from common.runtime.urls import PostgresUrl, PublicUrl, SmtpUrl
 
 
 def _mailbox(value: str) -> str:
@@ -73,6 +74,11 @@ class BookingSettings(ActorSettings):
     address_days: int = Field(default=7, ge=1, le=365)
     # For how many days a guest's recovery code is good: most tickets are bought within half a year of the event.
     recovery_code_days: int = Field(default=180, ge=1, le=3650)
+    # Of the links in mails: where the shop or front end is (without it there are none), the secrets of their tokens
+    # (without one they have none), and for how many days after the event's start they are good: refunds take weeks.
+    public_url: PublicUrl | None = None
+    link_secrets: SigningSecrets = ()
+    link_days: int = Field(default=30, ge=0, le=3650)
     availability_ms: int = Field(default=250, ge=10, le=60_000)
     availability_max_ms: int = Field(default=2000, ge=10, le=60_000)
     queue_ms: int = Field(default=1000, ge=10, le=60_000)
@@ -144,6 +150,10 @@ class BookingSettings(ActorSettings):
             address_seats=self.seats_per_address,
             pause=timedelta(seconds=self.hold_pause_seconds),
         )
+
+    @property
+    def links(self) -> Links:
+        return Links(self.link_secrets, self.public_url, timedelta(days=self.link_days))
 
     @property
     def mail_policy(self) -> MailPolicy:

@@ -204,6 +204,8 @@ FIELDS = {
     "WebhookEndpointFields.description": "What it is for",
     "WebhookEndpointFields.types": "What it gets; null: all",
     "WebhookEndpointFields.enabled": "Whether it gets anything",
+    "FindGuest.link_hash": "SHA-256 of the link's token",
+    "FindGuest.reference": "The booking's reference, however it is written",
     "KeepRecoveryCode.owner": "The guest's subject",
     "ListBookings.before": "Those behind this position: time and id of the last one of the page before",
     "ListBookings.event_id": "Of this event alone",

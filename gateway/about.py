@@ -17,6 +17,12 @@ RECOVER = (
     "send the request again with the same Idempotency-Key: within ten minutes it gives a token again, which no "
     "other request does. Whatever is wrong with a code, the answer is `recovery_code_invalid`."
 )
+LINK = (
+    "A mail about a guest's booking leads to `/b/{reference}#link={token}` of the shop or front end. With both "
+    "this gives a token of that guest, on any device and as often as it is asked for, until some days after the "
+    "event has begun. A link ends sooner where its booking gets another address, its customer is erased, or its "
+    "guest's tokens are revoked. Whatever is wrong with it, the answer is `link_invalid`."
+)
 BOOK = (
     "Seats are held while the booking is pending, until `expires_at`. The answer is 201 once the booking can be "
     "paid (or is confirmed, where it costs nothing); 202 where the wait (`Prefer: wait`) ended before: then "

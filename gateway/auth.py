@@ -19,14 +19,13 @@ import structlog
 from aiohttp import web
 
 from common.contracts.errors import Forbidden, Unauthorized, Unavailable
-from common.contracts.ids import uuid7
+from common.contracts.ids import is_guest, uuid7
 from common.contracts.scopes import Scope, allowed_by
 from common.runtime.single_flight import SingleFlight
 from gateway.schemas import GuestToken
 from gateway.settings import GatewaySettings
 from gateway.values import SUBJECT_MAX
 
-GUEST = "guest_"
 # An identity provider's clock may differ from ours by this much: more than servers that synchronise theirs differ.
 LEEWAY_S = 5
 # A verified token is accepted for this long without checking its signature again: not once with each request.
@@ -57,7 +56,7 @@ class Identity:
     @property
     def guest(self) -> bool:
         """Anybody can get any number of such subjects (POST /auth/guest)."""
-        return self.subject.startswith(GUEST)
+        return is_guest(self.subject)
 
     @property
     def staff(self) -> bool:
@@ -255,11 +254,6 @@ def _identity(claims: dict[str, Any]) -> Identity:
     scopes = scope.split(" ") if isinstance(scope, str) else ()
     issued_at = _seconds(claims["iat"]) if "iat" in claims else -math.inf
     return Identity(subject, allowed_by(scopes), _seconds(claims["exp"]), claims.get("jti"), issued_at)
-
-
-def new_guest() -> str:
-    """The subject of a new guest."""
-    return f"{GUEST}{uuid7().hex}"
 
 
 def issue_guest(settings: GatewaySettings, subject: str, now: float) -> GuestToken:

@@ -279,6 +279,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "Erasure": {"asked_at": "2030-06-01T10:00:00Z", "by": "ann@example.com", "bookings": 3},
     "NewGuest": {"proof": "03AFcWeA5dy7"},
     "RecoveredGuest": {"code": CODE},
+    "LinkedGuest": {"reference": REFERENCE, "token": "Zk9v3mBqT0eWc1xYpL7hJg"},
     "NewPaymentIntent": {"booking_id": BOOKING_ID},
     "NewEvent": {
         "name": "Opening night",

@@ -1,33 +1,35 @@
 """Guests: `POST /auth/guest` gives anybody a token, within the limit of the address and, if needed, for a proof; a
-guest renews it before it ends, and comes back on another device by a recovery code."""
+guest renews it before it ends, and comes back on another device by a recovery code or the link of a mail."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from hashlib import sha256
 
 import aiohttp
 import structlog
 from aiohttp import web
 
 from common.contracts.errors import GuestProofRefused, GuestTokenRequired, RecoveryCodeInvalid, Unavailable
-from common.contracts.messages import KeepRecoveryCode, UseRecoveryCode
+from common.contracts.ids import new_guest
+from common.contracts.messages import FindGuest, KeepRecoveryCode, UseRecoveryCode
 from common.runtime.outages import error_text
 from common.runtime.web import json_response
 from common.wiring import CLOCK
 from gateway.addresses import NETWORK, client_address
-from gateway.auth import IDENTITY, issue_guest, new_guest
+from gateway.auth import IDENTITY, issue_guest
 from gateway.limiter import LIMITER
 from gateway.recovery_codes import code_hash, new_code, request_hash
 from gateway.requests import read, required_key
-from gateway.schemas import NewGuest, RecoveredGuest, RecoveryCode
+from gateway.schemas import LinkedGuest, NewGuest, RecoveredGuest, RecoveryCode
 from gateway.settings import SETTINGS, GatewaySettings
 from gateway.waiters import call
 
 # Checks under way at once: in a rush of new guests the others wait, within the time that each check has.
 CHECKS_MAX = 100
-# What the messages of recovery codes are about: not the code nor its guest, as logs show it. Two names, so that a
-# batch has one group of each.
-NEW_CODES, CODES = "new recovery codes", "recovery codes"
+# What the messages of recovery codes and links are about: not the code nor its guest, as logs show it. Several
+# names, so that a batch has one group of each.
+NEW_CODES, CODES, LINKS = "new recovery codes", "recovery codes", "links"
 # Retry-After, in seconds, when a proof cannot be checked now.
 RETRY_AFTER = 5
 
@@ -131,3 +133,12 @@ async def recover_guest(request: web.Request) -> web.Response:
         raise RecoveryCodeInvalid
     message = UseRecoveryCode(code_hash=hashed, request_hash=request_hash(hashed, key))
     return _token(request.app, (await call(request, message, CODES))["owner"])
+
+
+async def open_link(request: web.Request) -> web.Response:
+    """Each try counts like a new guest. It uses nothing up, so that it needs no key to be sent again. Of the token
+    only a hash is sent on, by which nobody is let in."""
+    await request.app[LIMITER].guest(request[NETWORK])
+    sent = await read(request, LinkedGuest)
+    message = FindGuest(reference=sent.reference, link_hash=sha256(sent.token.encode()).hexdigest())
+    return _token(request.app, (await call(request, message, LINKS))["owner"])

@@ -139,6 +139,11 @@ GUESTS = (
         mailboxes=WRITES, body=schemas.RecoveredGuest, headers=("Idempotency-Key",), key_required=True,
         answers={201: schemas.GuestToken}, about=about.RECOVER, errors=(errors.RecoveryCodeInvalid,),
     ),
+    Route(
+        "POST", "/auth/guest/link", guests.open_link, "Come back as a guest, by the link of a mail", "tokens",
+        mailboxes=READS, body=schemas.LinkedGuest, answers={201: schemas.GuestToken}, about=about.LINK,
+        errors=(errors.LinkInvalid,),
+    ),
 )  # fmt: skip
 
 ROUTES = (

@@ -44,6 +44,7 @@ from gateway.values import (
     Phone,
     PromoCodeText,
     Quantity,
+    Reference,
     SeatLimit,
     SoldBy,
     SoldIn,
@@ -215,6 +216,13 @@ class RecoveredGuest(Body):
         max_length=CODE_MAX,
         description="The recovery code, in upper or lower case, with or without the hyphens",
     )
+
+
+class LinkedGuest(Body):
+    """By what a guest comes back from a mail: what the link in it has."""
+
+    reference: Reference = Field(description="The booking's reference, in the link's path")
+    token: str = Field(min_length=1, max_length=CODE_MAX, description="What follows `#link=`")
 
 
 class NewPaymentIntent(Body):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from aiohttp import web
 from pydantic import Field, FilePath, HttpUrl, field_validator, model_validator
 
-from common.runtime.settings import ActorSettings, CommaSeparated
+from common.runtime.settings import ActorSettings, CommaSeparated, SigningSecrets
 
-# RFC 7518, section 3.2: an HS256 key has at least as many bits as the hash.
-SECRET_BYTES_MIN = 32
 SYMMETRIC = frozenset({"HS256"})
 ASYMMETRIC = frozenset({"RS256", "ES256"})
 # Where Stripe's own script is.
@@ -47,7 +45,7 @@ class GatewaySettings(ActorSettings):
 
     # For tokens: either secrets (the first signs, each is accepted) or the JWKS URL. The algorithms come from here,
     # never from a token.
-    auth_jwt_secrets: Annotated[CommaSeparated, Field(repr=False)] = ()
+    auth_jwt_secrets: SigningSecrets = ()
     auth_jwks_url: HttpUrl | None = None
     auth_algorithms: CommaSeparated = ()
     auth_issuer: str = Field(default="holdfast", min_length=1)
@@ -139,23 +137,6 @@ class GatewaySettings(ActorSettings):
     ws_sockets_per_address: int = Field(default=1000, ge=0)
     ws_subscriptions_max: int = Field(default=100, ge=1)
     ws_snapshots_max: int = Field(default=100, ge=1)
-
-    @field_validator("auth_jwt_secrets", mode="before")
-    @classmethod
-    def _none_empty(cls, value: Any) -> Any:
-        """Where one of them was not filled in, another than the one that was meant would sign."""
-        if isinstance(value, str) and not all(part.strip() for part in value.split(",")):
-            raise ValueError("one of them is empty")
-        return value
-
-    @field_validator("auth_jwt_secrets")
-    @classmethod
-    def _long_and_different(cls, secrets: tuple[str, ...]) -> tuple[str, ...]:
-        if any(len(secret.encode()) < SECRET_BYTES_MIN for secret in secrets):
-            raise ValueError(f"each must have at least {SECRET_BYTES_MIN} bytes")
-        if len(set(secrets)) < len(secrets):
-            raise ValueError("one of them is there twice")
-        return secrets
 
     @field_validator("shop_logo")
     @classmethod

@@ -40,6 +40,7 @@ def settings() -> dict[str, str]:
         **{name: new_password() for name in passwords},
         "AUTH_JWT_SECRETS": made.auth_jwt_secret,
         "TICKET_SIGNING_KEYS": made.ticket_signing_key,
+        "LINK_SECRETS": made.link_secret,
         "COMPOSE_PROFILES": "sandbox",
         "STRIPE_API_BASE": "http://sandbox:12111",
         # For browsers, which are outside of compose's networks.

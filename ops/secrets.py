@@ -23,6 +23,7 @@ class Secrets:
     sandbox_control_key: str = ""
     redis_password: str = ""
     ticket_signing_key: str = ""
+    link_secret: str = ""
 
 
 def new_password() -> str:
@@ -44,6 +45,7 @@ def new_secrets() -> Secrets:
         sandbox_control_key=secrets.token_urlsafe(32),
         redis_password=new_password(),
         ticket_signing_key=new_signing_key(),
+        link_secret=secrets.token_urlsafe(48),
     )
 
 

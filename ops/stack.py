@@ -258,6 +258,10 @@ class Stack:
             "BOOKING_DATABASE_URL": self.booking_database_url,
             "PAYMENT_DATABASE_URL": self.payment_database_url,
         }
+        if "PUBLIC_URL" not in self.settings:
+            made["PUBLIC_URL"] = self.gateway_url
+        if "LINK_SECRETS" not in self.settings:
+            made["LINK_SECRETS"] = self.secrets.link_secret
         if "TICKET_SIGNING_KEYS" not in self.settings:
             made["TICKET_SIGNING_KEYS"] = self.secrets.ticket_signing_key
         if "AUTH_JWKS_URL" not in self.settings and signing_secret(self.settings) is None:

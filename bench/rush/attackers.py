@@ -14,7 +14,7 @@ import orjson
 from bench.attacking import Kind
 from bench.errors import BenchError
 from bench.stage import Stage
-from gateway.auth import GUEST
+from common.contracts.ids import GUEST
 
 
 @dataclass(frozen=True)

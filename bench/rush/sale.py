@@ -25,7 +25,7 @@ from bench.rush.tally import Tally
 from bench.rush.visitors import Targets, Visitor
 from bench.stage import Stage
 from bench.wire import Wires
-from gateway.auth import GUEST
+from common.contracts.ids import GUEST
 from gateway.settings import CLIENT_LIMITS
 from ops.layout import Scale
 

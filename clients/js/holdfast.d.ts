@@ -70,7 +70,7 @@ export class Holdfast extends EventTarget {
     /**
      * Goes on as the guest whose token is kept, or becomes a new one; returns the guest's subject. With
      * `create: false` null where there is no guest yet. `unauthorized` where the token that is kept has ended: then
-     * `recover` leads back to the bookings, and `forgetGuest` makes room for another guest.
+     * `recover` or `openLink` leads back to the bookings, and `forgetGuest` makes room for another guest.
      * @param {Call & { proof?: string, create?: boolean }} [call]
      * @returns {Promise<string | null>}
      */
@@ -80,7 +80,7 @@ export class Holdfast extends EventTarget {
     }): Promise<string | null>;
     /** The token in use, renewed where needed; null: there is none. @returns {Promise<string | null>} */
     token(): Promise<string | null>;
-    /** Forgets the guest: without a recovery code there is no way back to the bookings. */
+    /** Forgets the guest: without a recovery code or a link there is no way back to the bookings. */
     forgetGuest(): Promise<void>;
     /**
      * A code by which the guest comes back on another device; the one before is not good any more.
@@ -93,6 +93,13 @@ export class Holdfast extends EventTarget {
      * @param {KeyedCall} [call]
      */
     recover(code: string, call?: KeyedCall): Promise<string>;
+    /**
+     * Comes back as the guest of a booking, by the link in a mail about it (`/b/{reference}#link={token}`); returns the
+     * subject.
+     * @param {Types.LinkedGuest} link
+     * @param {Call} [call]
+     */
+    openLink(link: Types.LinkedGuest, call?: Call): Promise<string>;
     /** @param {Types.ListEventsQuery} [query] @param {Call} [call] */
     events(query?: Types.ListEventsQuery, call?: Call): Listing<Types.Event>;
     /**

@@ -1040,7 +1040,7 @@ export class Holdfast extends EventTarget {
   /**
    * Goes on as the guest whose token is kept, or becomes a new one; returns the guest's subject. With
    * `create: false` null where there is no guest yet. `unauthorized` where the token that is kept has ended: then
-   * `recover` leads back to the bookings, and `forgetGuest` makes room for another guest.
+   * `recover` or `openLink` leads back to the bookings, and `forgetGuest` makes room for another guest.
    * @param {Call & { proof?: string, create?: boolean }} [call]
    * @returns {Promise<string | null>}
    */
@@ -1073,7 +1073,7 @@ export class Holdfast extends EventTarget {
     return this.#tokens.get();
   }
 
-  /** Forgets the guest: without a recovery code there is no way back to the bookings. */
+  /** Forgets the guest: without a recovery code or a link there is no way back to the bookings. */
   async forgetGuest() {
     this.#live.close();
     await this.#tokens.forget();
@@ -1093,7 +1093,21 @@ export class Holdfast extends EventTarget {
    * @param {KeyedCall} [call]
    */
   async recover(code, call) {
-    const guest = await this.keyed("POST /auth/guest/recover", { body: { code }, token: null, ...call });
+    return this.#goOnAs(await this.keyed("POST /auth/guest/recover", { body: { code }, token: null, ...call }));
+  }
+
+  /**
+   * Comes back as the guest of a booking, by the link in a mail about it (`/b/{reference}#link={token}`); returns the
+   * subject.
+   * @param {Types.LinkedGuest} link
+   * @param {Call} [call]
+   */
+  async openLink(link, call) {
+    return this.#goOnAs(await this.request("POST /auth/guest/link", { body: link, token: null, ...call }));
+  }
+
+  /** @param {Types.GuestToken} guest */
+  async #goOnAs(guest) {
     this.#live.close();
     await this.#tokens.keep(guest);
     return guest.subject;

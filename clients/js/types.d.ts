@@ -527,7 +527,7 @@ export type KnownEventChangeKind = "cancelled" | "changed" | "created";
 export type KnownKindOfMail = "attention" | "cancellation" | "confirmation" | "offer" | "refund";
 
 /** The values of `ProblemCode` that this release knows. */
-export type KnownProblemCode = "already_waiting" | "amount_mismatch" | "amount_off_step" | "amount_over_left" | "amount_over_limit" | "amount_under_limit" | "booking_cancelled" | "booking_paused" | "cancellation_closed" | "capacity_below_sold" | "check_in_undone" | "code_exists" | "code_expired" | "code_not_applicable" | "code_not_found" | "code_not_valid_yet" | "code_owner_limit_reached" | "code_used_up" | "conflict" | "event_cancelled" | "event_not_found" | "forbidden" | "guest_proof_refused" | "guest_token_required" | "hold_expired" | "idempotency_key_required" | "idempotency_key_reused" | "image_invalid" | "internal_error" | "invalid_request" | "last_tickets" | "mail_not_possible" | "malformed_request" | "method_not_allowed" | "not_found" | "not_on_sale" | "not_sold_out" | "nothing_to_pay" | "nothing_to_recover" | "offer_made" | "owner_limit_reached" | "payload_too_large" | "payment_canceled" | "payment_mismatch" | "payment_rejected" | "precondition_failed" | "price_changed" | "quantity_over_limit" | "recovery_code_invalid" | "request_timeout" | "sales_ended" | "sales_not_started" | "sold_out" | "ticket_cancelled" | "ticket_invalid" | "ticket_of_another_event" | "ticket_type_not_found" | "ticket_type_required" | "ticket_types_over_limit" | "ticket_used" | "timeout" | "too_many_holds" | "too_many_requests" | "too_many_waiting" | "unauthorized" | "unavailable" | "unsupported_media_type" | "uses_below_used";
+export type KnownProblemCode = "already_waiting" | "amount_mismatch" | "amount_off_step" | "amount_over_left" | "amount_over_limit" | "amount_under_limit" | "booking_cancelled" | "booking_paused" | "cancellation_closed" | "capacity_below_sold" | "check_in_undone" | "code_exists" | "code_expired" | "code_not_applicable" | "code_not_found" | "code_not_valid_yet" | "code_owner_limit_reached" | "code_used_up" | "conflict" | "event_cancelled" | "event_not_found" | "forbidden" | "guest_proof_refused" | "guest_token_required" | "hold_expired" | "idempotency_key_required" | "idempotency_key_reused" | "image_invalid" | "internal_error" | "invalid_request" | "last_tickets" | "link_invalid" | "mail_not_possible" | "malformed_request" | "method_not_allowed" | "not_found" | "not_on_sale" | "not_sold_out" | "nothing_to_pay" | "nothing_to_recover" | "offer_made" | "owner_limit_reached" | "payload_too_large" | "payment_canceled" | "payment_mismatch" | "payment_rejected" | "precondition_failed" | "price_changed" | "quantity_over_limit" | "recovery_code_invalid" | "request_timeout" | "sales_ended" | "sales_not_started" | "sold_out" | "ticket_cancelled" | "ticket_invalid" | "ticket_of_another_event" | "ticket_type_not_found" | "ticket_type_required" | "ticket_types_over_limit" | "ticket_used" | "timeout" | "too_many_holds" | "too_many_requests" | "too_many_waiting" | "unauthorized" | "unavailable" | "unsupported_media_type" | "uses_below_used";
 
 /** The values of `TicketState` that this release knows. */
 export type KnownTicketState = "cancelled" | "refunded" | "used" | "valid";
@@ -540,6 +540,14 @@ export type KnownWebhookDisabledReason = "by_operator" | "failing" | "gone";
 
 /** The values of `WebhookType` that this release knows. */
 export type KnownWebhookType = "booking.cancelled" | "booking.confirmed" | "booking.customer_changed" | "booking.disputed" | "booking.failed" | "booking.refund_failed" | "booking.refunded" | "event.cancelled" | "event.changed" | "event.created" | "waiting_list.offered";
+
+/** By what a guest comes back from a mail: what the link in it has. */
+export interface LinkedGuest {
+  /** The booking's reference, in the link's path */
+  reference: string;
+  /** What follows `#link=` */
+  token: string;
+}
 
 /** A mail about a booking, and what became of it. */
 export interface Mail {
@@ -1939,6 +1947,7 @@ export interface Answers {
   "POST /auth/guest/renew": GuestToken;
   "POST /auth/guest/recovery-code": RecoveryCode;
   "POST /auth/guest/recover": GuestToken;
+  "POST /auth/guest/link": GuestToken;
   "GET /events": EventPage;
   "GET /events/{id}": EventDetails;
   "GET /events/{id}/image": Blob;

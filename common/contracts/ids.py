@@ -15,6 +15,8 @@ BOOKINGS = UUID("5b0bd8a4-5a3c-5a53-9d0f-0d9a1f0f6c11")
 
 # That of the ids of waiting lists' entries: a key may be used for a booking and for an entry.
 WAITING_ENTRIES = UUID("0b7a3a52-8f3d-5d0e-9d53-6f1d5b8e7c21")
+# What the subjects of guests begin with.
+GUEST = "guest_"
 
 
 # Seeded once from the system's random source, which costs a system call for each id.
@@ -46,6 +48,16 @@ def new_traceparent() -> str:
     """A new W3C trace (https://www.w3.org/TR/trace-context/), marked as sampled."""
     ids = secrets.token_hex(24)
     return f"00-{ids[:32]}-{ids[32:]}-01"
+
+
+def new_guest() -> str:
+    """The subject of a new guest."""
+    return f"{GUEST}{uuid7().hex}"
+
+
+def is_guest(subject: str) -> bool:
+    """Whether it is a guest's subject: anybody can get any number of them."""
+    return subject.startswith(GUEST)
 
 
 def booking_id(subject: str, idempotency_key: str) -> UUID:

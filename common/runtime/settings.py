@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from common.contracts.errors import ConfigurationError
@@ -20,6 +20,29 @@ def _split(value: Any) -> Any:
 
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+# RFC 7518, section 3.2: an HS256 key has at least as many bits as the hash.
+SECRET_BYTES_MIN = 32
+
+
+def _none_empty(value: Any) -> Any:
+    """Where one of them was not filled in, another than the one that was meant would sign."""
+    if isinstance(value, str) and not all(part.strip() for part in value.split(",")):
+        raise ValueError("one of them is empty")
+    return value
+
+
+def _long_and_different(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    if any(len(secret.encode()) < SECRET_BYTES_MIN for secret in secrets):
+        raise ValueError(f"each must have at least {SECRET_BYTES_MIN} bytes")
+    if len(set(secrets)) < len(secrets):
+        raise ValueError("one of them is there twice")
+    return secrets
+
+
+# Secrets of HMAC-SHA256, which rotate: the first signs, each is accepted.
+SigningSecrets = Annotated[
+    CommaSeparated, BeforeValidator(_none_empty), AfterValidator(_long_and_different), Field(repr=False)
+]
 
 
 def _instance() -> str:

@@ -1,5 +1,5 @@
-"""Addresses of servers (Postgres, Redis, mail) in settings: checked at the start, so that a wrong one is refused
-at once."""
+"""Addresses of servers (Postgres, Redis, mail) and of the shop in settings: checked at the start, so that a wrong
+one is refused at once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import AfterValidator
 from redis.asyncio.connection import SSLConnection, parse_url
 
 POSTGRES_PORT = 5432
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 TLS_OPTIONS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword")
@@ -205,6 +206,21 @@ def check_smtp_url(url: str) -> str:
     return url
 
 
+def public_url(url: str) -> str:
+    """Returns `url` without a slash at its end. Raises ValueError if no link can begin with it: links lead into
+    bookings, so that they go over TLS, but for a front end on this machine."""
+    parts = _parts(url, "https", "http")
+    addresses = _addresses(parts)
+    if len(addresses) != 1 or "@" in parts.netloc:
+        raise ValueError("must name one host, without a user")
+    if "?" in url or "#" in url:
+        raise ValueError("must end with the path, if it has one")
+    if parts.scheme == "http" and addresses[0][0] not in LOOPBACK:
+        raise ValueError(f"must begin with https://, unless the host is one of {', '.join(LOOPBACK)}")
+    return url.rstrip("/")
+
+
 PostgresUrl = Annotated[str, AfterValidator(check_postgres_url)]
 RedisUrl = Annotated[str, AfterValidator(check_redis_url)]
 SmtpUrl = Annotated[str, AfterValidator(check_smtp_url)]
+PublicUrl = Annotated[str, AfterValidator(public_url)]

@@ -3,7 +3,7 @@
 import { addressOf, placeOf } from "./events.js";
 import { button, confirmed, h, notice, say } from "./dom.js";
 import { HoldfastError, isPayable, isWaiting } from "./holdfast.js";
-import { attend, empty, explained, failure, holdfast, open, titled } from "./page.js";
+import { apart, attend, empty, explained, failure, goOnWith, holdfast, open, titled } from "./page.js";
 import { PayForm } from "./pay.js";
 import { comeBack } from "./recovery.js";
 import { shop } from "./shop.js";
@@ -16,21 +16,41 @@ import { has, money, number, t, when } from "./words.js";
 const returned = new URLSearchParams(location.search).get("redirect_status");
 if (returned) history.replaceState(null, "", location.pathname);
 
+/** What the link in a mail has brought; nor is this. */
+const token = new URLSearchParams(location.hash.slice(1)).get("link");
+if (token) history.replaceState(null, "", `${location.pathname}${location.search}`);
+addEventListener("hashchange", () => location.reload());
+
 open(async () => {
   const reference = decodeURIComponent(location.pathname.split("/").at(-1) ?? "").toUpperCase();
-  const booking = await found(reference);
-  if (!booking) return empty(t("booking.none", { reference }), t("booking.none.text"), comeBack());
+  let booking = await found(holdfast, reference);
+  if (!booking) {
+    // Whom the link lets in does not become this browser's guest: that one has bookings, too, and who mails somebody
+    // a link of theirs would have them book as their guest.
+    const guest = apart(`link ${reference}`);
+    const refusal = token ? await guest.openLink({ reference, token }).then(() => null, refused) : null;
+    if (refusal) return empty(refusal.title, refusal.advice, comeBack());
+    booking = await found(guest, reference);
+    if (!booking) return empty(t("booking.none", { reference }), t("booking.none.text"), comeBack());
+    goOnWith(guest);
+  }
   const event = await holdfast.event(booking.event_id).catch(() => null);
   const view = new BookingView(booking, event);
   view.follow();
   return view.element;
 });
 
-/** One of this guest's own bookings. @param {string} reference */
-async function found(reference) {
-  if ((await holdfast.guest({ create: false }).catch(ended)) === null) return null;
-  for await (const booking of holdfast.bookings()) if (booking.reference === reference) return booking;
+/** One of the bookings of a client's guest. @param {typeof holdfast} client @param {string} reference */
+async function found(client, reference) {
+  if ((await client.guest({ create: false }).catch(ended)) === null) return null;
+  for await (const booking of client.bookings()) if (booking.reference === reference) return booking;
   return null;
+}
+
+/** What to say of a link that is not good, or of what can be none. @param {unknown} error */
+function refused(error) {
+  if (error instanceof HoldfastError && error.status < 500 && !error.retryable) return { title: t("error.link_invalid"), advice: t("error.link_invalid.advice") };
+  throw error;
 }
 
 /** A guest whose token is over is nobody here. @param {unknown} error */

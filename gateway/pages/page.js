@@ -2,10 +2,20 @@
 
 import { button, h, notice, say } from "./dom.js";
 import { Holdfast, HoldfastError } from "./holdfast.js";
-import { shop, storage } from "./shop.js";
+import { shop, storage, tabStorage } from "./shop.js";
 import { has, language, t } from "./words.js";
 
-export const holdfast = new Holdfast({ url: location.origin, storage });
+/** The client of this browser's own guest, unless a page goes on with another. */
+export let holdfast = new Holdfast({ url: location.origin, storage });
+
+/** A client of somebody else, who ends with the tab. @param {string} name By which the tab knows them */
+export const apart = (name) => new Holdfast({ url: location.origin, storage: tabStorage(name) });
+
+/** From now on all of this page uses this client. @param {Holdfast} client */
+export function goOnWith(client) {
+  holdfast = client;
+  watchConnection(client);
+}
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 

@@ -15,15 +15,30 @@
 export const shop = JSON.parse(/** @type {HTMLElement} */ (document.getElementById("shop")).textContent ?? "");
 
 /** The browser's storage; undefined where it lets pages keep nothing. */
-export const storage = (() => {
+export const storage = usable(() => localStorage);
+
+/** A part of the tab's storage; undefined where it lets pages keep nothing. @param {string} name */
+export function tabStorage(name) {
+  const whole = usable(() => sessionStorage);
+  return (
+    whole && {
+      getItem: (/** @type {string} */ key) => whole.getItem(`${name} ${key}`),
+      setItem: (/** @type {string} */ key, /** @type {string} */ value) => whole.setItem(`${name} ${key}`, value),
+      removeItem: (/** @type {string} */ key) => whole.removeItem(`${name} ${key}`),
+    }
+  );
+}
+
+/** @param {() => Storage} find */
+function usable(find) {
   try {
-    localStorage.setItem("shop test", "");
-    localStorage.removeItem("shop test");
-    return localStorage;
+    find().setItem("shop test", "");
+    find().removeItem("shop test");
+    return find();
   } catch {
     return undefined;
   }
-})();
+}
 
 /** @param {string} name */
 export const recall = (name) => storage?.getItem(`shop ${name}`) ?? null;

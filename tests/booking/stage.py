@@ -23,6 +23,7 @@ from booking.event_handlers import EventHandlers
 from booking.fair_share import FairShare, Share
 from booking.guest_handlers import GuestHandlers
 from booking.handlers import BookingHandlers
+from booking.links import Links
 from booking.mail_handlers import MailHandlers
 from booking.promo_code_rows import counts_as
 from booking.query_handlers import QueryHandlers
@@ -67,6 +68,7 @@ TABLES = (
 ENTRIES = count(1)
 TERMS = HoldPolicy(hold=timedelta(minutes=15), extension=timedelta(minutes=10), grace=timedelta(minutes=5))
 CODES_LAST = timedelta(days=30)
+LINKS = Links(["a-secret-of-the-links-of-32-bytes"], "https://tickets.example", timedelta(days=30))
 SIGNING_KEY = "a-private-key-of-the-tests-of-32-bytes-abcd"
 # Tests receive webhooks on the loopback interface, without TLS.
 LOCAL = Policy(http=True, private=True)
@@ -212,7 +214,7 @@ class Stage:
             event_handlers=EventHandlers(store, availability, clock),
             box_office=BoxOffice(store, unit, clock),
             erasure_handlers=ErasureHandlers(store, clock),
-            guest_handlers=GuestHandlers(store, clock, CODES_LAST),
+            guest_handlers=GuestHandlers(store, clock, CODES_LAST, LINKS),
             mail_handlers=MailHandlers(store, clock, on=bool(announce)),
             query_handlers=QueryHandlers(store, clock),
             revocation_handlers=RevocationHandlers(store, clock),
@@ -237,6 +239,7 @@ class Stage:
             **self.box_office.commands,
             **self.erasure_handlers.commands,
             **self.guest_handlers.commands,
+            **self.guest_handlers.queries,
             **self.mail_handlers.commands,
             **self.mail_handlers.queries,
             **self.query_handlers.queries,

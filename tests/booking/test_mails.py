@@ -13,16 +13,18 @@ from uuid import UUID, uuid4, uuid5
 import pytest
 from redis.asyncio import Redis
 
+from booking.content_rows import NOTHING
+from booking.links import Links
 from booking.mail_attachments import Tickets, calendar_entry
 from booking.mail_sender import MailSender, announces_mail
 from booking.mail_texts import Attachment, Letter, MailTexts
-from booking.mails import GATHERED_LATER, GATHERED_OVER, MailPolicy
+from booking.mails import GATHERED_LATER, GATHERED_OVER, Mail, MailPolicy
 from booking.smtp import MailServer
 from booking.ticket_codes import TicketCodes
 from booking.tickets import Ticket
 from booking.webhook_rows import Finished, WebhookRows
 from booking.webhooks import Owed
-from common.contracts.ids import ticket_id
+from common.contracts.ids import new_guest, ticket_id
 from common.contracts.messages import (
     EraseCustomers,
     ListMails,
@@ -39,8 +41,9 @@ from common.postgres.database import Database
 from common.runtime.health import Gate
 from common.runtime.urls import smtp_options
 from tests.acceptance.polling import eventually
+from tests.booking import samples
 from tests.booking.mail_server import MailServerInTests, mail_server
-from tests.booking.stage import SIGNING_KEY, Clock, Show, Stage, report
+from tests.booking.stage import LINKS, SIGNING_KEY, Clock, Show, Stage, report
 from tests.booking.test_box_office import refund, sale, sold
 from tests.booking.test_waiting_list import end, join, offered, wish
 from tests.booking.test_webhook_endpoints import changed, creating, done
@@ -381,6 +384,21 @@ async def test_operators_get_a_mail_about_an_endpoint_that_fails_while_it_does(p
     assert mail["Subject"] == "Webhooks are no longer sent to https://hooks.example/0"
     assert "https://hooks.example/0" in html_of(mail)
     assert sorted(await post.statuses()) == ["dropped", "sent"]
+
+
+@pytest.mark.parametrize("locale", ["en", "de"])
+@pytest.mark.parametrize("kind", [kind for kind in MailKind if kind is not MailKind.ATTENTION])
+async def test_mails_to_customers_lead_to_their_booking(kind: MailKind, locale: str) -> None:
+    """By the address that each goes to, which may be the one before a change."""
+    row = samples.booking("confirmed", owner=new_guest(), customer=Customer("Ada", "new@example.com", locale))
+    mail = Mail(uuid4(), row.id, kind, 1, samples.NOW, None)
+    letter = Letter(mail, ADA.email, row._replace(expires_at=samples.NOW), None, NOTHING)
+    link = LINKS.make(row, ADA.email)
+    assert link is not None
+    message, plain = [await MailTexts(SENDER, links=links).message(letter) for links in (LINKS, Links())]
+    assert link.url in text_of(message).splitlines()
+    assert f'<a href="{link.url}">' in html_of(message)
+    assert "href" not in html_of(plain)
 
 
 async def test_templates_can_be_replaced(post: Post, tmp_path: Any) -> None:

@@ -20,7 +20,7 @@ from booking.event_rows import CHANGE_TICKET_TYPES, EVENT_PAGE
 from booking.operator_requests import FIND
 from booking.promo_code_rows import FIND as FIND_CODES
 from booking.reconciler import BookingReconciler
-from booking.recovery_rows import KEEP, USE
+from booking.recovery_rows import KEEP, REFERENCED, USE
 from booking.repository import NEXT_DUE, Store
 from booking.repository import TAKE_DUE as TAKE_DUE_ROWS
 from booking.waiting_rows import BY_ID, END, FIRST, OPEN
@@ -282,6 +282,14 @@ async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
     conditions = [(step, step.get("Index Cond") or step.get("Recheck Cond", "")) for step in scans]
     full_scans = [step for step, condition in conditions if not any(key in condition for key in keys)]
     assert full_scans == []
+
+
+async def test_a_link_reads_the_bookings_of_its_reference_alone(stage: Stage) -> None:
+    tables = ("bookings", "events", "revoked_tokens")
+    scans = [step for step in await planned(stage.database, REFERENCED, new=tables) if "Relation Name" in step]
+    conditions = {step["Relation Name"]: step.get("Index Cond", "the whole table") for step in scans}
+    assert conditions.keys() == set(tables)
+    assert "the whole table" not in conditions.values(), conditions
 
 
 class OnlyNextDue(Store):

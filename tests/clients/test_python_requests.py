@@ -298,6 +298,14 @@ async def test_a_renewal_that_ends_late_brings_back_no_guest_and_drops_none(
     assert await holdfast.token() == (other and "token-9")
 
 
+async def test_a_guest_comes_back_by_the_link_in_a_mail(gateway: Gateway, client: Make, clock: Clock) -> None:
+    holdfast = await client()
+    gateway.answers = [Answer(guest(clock, subject="guest_9"))]
+    assert await holdfast.open_link("HF-5WE8-Y3KA", "t") == "guest_9"
+    assert json.loads(gateway.requests[0].body) == {"reference": "HF-5WE8-Y3KA", "token": "t"}
+    assert await holdfast.guest(create=False) == "guest_9"
+
+
 async def test_a_guest_who_comes_back_after_the_tokens_end_gets_the_error(
     gateway: Gateway, client: Make, clock: Clock
 ) -> None:

@@ -294,6 +294,7 @@ _ALL: list[m.Message] = [
     m.TokensRevoked(revocation=Revocation(jti="0190-7", subject="guest:1", revoked_at=AT, expires_at=AT, by="ann")),
     m.KeepRecoveryCode(owner="guest:1", code_hash="0" * 64, made_at=AT),
     m.UseRecoveryCode(code_hash="0" * 64, request_hash="1" * 64),
+    m.FindGuest(reference="HF-5WE8-Y3KA", link_hash="0" * 64),
     m.GetBooking(booking_id=ID, owner="guest:1"),
     m.ListBookings(
         operator=True,

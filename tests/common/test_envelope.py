@@ -64,6 +64,7 @@ TABLE = {
         "webhook_delivery.repeat": "RepeatWebhookDelivery",
     },
     "booking.queries": {
+        "guest.find": "FindGuest",
         "booking.get": "GetBooking",
         "booking.list": "ListBookings",
         "booking.history": "GetHistory",

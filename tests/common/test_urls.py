@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from booking.app import build_app as build_booking
 from booking.settings import BookingSettings
 from common.runtime.process import main
-from common.runtime.urls import check_postgres_url, check_redis_url, postgres_options
+from common.runtime.urls import check_postgres_url, check_redis_url, postgres_options, public_url
 from gateway.app import build_app as build_gateway
 from gateway.settings import GatewaySettings
 from payment.app import build_app as build_payment
@@ -97,6 +97,33 @@ def test_a_wrong_address_of_postgres_is_refused(url: str) -> None:
 def test_a_wrong_address_of_redis_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as refusal:
         check_redis_url(url)
+    assert "hidden" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("https://tickets.example", "https://tickets.example"),
+        ("https://example.com:8443/tickets/", "https://example.com:8443/tickets"),
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_a_public_address_has_no_slash_at_its_end(url: str, base: str) -> None:
+    assert public_url(url) == base
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("tickets.example", "ftp://tickets.example", "https://", "https://a.example,b.example", "https://a b"),
+        *("http://tickets.example", "https://u:hidden@tickets.example", "https://tickets.example/?x=hidden"),
+        *("https://tickets.example#", "https://tickets.example:port"),
+    ],
+)
+def test_a_public_address_that_no_link_can_begin_with_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"\w") as refusal:
+        public_url(url)
     assert "hidden" not in str(refusal.value)
 
 

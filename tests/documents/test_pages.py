@@ -222,7 +222,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
     """Compared with the tables that the processes read by."""
     mock: Any = Mock()
     bookings = BookingHandlers(mock, mock, mock, mock, mock)
-    events, guests = EventHandlers(mock, mock, mock), GuestHandlers(mock, mock, mock)
+    events, guests = EventHandlers(mock, mock, mock), GuestHandlers(mock, mock, mock, mock)
     tokens, tickets = RevocationHandlers(mock, mock), TicketHandlers(mock, mock)
     waiting = WaitingHandlers(mock, mock, mock, mock)
     door, erasures = DoorHandlers(mock, mock, mock), ErasureHandlers(mock, mock)
@@ -247,6 +247,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
         "booking.queries": {
             **QueryHandlers(mock, mock).queries,
             **tokens.queries,
+            **guests.queries,
             **tickets.queries,
             **waiting.queries,
             **mails.queries,

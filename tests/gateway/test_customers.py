@@ -9,9 +9,9 @@ import pytest
 import structlog
 
 from common.contracts.codes import reference_of
+from common.contracts.ids import GUEST
 from common.contracts.messages import CreateBooking, EraseCustomers, GetBooking, ListBookings, SetCustomer
 from common.contracts.values import Customer
-from gateway.auth import GUEST
 from tests.gateway.stage import (
     EVENT_ID,
     Client,

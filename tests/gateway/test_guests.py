@@ -1,4 +1,4 @@
-"""Guests renew their tokens, and come back by a recovery code. The booking actor is scripted."""
+"""Guests renew their tokens, and come back by a recovery code or a link. The booking actor is scripted."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 import structlog
 
 from common.contracts.codes import ALPHABET
-from common.contracts.errors import NothingToRecover, RecoveryCodeInvalid
-from common.contracts.messages import BOOKING_COMMANDS, KeepRecoveryCode, ListBookings, UseRecoveryCode
+from common.contracts.errors import LinkInvalid, NothingToRecover, RecoveryCodeInvalid
+from common.contracts.messages import BOOKING_COMMANDS, FindGuest, KeepRecoveryCode, ListBookings, UseRecoveryCode
 from common.messaging.redis import connect
 from gateway.limits import LOAD_SHEDDER
 from gateway.recovery_codes import code_hash, new_code
@@ -255,3 +255,46 @@ async def test_no_code_is_tried_while_booking_is_behind(start: Gateway, redis_ur
     assert (await gateway.post("/auth/guest/recover", json={"code": CODE}, headers=KEY)).status == 503
     assert (await gateway.post("/auth/guest/recovery-code", headers=bearer(GUEST))).status == 503
     assert (await gateway.post("/auth/guest/renew", headers=bearer(GUEST))).status == 201
+
+
+# --- links ------------------------------------------------------------------------------------------------
+
+LINK = {"reference": "HF-5WE8-Y3KA", "token": "Zk9v3mBqT0eWc1xYpL7hJg"}
+
+
+async def test_a_link_gives_a_token_of_its_guest_as_often_as_it_is_used(
+    gateway: Client, actor: ScriptedBooking
+) -> None:
+    actor.on(FindGuest, {"owner": GUEST})
+    for _ in range(2):
+        response = await gateway.post("/auth/guest/link", json=LINK)
+        found = await response.json()
+        assert (response.status, found["subject"], claims(found)["sub"]) == (201, GUEST, GUEST)
+    hashed = sha256(LINK["token"].encode()).hexdigest()
+    assert actor.messages(FindGuest) == [FindGuest(reference=LINK["reference"], link_hash=hashed)] * 2
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (LINK, 403, "link_invalid"),
+        ({**LINK, "token": "💸"}, 403, "link_invalid"),
+        ({**LINK, "token": ""}, 422, "invalid_request"),
+        ({**LINK, "token": "x" * 101}, 422, "invalid_request"),
+        ({**LINK, "reference": "x"}, 422, "invalid_request"),
+        ({"reference": LINK["reference"]}, 422, "invalid_request"),
+    ],
+)
+async def test_a_link_that_is_not_good_lets_nobody_in(
+    gateway: Client, actor: ScriptedBooking, body: dict[str, str], status: int, code: str
+) -> None:
+    actor.on(FindGuest, LinkInvalid())
+    response = await gateway.post("/auth/guest/link", json=body)
+    assert (response.status, (await response.json())["code"]) == (status, code)
+
+
+async def test_each_link_counts_like_a_new_guest_of_its_address(start: Gateway, actor: ScriptedBooking) -> None:
+    actor.on(FindGuest, LinkInvalid())
+    gateway = await start(guests_per_address_per_minute=2)
+    statuses = [(await gateway.post("/auth/guest/link", json=LINK)).status for _ in range(3)]
+    assert statuses == [403, 403, 429]

@@ -9,13 +9,13 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from common.contracts import errors
+from common.contracts.ids import GUEST
 from common.contracts.messages import CancelBooking, CreateBooking, ListBookings
 from common.messaging.redis import connect
 from common.runtime.health import HEALTH
 from common.runtime.server import ADMITS
 from common.runtime.telemetry import METRICS
 from gateway.addresses import ADDRESS_KEY, KEY_SECONDS, AddressHashes, client_address, network
-from gateway.auth import GUEST
 from gateway.limiter import LIMITER
 from gateway.settings import CLIENT_LIMITS, GatewaySettings
 from tests.common.stage import until

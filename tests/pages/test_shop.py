@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import pytest
 import zxingcpp
@@ -15,6 +17,7 @@ from ops.actor import ActorProcess
 from tests.acceptance.customers import CANCELLABLE
 from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.polling import eventually
+from tests.acceptance.test_mail import mails_to
 from tests.pages.conftest import NewVisitor
 from tests.pages.visitor import FIRST_VIEW_MAX, NO_MONEY, SECURE, Visitor
 
@@ -255,6 +258,33 @@ async def test_bookings_are_taken_to_another_device(shop: Holdfast, visit: NewVi
     await there.page.get_by_label("Recovery code").fill(code.lower())
     await there.page.get_by_role("button", name="Show my bookings").click()
     await there.sees("Your tickets")
+
+
+async def test_the_link_in_a_mail_opens_its_booking_and_changes_nobodys_guest(
+    shop: Holdfast, visit: NewVisitor
+) -> None:
+    event, address = await shop.event((0, 40)), f"{uuid4().hex}@example.org"
+    here, there = await visit(), await visit()
+    for visitor, email in ((here, address), (there, "babbage@example.org")):
+        await visitor.opens(event)
+        await visitor.chooses(1)
+        await visitor.fills_in()
+        await visitor.page.get_by_label("Email").fill(email)
+        await visitor.page.get_by_role("button", name="Book for free").click()
+        await visitor.sees("Your tickets")
+    (mail,) = await eventually(lambda: mails_to(shop, address), lambda found: len(found) == 1)
+    link = re.search(r"http\S+#link=\S+", mail["text"])
+    assert link is not None
+    await there.page.goto(f"{link[0]}x")
+    await there.sees("This link is not good, or not any more.")
+    await there.page.goto(link[0])  # only what follows `#` is another
+    await there.sees("Your tickets")
+    assert "#" not in there.page.url
+    await there.page.reload()  # the tab knows the guest
+    await expect(there.page.locator(".code img")).to_have_count(1)
+    await there.page.goto("/my")
+    await expect(there.page.locator(".booking-row")).to_have_count(1)
+    await expect(there.page.get_by_text(here.page.url.rpartition("/")[2])).to_have_count(0)
 
 
 async def test_somebody_buys_in_german_by_keyboard_alone(shop: Holdfast, visit: NewVisitor) -> None:

@@ -95,7 +95,7 @@ class Holdfast:
     async def guest(self, proof: str | None = None, *, create: bool = True) -> str | None:
         """Goes on as the guest whose token is kept, or becomes a new one; returns the guest's subject. With
         `create` false None where there is no guest yet. `unauthorized` where the token that is kept has ended: then
-        `recover` leads back to the bookings, and `forget_guest` makes room for another guest."""
+        `recover` or `open_link` leads back to the bookings, and `forget_guest` makes room for another guest."""
         async with self._becoming:
             over = self._tokens.over()
             if over is not None and await self._rest.repeat(lambda: self._tokens.other(over)) is None:
@@ -112,7 +112,7 @@ class Holdfast:
         return await self._tokens.get()
 
     async def forget_guest(self) -> None:
-        """Forgets the guest: without a recovery code there is no way back to the bookings."""
+        """Forgets the guest: without a recovery code or a link there is no way back to the bookings."""
         await self._live.close()
         self._tokens.forget()
 
@@ -124,7 +124,15 @@ class Holdfast:
     async def recover(self, code: str, *, key: str | None = None) -> str:
         """Comes back as the guest whose code it is; returns the subject."""
         request = Request("POST /auth/guest/recover", body={"code": code}, key=key, anyone=True)
-        guest: GuestToken = await self.keyed(request)
+        return await self._go_on_as(await self.keyed(request))
+
+    async def open_link(self, reference: str, token: str) -> str:
+        """Comes back as the guest of a booking, by the link in a mail about it (`/b/{reference}#link={token}`);
+        returns the subject."""
+        link = {"reference": reference, "token": token}
+        return await self._go_on_as(await self.request(Request("POST /auth/guest/link", body=link, anyone=True)))
+
+    async def _go_on_as(self, guest: GuestToken) -> str:
         await self._live.close()
         return self._tokens.keep(guest)["subject"]
 

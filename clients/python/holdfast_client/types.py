@@ -63,6 +63,7 @@ KnownProblemCode = Literal[
     "internal_error",
     "invalid_request",
     "last_tickets",
+    "link_invalid",
     "mail_not_possible",
     "malformed_request",
     "method_not_allowed",
@@ -438,6 +439,11 @@ class Item(TypedDict):
 class ItemRequest(TypedDict):
     ticket_type_id: NotRequired[str | None]
     quantity: int
+
+
+class LinkedGuest(TypedDict):
+    reference: str
+    token: str
 
 
 class Mail(TypedDict):

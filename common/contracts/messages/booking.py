@@ -379,6 +379,14 @@ class GetBooking(OfBooking, type="booking.get", stream=BOOKING_QUERIES):
     owner: str | None
 
 
+class FindGuest(Message, type="guest.find", stream=BOOKING_QUERIES):
+    """Somebody has the link in a mail about the booking with this reference, and wants to be its guest again: the
+    reply has the `owner`."""
+
+    reference: str
+    link_hash: str = Field(min_length=64, max_length=64)
+
+
 class ListBookings(Message, type="booking.list", stream=BOOKING_QUERIES):
     """Newest first. None in a filter means any. `operator`: include what only operators see."""
 

@@ -136,6 +136,15 @@ test("a text that is refused is refused", async () => {
   assert.equal(stage.requests.length, 1);
 });
 
+test("a guest comes back by the link in a mail", async () => {
+  const clock = new Clock();
+  const stage = staged({ clock, answers: [json(guest(clock, { subject: "guest_9" }), { status: 201 })] });
+  const link = { reference: "HF-5WE8-Y3KA", token: "t" };
+  assert.equal(await stage.holdfast.openLink(link), "guest_9");
+  assert.deepEqual(stage.requests[0].body, link);
+  assert.equal(await stage.holdfast.guest(), "guest_9");
+});
+
 test("a guest comes back by a code, with a key that outlives a lost answer", async () => {
   const clock = new Clock();
   const storage = new Storage();
