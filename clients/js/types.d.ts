@@ -22,7 +22,7 @@ export type Answer<Operation extends string> = Operation extends keyof Answers ?
 /** What a page of an operation's list contains. */
 export type Listed<Operation extends string> = Answer<Operation> extends Page<infer T> ? T : any;
 
-/** What needs a person now: an item for each reason, and none where all is well. `missing` has the parts that are not known now, of which there may be items that are not here. */
+/** What needs a person now: an item for each reason, and none where all is well. Of the parts in `missing` there may be items that are not here. */
 export interface Attention {
   /** When it was so, by the server's clock */
   at: Time;
@@ -34,7 +34,7 @@ export interface Attention {
 
 /** One of what needs a person. */
 export interface AttentionExample {
-  /** The id of what it is: of the booking, at Stripe of the dispute or the intent, of the mail, of the endpoint, or of the entry in the stream of dead letters */
+  /** The id of what it is: of the booking, the mail or the endpoint, at Stripe of the dispute or the intent, or in Redis of the dead letter */
   id: string;
   /** The booking that it is about; null: of none */
   booking_id?: string | null;
@@ -550,7 +550,7 @@ export interface ItemRequest {
   quantity: number;
 }
 
-/** Why a person is needed. `refund_failed`: money of a booking could not go back; `dispute`: the bank wants an answer; `money_without_booking`: an intent of no booking, or a second one of a booking, has money that is not all back, or can still bring some; `payment_mismatch`: in the last 7 days another amount came in than a booking costs; `dead_letters`: messages that a mailbox's consumers could not handle; `mail_not_sent`: in the last 7 days a mail was refused or given up, and none was sent since; `endpoint_disabled`: an endpoint gets no webhooks because it has failed, or is gone. Open: values may be added */
+/** Why a person is needed. `refund_failed`: money of a booking could not go back; `dispute`: a bank wants an answer; `money_without_booking`: an intent of no booking, or a second one of a booking, has money that is not all back, or can still bring some; `payment_mismatch`: in the last 7 days a payment had another amount than its booking; `dead_letters`: messages that a mailbox's consumers could not handle; `mail_not_sent`: in the last 7 days a mail was refused or given up, and none was sent instead; `endpoint_disabled`: an endpoint gets no webhooks, as it has failed or is gone. Open: values may be added */
 export type KindOfAttention = KnownKindOfAttention | (string & {});
 
 /** What a mail is about; `attention` goes to operators. Open: values may be added */

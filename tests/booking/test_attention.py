@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 import common.postgres.attention
+from common.contracts.attention import KnownAttention
+from common.contracts.codes import reference_of
 from common.contracts.messages import GetAttention
 from common.contracts.resources import Booking
 from common.contracts.statuses import IntentStatus
@@ -18,8 +20,9 @@ from tests.booking.stage import Show, Stage, report
 PERSON = "ada@example.com"
 MAIL = """
 INSERT INTO mails (id, booking_id, kind, status, version, recipient, error, made_at, send_after, ended_at)
-SELECT $1, $2, 'confirmation', $3, 1, $4, '550 no such user: ' || $4, now() - $5::interval,
-    CASE $3 WHEN 'owed' THEN now() END, CASE $3 WHEN 'owed' THEN NULL ELSE now() - $5::interval END
+SELECT $1, $2, 'confirmation', $3::varchar, 1, $4::varchar, '550 no such user: ' || $4, now() - $5::interval,
+    CASE $3::varchar WHEN 'owed' THEN now() END,
+    CASE $3::varchar WHEN 'owed' THEN NULL ELSE now() - $5::interval END
 """
 ENDPOINT = """
 INSERT INTO webhook_endpoints (id, url, secrets, disabled_at, disabled_reason, created_at, updated_at, deleted_at)
@@ -31,7 +34,7 @@ async def needed(stage: Stage) -> list[dict[str, Any]]:
     (reply,) = await stage.call(GetAttention())
     assert PERSON not in str(reply.result)
     assert "secret" not in str(reply.result)
-    items: list[dict[str, Any]] = reply.result.model_dump(mode="json")["items"]
+    items: list[dict[str, Any]] = KnownAttention.model_validate(reply.result).model_dump(mode="json")["items"]
     return items
 
 
@@ -54,9 +57,14 @@ async def test_a_failed_refund_is_listed_with_its_booking_until_it_is_tried_agai
     booking = await refund_failed(stage, await stage.show(10))
     (item,) = await needed(stage)
     (example,) = item["examples"]
-    assert (item["kind"], item["count"], item["since"], item["mailbox"]) == ("refund_failed", 1, example["since"], None)
+    assert (item["kind"], item["count"], item["since"], item["mailbox"]) == (
+        "refund_failed",
+        1,
+        example["since"],
+        None,
+    )
     assert (example["id"], example["booking_id"]) == (str(booking.id), str(booking.id))
-    assert (example["reference"], example["event_id"]) == (booking.reference, str(booking.event_id))
+    assert (example["reference"], example["event_id"]) == (reference_of(booking.id), str(booking.event_id))
     assert (example["amount"], example["currency"], example["text"]) == (900, "eur", "declined")
     await stage.rows("UPDATE bookings SET payment = 'refund_pending'")
     assert await needed(stage) == []
