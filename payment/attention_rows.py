@@ -24,7 +24,7 @@ SELECT intent_id AS id, booking_id, NULL::uuid AS event_id, nullif(amount_receiv
     NULL::varchar AS currency, found_at AS since, CASE
         WHEN drive_after IS NULL THEN 'a second intent of the booking: its refund has failed'
         ELSE 'a second intent of the booking: it is canceled, or its money goes back' END AS text
-FROM stray_intents WHERE drive_after IS NOT NULL OR refund_status = 'failed'
+FROM stray_intents WHERE CASE WHEN drive_after IS NULL THEN refund_status = 'failed' ELSE true END
 ORDER BY found_at LIMIT {COUNT_MAX}
 """
 WATCHED = {
