@@ -19,7 +19,7 @@ COPY common common
 COPY booking booking
 COPY payment payment
 COPY gateway gateway
-# What gateway/assets/holdfast.js links to.
+# What holdfast.js in gateway/assets and gateway/pages links to.
 COPY clients/js/holdfast.js clients/js/holdfast.js
 COPY sandbox sandbox
 COPY ops ops

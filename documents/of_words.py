@@ -70,6 +70,7 @@ SKIPPED = (
     Skipped("*/migrations/*", "history, which is never edited"),
     Skipped("*.lock", "made by uv"),
     Skipped("gateway/assets/swagger-ui*", "by others"),
+    Skipped("gateway/pages/qr/*", "by others"),
     Skipped("website/static/mermaid/*", "by others"),
     Skipped("*LICENSE", "by others"),
     Skipped("documents/of_words.py", "the retired words themselves"),

@@ -105,6 +105,7 @@ ERASE = (
     "Erases name, email, locale and phone of these customers in every booking, some at a time; amounts, ids and "
     "histories stay. Stripe keeps what it was sent: `docs/operations.md` says what that is."
 )
+PREVIEW_DESCRIPTION = "What `description_html` of an event with this description is. It changes nothing."
 CHANGE = (
     "Only the members that are sent change. Bookings keep the prices at which they were made. Of an event that is "
     "cancelled only `status`, `description`, `category` and `venue` can change."

@@ -46,6 +46,7 @@ from gateway.limits import (
     RequestSlots,
     SubjectSlots,
 )
+from gateway.page_views import add_pages
 from gateway.queue_positions import QUEUE_POSITIONS, QueuePositions
 from gateway.revocations import REVOCATIONS, REVOKED, RevocationReader, RevokedTokens
 from gateway.routes import GUESTS, PROCESS, ROUTES, guarded
@@ -190,6 +191,7 @@ def build_app(settings: GatewaySettings, own_clock: Callable[[], float] = time.t
     )
     app.on_response_prepare.append(finish)
     app.on_shutdown.append(_stop)
+    add_pages(app, settings)
     for route in routes:
         if route.method == "GET":
             app.router.add_get(route.path, guarded(route), allow_head=route.tag != "live")

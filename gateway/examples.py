@@ -334,6 +334,8 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "venue": VENUE,
         "ticket_types": [{"name": "Stalls", "unit_amount": 4500, "capacity": 500}],
     },
+    "PreviewedDescription": {"description": DESCRIPTION["description"]},
+    "DescriptionPreview": {"description_html": DESCRIPTION["description_html"]},
     "EventPatch": {"on_sale": False, "ticket_types": [{"id": STALLS_ID, "capacity": 520}]},
     "BookingTickets": {
         "booking_id": BOOKING_ID,

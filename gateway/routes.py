@@ -306,6 +306,11 @@ ROUTES = (
         errors=(errors.Conflict,),
     ),
     Route(
+        "POST", "/admin/events/preview-description", views.preview_description,
+        "See a description as customers will", "admin", Scope.ADMIN, body=schemas.PreviewedDescription,
+        answers={200: schemas.DescriptionPreview}, about=about.PREVIEW_DESCRIPTION,
+    ),
+    Route(
         "PATCH", "/admin/events/{id}", views.update_event, "Change an event", "admin", Scope.ADMIN,
         mailboxes=WRITES, body=schemas.EventPatch, headers=("Idempotency-Key", "If-Match"), etag=True,
         answers={200: Event}, about=about.CHANGE,

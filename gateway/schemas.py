@@ -335,6 +335,12 @@ class EventPatch(Body):
         return self
 
 
+class PreviewedDescription(Body):
+    """A description that no event has yet."""
+
+    description: DescriptionText = Field(description=DESCRIPTION)
+
+
 # These descriptions of a promo code's fields also hold for what operators send.
 OF_CODE = PromoCode.model_fields
 TicketTypeIds = Annotated[tuple[Id, ...], Field(max_length=TICKET_TYPES_MAX)]
@@ -544,6 +550,12 @@ class Booking(resources.Booking):
     # Not part of the contract between the processes: the gateway adds these to what booking sends.
     kind: Literal["booking"] = Field(default="booking", description="Which shape this is, beside `queued`")
     reference: str = Field(description=REFERENCE)
+
+
+class DescriptionPreview(Resource):
+    """A description as customers will see it."""
+
+    description_html: str = Field(description="HTML that is safe to insert into a page, as that of events")
 
 
 class BookingWebhook(Resource):

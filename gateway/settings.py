@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from aiohttp import web
-from pydantic import Field, HttpUrl, field_validator, model_validator
+from pydantic import Field, FilePath, HttpUrl, field_validator, model_validator
 
 from common.runtime.settings import ActorSettings, CommaSeparated
 
@@ -14,6 +15,10 @@ from common.runtime.settings import ActorSettings, CommaSeparated
 SECRET_BYTES_MIN = 32
 SYMMETRIC = frozenset({"HS256"})
 ASYMMETRIC = frozenset({"RS256", "ES256"})
+# Where Stripe's own script is.
+STRIPE_JS_HOST = "js.stripe.com"
+# The files that browsers show as a logo.
+LOGO_SUFFIXES = (".png", ".svg", ".webp")
 # The settings that bound what one client may do; each may be 0, for no limit.
 CLIENT_LIMITS = (
     "RATE_LIMIT_PER_ADDRESS",
@@ -55,6 +60,22 @@ class GatewaySettings(ActorSettings):
     auth_jwks_interval_seconds: float = Field(default=10, ge=0)
 
     stripe_publishable_key: str | None = Field(default=None, pattern="^pk_(test|live)_")
+    # The script that the pages pay with. Its version belongs to the pinned release of the API (payment/sdk.py), and
+    # has that release's name: https://docs.stripe.com/sdks/stripejs-versioning
+    stripe_js_url: HttpUrl = HttpUrl(f"https://{STRIPE_JS_HOST}/endive/stripe.js")
+
+    # The pages for those who buy, which are there where guests get tokens.
+    shop: bool = True
+    # Those for operators, whatever issues their tokens.
+    desk: bool = True
+    shop_name: str = Field(default="Tickets", min_length=1, max_length=100)
+    shop_colour: str = Field(default="#3d3bd9", pattern="^#[0-9a-fA-F]{6}$")
+    shop_logo: FilePath | None = None
+    shop_imprint_url: HttpUrl | None = None
+    shop_terms_url: HttpUrl | None = None
+    shop_privacy_url: HttpUrl | None = None
+    # Said beside the total, as it is here, in every language.
+    shop_tax_line: str | None = Field(default=None, max_length=200)
 
     # A booking of a hundred ticket types has at most 9 KB, an event of a hundred 40 KB, and a description 80 KB.
     body_max_bytes: int = Field(default=131_072, ge=1024, le=10_485_760)
@@ -136,6 +157,20 @@ class GatewaySettings(ActorSettings):
             raise ValueError("one of them is there twice")
         return secrets
 
+    @field_validator("shop_logo")
+    @classmethod
+    def _image(cls, logo: Path | None) -> Path | None:
+        if logo is not None and logo.suffix.lower() not in LOGO_SUFFIXES:
+            raise ValueError(f"must be a file that ends in one of {', '.join(LOGO_SUFFIXES)}")
+        return logo
+
+    @model_validator(mode="after")
+    def _cards_go_to_stripe(self) -> Self:
+        live = (self.stripe_publishable_key or "").startswith("pk_live_")
+        if live and (self.stripe_js_url.scheme, self.stripe_js_url.host) != ("https", STRIPE_JS_HOST):
+            raise ValueError("STRIPE_JS_URL must be Stripe's own with a live STRIPE_PUBLISHABLE_KEY")
+        return self
+
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -169,6 +204,10 @@ class GatewaySettings(ActorSettings):
     @property
     def guests(self) -> bool:
         return bool(self.auth_jwt_secrets) and self.auth_guests is not False
+
+    @property
+    def shop_pages(self) -> bool:
+        return self.shop and self.guests
 
 
 SETTINGS = web.AppKey("settings", GatewaySettings)

@@ -75,6 +75,7 @@ from gateway.schemas import (
     NewRefund,
     NewRevocation,
     NewSale,
+    PreviewedDescription,
 )
 from gateway.shared import JSON
 from gateway.waiters import call
@@ -198,6 +199,12 @@ async def create_event(request: web.Request) -> web.Response:
     )
     answer = await call(request, message, event_id)
     return changed_event(request, answer, 201, Location=f"/events/{answer['id']}")
+
+
+async def preview_description(request: web.Request) -> web.Response:
+    body = await read(request, PreviewedDescription)
+    await descriptions.check(body.description)
+    return json_response({"description_html": await descriptions.html(body.description)})
 
 
 async def update_event(request: web.Request) -> web.Response:

@@ -17,11 +17,11 @@ HEAD = """\
 # Every other setting is in .env.example, with its default.
 """
 STRIPE = """
-# The sandbox stands in for Stripe. For the real one: empty COMPOSE_PROFILES and STRIPE_API_BASE, and set the two
-# keys of your account and the secret of its webhook endpoint.
+# The sandbox stands in for Stripe. For the real one: empty COMPOSE_PROFILES, STRIPE_API_BASE and STRIPE_JS_URL, and
+# set the two keys of your account and the secret of its webhook endpoint.
 """
 CHOSEN_WITH_STRIPE = {
-    *("COMPOSE_PROFILES", "STRIPE_API_BASE", "STRIPE_PUBLISHABLE_KEY", "STRIPE_WEBHOOK_SECRETS"),
+    *("COMPOSE_PROFILES", "STRIPE_API_BASE", "STRIPE_JS_URL", "STRIPE_PUBLISHABLE_KEY", "STRIPE_WEBHOOK_SECRETS"),
     *("SANDBOX_SECRET_KEY", "SANDBOX_PUBLISHABLE_KEY", "SANDBOX_WEBHOOK_URL", "SANDBOX_WEBHOOK_SECRET"),
 }
 ADDED = """
@@ -42,6 +42,8 @@ def settings() -> dict[str, str]:
         "TICKET_SIGNING_KEYS": made.ticket_signing_key,
         "COMPOSE_PROFILES": "sandbox",
         "STRIPE_API_BASE": "http://sandbox:12111",
+        # For browsers, which are outside of compose's networks.
+        "STRIPE_JS_URL": "http://127.0.0.1:12111/stripe.js",
         "STRIPE_SECRET_KEY": made.stripe_secret_key,
         "STRIPE_PUBLISHABLE_KEY": made.stripe_publishable_key,
         "STRIPE_WEBHOOK_SECRETS": made.webhook_secret,

@@ -267,6 +267,7 @@ class Stack:
                 "STRIPE_API_BASE": self.sandbox_url,
                 "STRIPE_SECRET_KEY": self.secrets.stripe_secret_key,
                 "STRIPE_PUBLISHABLE_KEY": self.secrets.stripe_publishable_key,
+                "STRIPE_JS_URL": f"{self.sandbox_url}/stripe.js",
                 "STRIPE_WEBHOOK_SECRETS": self.secrets.webhook_secret,
             }
         if self._catches("mail"):

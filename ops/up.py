@@ -157,6 +157,8 @@ def _addresses(stack: Stack) -> list[tuple[str, str]]:
     actors = [child for child in stack.processes.values() if isinstance(child, ActorProcess) and child.admin_port]
     addresses = [
         ("gateway", stack.gateway_url),
+        ("shop", f"{stack.gateway_url}/"),
+        ("desk", desk_address(stack)),
         ("documentation", f"{stack.gateway_url}/docs (OpenAPI: {stack.gateway_url}/openapi.json)"),
         ("WebSocket", f"{stack.gateway_url.replace('http', 'ws', 1)}/ws"),
         ("webhook", stack.webhook_url),
@@ -169,8 +171,16 @@ def _addresses(stack: Stack) -> list[tuple[str, str]]:
         *((f"metrics {child.name}", f"{child.admin_url}/metrics") for child in actors),
     ]
     if stack.sandbox_url is not None:
-        addresses.insert(5, ("publishable key", stack.secrets.stripe_publishable_key))
+        addresses.insert(6, ("publishable key", stack.secrets.stripe_publishable_key))
     return addresses
+
+
+def desk_address(stack: Stack) -> str:
+    """Where operators work; it signs them in for a day, unless an identity provider issues the tokens."""
+    address = f"{stack.gateway_url}/desk"
+    if stack.jwt_secret is None:
+        return address
+    return f"{address}#token={make_token(stack.jwt_secret, stack.settings, 'desk', scopes=[Scope.ADMIN])}"
 
 
 def example(gateway_url: str, event: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Callable
 from html import escape
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -29,6 +30,9 @@ CHALLENGE = """<p>A bank asks here whether the payment of <strong>{amount}</stro
 <button name="outcome" value="failed">Fail authentication</button></form>"""
 
 DONE = "<p>You can go back to the shop.</p>"
+# In a frame of the shop's page, which the sandbox's stripe.js has opened: it closes it.
+OVER = '<script>parent.postMessage("challenge over", "*")</script>'
+SCRIPT = Path(__file__).parent / "browser" / "stripe.js"
 
 OUTCOMES = ("passed", "failed")
 
@@ -51,9 +55,16 @@ def add_routes(router: web.UrlDispatcher, find: Callable[[web.Request], Account]
 
         router.add_route(method, f"/_sandbox{path}", handle)
 
+    router.add_route("GET", "/stripe.js", show_script)
     route("GET", "/challenges/{intent}", show_challenge)
     route("POST", "/challenges/{intent}", answer_challenge)
     route("GET", "/receipts/{charge}", show_receipt)
+
+
+async def show_script(request: web.Request) -> web.StreamResponse:
+    """The stand-in for Stripe.js, of which Stripe's own is at `https://js.stripe.com/{release}/stripe.js`."""
+    headers = {"Cache-Control": "no-cache", "Content-Type": "text/javascript; charset=utf-8"}
+    return web.FileResponse(SCRIPT, headers=headers)
 
 
 async def show_challenge(account: Account, request: web.Request) -> web.StreamResponse:
@@ -69,7 +80,8 @@ async def show_challenge(account: Account, request: web.Request) -> web.StreamRe
 
 
 async def answer_challenge(account: Account, request: web.Request) -> web.StreamResponse:
-    """The form field `outcome` is `passed` or `failed`. A browser is redirected to the shop; others get the intent.
+    """The form field `outcome` is `passed` or `failed`. A browser is redirected to the shop, or is in a frame that
+    stripe.js then closes (`embedded`); others get the intent.
 
     Raises:
         ApiError: 402, passed, but then declined, and the caller is no browser; 400, there is no challenge.
@@ -77,6 +89,7 @@ async def answer_challenge(account: Account, request: web.Request) -> web.Stream
     outcome = (await request.post()).get("outcome")
     if outcome not in OUTCOMES:
         raise RefusedError(400, f"outcome must be one of {', '.join(OUTCOMES)}.", param="outcome")
+    embedded = "embedded" in request.query
     return_url: str | None = None
 
     def step(work: Work) -> Object:
@@ -88,11 +101,13 @@ async def answer_challenge(account: Account, request: web.Request) -> web.Stream
     try:
         intent = await account.perform(step, origin=f"{request.scheme}://{request.host}")
     except ApiError:
-        if return_url is None or not _wants_html(request):
+        if not _wants_html(request) or (return_url is None and not embedded):
             raise
         intent = _load(account.work(), request)
     if not _wants_html(request):
         return web.Response(body=orjson.dumps(intent), content_type="application/json")
+    if embedded:
+        return _page("Authentication", DONE + OVER)
     if return_url is None:
         return _page("Authentication", DONE)
     failed = intent["last_payment_error"] is not None

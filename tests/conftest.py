@@ -32,8 +32,8 @@ REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "accep
 # The files that wait longest for real processes, longest first; every other process begins with them.
 LONGEST = (
     "chaos/test_chaos.py", "acceptance/test_up.py", "acceptance/test_catalogue.py", "chaos/test_upgrade.py",
-    "races/", "fuzz/test_fuzz.py", "acceptance/", "bench/", "gateway/test_socket.py", "common/test_outages.py",
-    "common/test_exchange.py", "payment/test_intents.py", "ops/test_embedded_servers.py",
+    "pages/test_shop.py", "races/", "fuzz/test_fuzz.py", "acceptance/", "bench/", "gateway/test_socket.py",
+    "common/test_outages.py", "common/test_exchange.py", "payment/test_intents.py", "ops/test_embedded_servers.py",
 )  # fmt: skip
 # Files whose tests share a stack, by the name of its fixture: one process runs them all, so that it starts once.
 STACKS = {
@@ -47,8 +47,10 @@ STACKS = {
         "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "mail", "main_job",
         "outgoing_webhooks", "privacy", "rush", "tickets", "webhooks", "who_did_it",
     ),
+    "shop": ("desk", "door", "shop"),
 }  # fmt: skip
-STACK_OF = {f"tests/acceptance/test_{name}.py": stack for stack, names in STACKS.items() for name in names}
+FOLDERS = {"battered": "acceptance", "holdfast": "acceptance", "shop": "pages"}
+STACK_OF = {f"tests/{FOLDERS[stack]}/test_{name}.py": stack for stack, names in STACKS.items() for name in names}
 
 
 class Schedule(LoadScopeScheduling):  # type: ignore[misc]

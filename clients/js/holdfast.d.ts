@@ -337,6 +337,12 @@ declare class Admin {
     waitingList(id: string, query?: Types.PageQuery, call?: Call): Listing<Types.OperatorsWaitingEntry>;
     /** @param {Types.NewEvent} event @param {KeyedCall} [call] */
     createEvent(event: Types.NewEvent, call?: KeyedCall): Promise<Types.Event>;
+    /**
+     * A description as customers will see it; nothing changes.
+     * @param {string} description Markdown
+     * @param {Call} [call]
+     */
+    previewDescription(description: string, call?: Call): Promise<Types.DescriptionPreview>;
     /** @param {string} id @param {Types.EventPatch} changes @param {MatchedCall} [call] */
     updateEvent(id: string, changes: Types.EventPatch, call?: MatchedCall): Promise<Types.Event>;
     /**

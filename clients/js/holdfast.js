@@ -1393,6 +1393,15 @@ class Admin {
     return this.#holdfast.keyed("POST /admin/events", { body: event, ...call });
   }
 
+  /**
+   * A description as customers will see it; nothing changes.
+   * @param {string} description Markdown
+   * @param {Call} [call]
+   */
+  previewDescription(description, call) {
+    return this.#holdfast.request("POST /admin/events/preview-description", { body: { description }, ...call });
+  }
+
   /** @param {string} id @param {Types.EventPatch} changes @param {MatchedCall} [call] */
   updateEvent(id, changes, call) {
     return this.#holdfast.keyed("PATCH /admin/events/{id}", { path: { id }, body: changes, ...call });

@@ -209,6 +209,12 @@ export interface Customer {
 /** How a delivery stands: it waits for an attempt; it was answered with 2xx; it is not attempted any more. */
 export type DeliveryStatus = "pending" | "delivered" | "failed";
 
+/** A description as customers will see it. */
+export interface DescriptionPreview {
+  /** HTML that is safe to insert into a page, as that of events */
+  description_html: string;
+}
+
 /** A dispute of a booking's charge, in Stripe's words: https://docs.stripe.com/api/disputes/object. */
 export interface Dispute {
   /** Stripe's id */
@@ -1187,6 +1193,12 @@ export interface PaymentSummary {
   note?: string | null;
 }
 
+/** A description that no event has yet. */
+export interface PreviewedDescription {
+  /** Markdown (CommonMark). HTML, images, and links to anything but http, https and mailto are refused */
+  description: string;
+}
+
 /** RFC 9457: `code` is stable, `detail` is for people. Which further members there are depends on the code. */
 export interface Problem {
   /** Every value that is not valid. With `invalid_request` */
@@ -2015,6 +2027,7 @@ export interface Answers {
   "PATCH /admin/events/{id}": Event;
   "GET /admin/events/{id}/waiting-list": OperatorsWaitingEntryPage;
   "GET /admin/events/{id}/history": EventChangePage;
+  "POST /admin/events/preview-description": DescriptionPreview;
   "PUT /admin/events/{id}/image": Event;
   "DELETE /admin/events/{id}/image": Event;
   "GET /admin/events/{id}/codes": PromoCodePage;

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tests.generators.install import Missing, node_modules
 
@@ -31,16 +32,30 @@ class Rejected(Exception):
 
 def declarations(*programs: Path) -> str:
     """The types, as they are now; `programs` are checked, too. Raises Rejected, Missing."""
-    compiler = node_modules() / "typescript" / "bin" / "tsc"
     with tempfile.TemporaryDirectory() as folder:
-        options = OPTIONS | {"declaration": True, "emitDeclarationOnly": True, "outDir": folder}
-        settings = {"compilerOptions": options, "files": [str(MODULE), *map(str, programs)]}
-        (Path(folder) / "tsconfig.json").write_text(json.dumps(settings))
-        done = subprocess.run(["node", compiler, "-p", folder], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Rejected(done.stdout + done.stderr)
+        _compile(
+            Path(folder), {"declaration": True, "emitDeclarationOnly": True, "outDir": folder}, MODULE, *programs
+        )
         (made,) = Path(folder).rglob(DECLARATIONS.name)
         return made.read_text()
+
+
+def check(*scripts: Path) -> None:
+    """Checks the types of scripts that browsers load as modules. Raises Rejected, Missing."""
+    # The gateway serves holdfast.js beside them.
+    beside = [str(each) for each in {FOLDER, *(script.parent for script in scripts)}]
+    options = {"noEmit": True, "module": "es2022", "moduleResolution": "bundler", "rootDirs": beside}
+    with tempfile.TemporaryDirectory() as folder:
+        _compile(Path(folder), options, *scripts)
+
+
+def _compile(folder: Path, options: dict[str, Any], *files: Path) -> None:
+    compiler = node_modules() / "typescript" / "bin" / "tsc"
+    settings = {"compilerOptions": OPTIONS | options, "files": [str(file) for file in files]}
+    (folder / "tsconfig.json").write_text(json.dumps(settings))
+    done = subprocess.run(["node", compiler, "-p", folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Rejected(done.stdout + done.stderr)
 
 
 def main() -> int:

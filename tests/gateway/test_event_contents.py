@@ -222,6 +222,16 @@ async def test_operators_read_the_description_and_its_html(gateway: Client, acto
     assert [(each.operator, each.details) for each in actor.messages(GetEvent)] == [(True, True)]
 
 
+async def test_a_description_is_previewed_and_changes_nothing(gateway: Client, actor: ScriptedBooking) -> None:
+    path = "/admin/events/preview-description"
+    answer = await gateway.post(path, json={"description": "By the **water**"}, headers=OPERATOR)
+    assert await answer.json() == {"description_html": "<p>By the <strong>water</strong></p>\n"}
+    answer = await gateway.post(path, json={"description": "<b>"}, headers=OPERATOR)
+    assert answer.status == 422
+    assert (await answer.json())["errors"][0]["loc"] == ["body", "description"]
+    assert actor.received == []
+
+
 # --- drafts and archived events -----------------------------------------------------------------------------
 
 

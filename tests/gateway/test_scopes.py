@@ -54,6 +54,7 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
     "create_event": (ADMIN, "holdfast:admin"),
     "update_event": (ADMIN, "holdfast:admin"),
     "cancel_event": (ADMIN, "holdfast:admin"),
+    "preview_description": (ADMIN, "holdfast:admin"),
     "put_event_image": (ADMIN, "holdfast:admin"),
     "delete_event_image": (ADMIN, "holdfast:admin"),
     "list_promo_codes": (READ, "holdfast:read"),

@@ -14,7 +14,7 @@ from ops.init import settings
 from tests.release.test_compose import COMPOSE_FILE, example
 
 runner = CliRunner()
-SANDBOXS_OWN = {"STRIPE_API_BASE", "SANDBOX_WEBHOOK_URL", "COMPOSE_PROFILES"}
+SANDBOXS_OWN = {"STRIPE_API_BASE", "STRIPE_JS_URL", "SANDBOX_WEBHOOK_URL", "COMPOSE_PROFILES"}
 
 
 def init(path: Path, *options: str) -> Result:

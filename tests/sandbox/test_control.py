@@ -130,6 +130,19 @@ async def test_no_other_site_answers_a_customers_challenge(stand: Stand, browser
     assert (passed.status, passed.body["status"]) == (200, "succeeded")
 
 
+async def test_stripe_js_opens_the_challenge_in_a_frame_which_says_when_it_is_over(stand: Stand) -> None:
+    script = await stand.send("GET", "/stripe.js")
+    assert (script.status, script.headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
+    browser = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
+    # The card is declined once the customer has passed: the page is over all the same.
+    for method in ("pm_card_threeDSecure2Required", "pm_card_threeDSecureRequiredChargeDeclined"):
+        intent = await stand.confirm((await stand.intent()).id, method)
+        path = f"/_sandbox/challenges/{intent.id}?client_secret={intent.client_secret}&embedded=1"
+        async with stand.session.post(stand.url + path, data={"outcome": "passed"}, headers=browser) as page:
+            assert page.status == 200
+            assert 'parent.postMessage("challenge over", "*")' in await page.text()
+
+
 async def test_the_api_stays_open_to_the_shops_pages(stand: Stand) -> None:
     """By CORS, as Stripe's: the script of a page calls it with the publishable key."""
     intent = await stand.intent()

@@ -14,6 +14,7 @@ from holdfast_client.types import (
     Booking,
     CheckIn,
     CheckInResults,
+    DescriptionPreview,
     Door,
     Erasure,
     Event,
@@ -84,6 +85,13 @@ class Admin:
     async def create_event(self, event: NewEvent, *, key: str | None = None) -> Event:
         made: Event = await self._holdfast.keyed(Request("POST /admin/events", body=event, key=key))
         return made
+
+    async def preview_description(self, description: str) -> DescriptionPreview:
+        """A description as customers will see it; nothing changes."""
+        preview: DescriptionPreview = await self._holdfast.request(
+            Request("POST /admin/events/preview-description", body={"description": description})
+        )
+        return preview
 
     async def update_event(
         self, id: str, changes: EventPatch, *, key: str | None = None, if_match: int | str | None = None

@@ -287,6 +287,10 @@ class Customer(TypedDict):
     phone: NotRequired[str | None]
 
 
+class DescriptionPreview(TypedDict):
+    description_html: str
+
+
 class Dispute(TypedDict):
     id: str
     status: str
@@ -799,6 +803,10 @@ class PaymentSummary(TypedDict):
     rejection: NotRequired[Rejection | None]
     method: NotRequired[BoxOfficeMethod | None]
     note: NotRequired[str | None]
+
+
+class PreviewedDescription(TypedDict):
+    description: str
 
 
 class Problem(TypedDict):

@@ -1,0 +1,92 @@
+"""The files that pages load: read once, compressed, and served under an address that changes with them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.brand import stylesheet
+from gateway.docs import ASSETS
+from gateway.settings import GatewaySettings
+from gateway.shared import DIGEST_BYTES, tagged
+
+FOLDER = Path(__file__).parent / "pages"
+SHELL = "page.html"
+MESSAGES = "messages/"
+MEDIA_TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+}
+# How one of our modules names another that it needs.
+IMPORTED = re.compile(r'^(?:import|}) .*"\./([\w.-]+)"', re.MULTILINE)
+TEXTS = frozenset({".css", ".js", ".json", ".svg"})
+
+
+class PageFile(NamedTuple):
+    """A file that is served. `compressed`: by gzip; None where that makes it no smaller."""
+
+    body: bytes
+    compressed: bytes | None
+    media_type: str
+    tag: str
+
+
+class PageFiles:
+    """The files of `pages/`, holdfast.js, the organiser's logo, and the stylesheet of the organiser's colour."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        """Raises OSError where the logo cannot be read."""
+        bodies = {
+            path.relative_to(FOLDER).as_posix(): path.read_bytes()
+            for path in sorted(FOLDER.rglob("*"))
+            if path.suffix in MEDIA_TYPES and path.name != SHELL
+        }
+        bodies["holdfast.js"] = (ASSETS / "holdfast.js").read_bytes()
+        bodies["brand.css"] = stylesheet(settings.shop_colour).encode()
+        self.logo: str | None = None
+        if settings.shop_logo is not None:
+            self.logo = f"logo{settings.shop_logo.suffix.lower()}"
+            bodies[self.logo] = settings.shop_logo.read_bytes()
+        self._files = {name: _file(name, body) for name, body in bodies.items()}
+        digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        for name, file in sorted(self._files.items()):
+            digest.update(f"{name} {file.tag} ".encode())
+        # Changes with every file: what is under it may be cached for ever, and modules of two releases don't meet.
+        self.release = digest.hexdigest()
+        self.shell = (FOLDER / SHELL).read_text()
+        # `door.en.json` has messages of one page alone.
+        names = (Path(name).stem for name in self._files if name.startswith(MESSAGES))
+        self.languages = sorted(name for name in names if "." not in name)
+
+    def modules(self, script: str) -> list[str]:
+        """Those that `script` needs, also through others: browsers get them at once, not one after the other."""
+        found: dict[str, None] = {}
+        waiting = [script]
+        while waiting:
+            body = self._files[waiting.pop()].body.decode()
+            new = [name for name in IMPORTED.findall(body) if name not in found]
+            found |= dict.fromkeys(new)
+            waiting += new
+        return list(found)
+
+    def find(self, name: str) -> PageFile | None:
+        return self._files.get(name)
+
+    def stylesheets(self, script: str) -> list[str]:
+        """Those of all pages, of the modules that `script` needs, and the organiser's, in their order."""
+        own = (f"{Path(name).stem}.css" for name in [script, *self.modules(script)])
+        return ["pages.css", *(name for name in own if name in self._files), "brand.css"]
+
+
+def _file(name: str, body: bytes) -> PageFile:
+    suffix = Path(name).suffix
+    compressed = gzip.compress(body, mtime=0) if suffix in TEXTS else body
+    return PageFile(body, compressed if len(compressed) < len(body) else None, MEDIA_TYPES[suffix], tagged(body))

@@ -1,0 +1,79 @@
+"""One stack and one browser for all tests of the pages; each test has visitors with profiles of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from tests.acceptance.holdfast import Holdfast, complaints, running
+from tests.pages.camera import Camera
+from tests.pages.visitor import Visitor
+
+CHROMIUM = shutil.which("chromium")
+REQUIRED = os.environ.get("HOLDFAST_BROWSER") == "required"
+
+
+@pytest.fixture(scope="session")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Camera:
+    """The camera of every page that asks for one."""
+    return Camera(tmp_path_factory.mktemp("camera") / "seen.y4m")
+
+
+@pytest.fixture(scope="session")
+async def browser(camera: Camera) -> AsyncIterator[Browser]:
+    """Debian's Chromium. Where there is none the tests are skipped, unless HOLDFAST_BROWSER=required."""
+    if CHROMIUM is None:
+        message = "the pages are not tested: there is no `chromium` (apt-get install chromium)"
+        if REQUIRED:
+            pytest.fail(message)
+        pytest.skip(message)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *camera.arguments],
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture(scope="session")
+async def shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Holdfast]:
+    settings = {
+        "SHOP_NAME": "Pier 9",
+        "SHOP_IMPRINT_URL": "https://pier9.example/imprint",
+        "SHOP_TERMS_URL": "https://pier9.example/terms",
+        "SHOP_PRIVACY_URL": "https://pier9.example/privacy",
+        "SHOP_TAX_LINE": "incl. 7 % VAT",
+        "WEBHOOKS": "true",
+    }
+    async with running(tmp_path_factory.mktemp("shop"), settings=settings) as shared:
+        yield shared
+    # A test of the desk lets refunds fail, which the payment actor logs as an error.
+    assert [line for line in complaints(shared.stack) if '"event":"refund failed"' not in line] == []
+
+
+NewVisitor = Callable[..., Awaitable[Visitor]]
+
+
+@pytest.fixture
+async def visit(shop: Holdfast, browser: Browser) -> AsyncIterator[NewVisitor]:
+    """Makes visitors. At the end no page may have broken its policy, or asked another host for anything."""
+    visitors: list[Visitor] = []
+
+    async def make(**options: object) -> Visitor:
+        visitors.append(await Visitor.new(shop, browser, **options))
+        return visitors[-1]
+
+    yield make
+    for visitor in visitors:
+        await visitor.context.close()
+    assert [complaint for visitor in visitors for complaint in visitor.complaints] == []
+
+
+@pytest.fixture
+async def visitor(visit: NewVisitor) -> Visitor:
+    return await visit()
