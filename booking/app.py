@@ -11,6 +11,7 @@ from functools import partial
 from aiohttp import web
 
 from booking.announcer import Announce, Announcer
+from booking.attention_handlers import AttentionHandlers
 from booking.availability import Availability
 from booking.box_office import BoxOffice
 from booking.door_handlers import DoorHandlers
@@ -128,7 +129,9 @@ def booking_context(settings: BookingSettings) -> Context:
         mails = MailHandlers(store, now, on=settings.smtp_url is not None)
         webhooks = WebhookHandlers(store, now, settings.webhook_terms)
         queries = {**QueryHandlers(store, now).queries, **tokens.queries, **tickets.queries}
+        attention = AttentionHandlers(store, redis, READS, now)
         queries |= {**guests.queries, **waiting.queries, **mails.queries, **webhooks.queries}
+        queries |= attention.queries
         commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
         commands |= {
             **waiting.commands,

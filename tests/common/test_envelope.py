@@ -69,6 +69,7 @@ TABLE = {
         "booking.list": "ListBookings",
         "booking.history": "GetHistory",
         "booking.list_mails": "ListMails",
+        "booking.get_attention": "GetAttention",
         "event.list": "ListEvents",
         "event.get": "GetEvent",
         "event.get_image": "GetEventImage",
@@ -115,6 +116,7 @@ TABLE = {
         "payment.create_intent": "CreatePaymentIntent",
         "payment.cancel_intent": "CancelPaymentIntent",
     },
+    "payment.queries": {"payment.get_attention": "GetPaymentAttention"},
     "payment.webhooks": {"stripe.event_received": "StripeEventReceived"},
     "notifications": {
         "booking.changed": "BookingChanged",
