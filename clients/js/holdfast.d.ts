@@ -188,6 +188,14 @@ export class Holdfast extends EventTarget {
      */
     watchEvent<E extends Types.Event = Types.Event>(event: string | Types.Event, { signal }?: Call): AsyncGenerator<E, void, undefined>;
     /**
+     * An entry of this customer's in a waiting list, as it is now, then when it gets an offer, is left or closed. What
+     * becomes of an offer is told by its booking, and the position changes without a message: both are to be read.
+     * @param {string | Types.WaitingEntry} entry
+     * @param {Call} [call]
+     * @returns {AsyncGenerator<Types.WaitingEntry, void, undefined>}
+     */
+    watchWaitingEntry(entry: string | Types.WaitingEntry, { signal }?: Call): AsyncGenerator<Types.WaitingEntry, void, undefined>;
+    /**
      * The booking, once `predicate` is true of it. It should also be true where the booking has ended otherwise.
      * @param {string | Types.Booking} booking
      * @param {(booking: Types.Booking) => boolean} predicate
@@ -310,6 +318,10 @@ export type Held = {
     expires_at?: string;
     received_at: number;
 };
+/**
+ * What can be watched, by the member of messages that has it.
+ */
+export type Kind = "booking" | "event" | "waiting_entry";
 /**
  * Whether live changes come now; where they do not: the close code, and the milliseconds until the next try.
  */

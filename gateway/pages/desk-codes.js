@@ -1,7 +1,8 @@
 // `/desk/events/{id}/codes`: the promo codes of an event.
 
-import { admin, can, dialog, failed, Incomplete, inPath, numbers, openDesk, paged, table, tag } from "./desk.js";
+import { admin, can, dialog, failed, inPath, numbers, openDesk, paged, table, tag } from "./desk.js";
 import { amount, check, read, refused, select, text, time, whole } from "./desk-fields.js";
+import { Incomplete } from "./dialog.js";
 import { button, h, say } from "./dom.js";
 import { titled } from "./page.js";
 import { money, number, t, when } from "./words.js";
