@@ -355,6 +355,8 @@ declare class Admin {
     previewDescription(description: string, call?: Call): Promise<Types.DescriptionPreview>;
     /** @param {string} id @param {Types.EventPatch} changes @param {MatchedCall} [call] */
     updateEvent(id: string, changes: Types.EventPatch, call?: MatchedCall): Promise<Types.Event>;
+    /** The image of an event, also of a draft, a WebP. @param {string} id @param {Call} [call] */
+    eventImage(id: string, call?: Call): Promise<Blob>;
     /**
      * Gives an event an image, in place of the one that it has.
      * @param {string} id

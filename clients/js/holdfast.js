@@ -1418,6 +1418,11 @@ class Admin {
     return this.#holdfast.keyed("PATCH /admin/events/{id}", { path: { id }, body: changes, ...call });
   }
 
+  /** The image of an event, also of a draft, a WebP. @param {string} id @param {Call} [call] */
+  eventImage(id, call) {
+    return this.#holdfast.request("GET /admin/events/{id}/image", { path: { id }, blob: true, ...call });
+  }
+
   /**
    * Gives an event an image, in place of the one that it has.
    * @param {string} id

@@ -61,8 +61,16 @@ class Codes {
       number(code.held),
       code.valid_until ? when(code.valid_until, event.time_zone, "short") : "–",
       tag(code.active ? "open" : "closed", "code"),
-      ...(can("admin") ? [button(t(code.active ? "desk.code.stop" : "desk.code.resume"), () => this.#switch(code), "secondary.small")] : []),
+      ...(can("admin") ? [this.#switchButton(code)] : []),
     ];
+  }
+
+  /** @param {Types.PromoCode} code */
+  #switchButton(code) {
+    const label = t(code.active ? "desk.code.stop" : "desk.code.resume");
+    const made = button(label, () => this.#switch(code), "secondary.small");
+    made.setAttribute("aria-label", `${label}: ${code.code}`);
+    return made;
   }
 
   /** @param {Types.PromoCode} code */

@@ -86,6 +86,7 @@ async def test_an_event_from_its_draft_to_the_export(shop: Holdfast, visit: NewV
     await page.get_by_role("link", name="Back").click()
     await page.get_by_role("link", name="Preview").click()
     await expect(page.locator(".prose strong")).to_have_text("water")
+    await expect(page.locator("img.picture")).to_have_js_property("naturalWidth", 160)
     await visitor.look("desk-preview")
     await page.go_back()
     await button(page, "Publish").click()
@@ -249,7 +250,7 @@ async def test_a_promo_code_is_made_and_stopped(shop: Holdfast, visit: NewVisito
     await expect(page.get_by_role("cell", name="50 % off")).to_be_visible()
     customer = shop.client()
     assert (await customer.book(event, 1, code="spring")).ok(201)["amount"] == 2250
-    await button(page, "Stop").click()
+    await button(page, "Stop: SPRING").click()
     await expect(page.get_by_text("Stopped", exact=True)).to_be_visible()
     await visitor.look("desk-codes")
     assert (await customer.book(event, 1, code="spring")).status == 404

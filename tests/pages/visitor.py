@@ -24,7 +24,7 @@ from tests.acceptance.holdfast import Holdfast
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 VISA, NO_MONEY, SECURE = "4242424242424242", "4000000000009995", "4000000000003220"
-# What the first page weighs at most, in bytes as they are sent, without Stripe's script.
+# What the first page that somebody opens weighs at most, with its headers, in bytes as they are sent.
 FIRST_VIEW_MAX = 60_000
 SCREENSHOTS = os.environ.get("HOLDFAST_SCREENSHOTS")
 AXE = Axe()
