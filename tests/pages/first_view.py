@@ -59,7 +59,9 @@ async def measure(holdfast: Holdfast, browser: Browser) -> None:
     for path, usable in (("/", "main a"), (link or "", "main button:enabled")):
         loads = [await load(browser, holdfast.url + path, usable) for _ in range(LOADS)]
         paint, use = (median(each) for each in zip(*loads, strict=True))
-        print(f"{path}: first contentful paint {paint:.0f} ms, usable {use:.0f} ms (medians of {LOADS})")
+        sys.stdout.write(
+            f"{path}: first contentful paint {paint:.0f} ms, usable {use:.0f} ms (medians of {LOADS})\n"
+        )
 
 
 async def main() -> None:

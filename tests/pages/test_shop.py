@@ -188,7 +188,7 @@ async def test_who_waits_for_a_sold_out_ticket_type_sees_the_offer_at_once(
     operator, path = shop.client(operator=True), f"/admin/events/{event['id']}"
     more = {"ticket_types": [{"id": sold_out, "capacity": 2}]}
     (await operator.request("PATCH", path, json=more)).ok()
-    await expect(offer.get_by_role("timer")).to_contain_text("14:")
+    await expect(offer.get_by_role("timer")).to_contain_text("29:")
     await visitor.look("offer")
     await offer.get_by_role("link", name="Go to payment").click()
     await visitor.sees("Pay for your tickets")

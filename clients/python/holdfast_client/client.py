@@ -249,8 +249,9 @@ class Holdfast:
         return self._live.watch("event", event if isinstance(event, str) else event["id"])
 
     def watch_waiting_entry(self, entry: str | WaitingEntry) -> Watch[WaitingEntry]:
-        """The states of an entry of this customer's in a waiting list: when it gets an offer, is left or closed. What
-        becomes of an offer is told by its booking, and the position changes without a message: both are to be read."""
+        """The states of an entry of this customer's in a waiting list: when it gets an offer, is left or closed.
+        What becomes of an offer is told by its booking, and the position changes without a message: both are to be
+        read."""
         return self._live.watch("waiting_entry", entry if isinstance(entry, str) else entry["id"])
 
     async def wait_until(self, booking: str | Booking, predicate: Callable[[Booking], bool]) -> Booking:
