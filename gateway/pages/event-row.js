@@ -1,7 +1,7 @@
 // One ticket type on the page of an event, and how many of it are chosen.
 
 import { h } from "./dom.js";
-import { freeText } from "./events.js";
+import { freeText, isOpen, saleOf } from "./events.js";
 import { Waiting } from "./waiting.js";
 import { money, t } from "./words.js";
 
@@ -62,12 +62,13 @@ export class Row {
   /** @param {Types.Event} event @param {Types.TicketType} type */
   show(event, type) {
     this.type = type;
-    this.most = Math.min(type.available, event.max_per_booking);
+    const open = isOpen(event);
+    this.most = open ? Math.min(type.available, event.max_per_booking) : 0;
     this.#name.textContent = type.name;
     this.#price.textContent = type.unit_amount ? money(type.unit_amount, event) : t("price.free");
-    this.#free.textContent = freeText(type);
+    this.#free.textContent = open || saleOf(event) === "sold_out" ? freeText(type) : "";
     this.element.classList.toggle("gone", type.available === 0);
-    this.#stepper.hidden = type.available === 0;
+    this.#stepper.hidden = !this.most;
     this.waiting.show(event, type);
     this.set(this.quantity);
   }

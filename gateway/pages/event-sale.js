@@ -3,7 +3,7 @@
 import { Contact } from "./contact.js";
 import { busy, h, notice, say } from "./dom.js";
 import { Row } from "./event-row.js";
-import { saleOf, saleText } from "./events.js";
+import { isOpen, saleOf, saleText } from "./events.js";
 import { HoldfastError } from "./holdfast.js";
 import { attend, explained, holdfast } from "./page.js";
 import { PromoCode } from "./promo-code.js";
@@ -85,12 +85,10 @@ export class Sale {
     const unlocked = this.#unlocked.filter((each) => !known.has(each.id));
     event = { ...event, ticket_types: [...event.ticket_types, ...unlocked] };
     this.event = event;
-    const sale = saleOf(event);
-    const open = sale === "open" || sale === "few";
-    const listed = open || sale === "sold_out";
+    const open = isOpen(event);
     this.#state.textContent = open ? "" : saleText(event);
     this.#state.hidden = open;
-    this.#form.hidden = this.#promo.element.hidden = !listed;
+    this.#promo.element.hidden = !open && saleOf(event) !== "sold_out";
     this.#order.hidden = !open;
     const before = this.#amount();
     for (const type of event.ticket_types) {

@@ -3,7 +3,7 @@
 import { Contact } from "./contact.js";
 import { Incomplete, openDialog } from "./dialog.js";
 import { button, field, h, notice, say } from "./dom.js";
-import { saleOf } from "./events.js";
+import { isOpen, saleOf } from "./events.js";
 import { HoldfastError } from "./holdfast.js";
 import { explained, failure, holdfast } from "./page.js";
 import { TimeLeft } from "./time-left.js";
@@ -46,7 +46,7 @@ export class Waiting {
   show(event, type) {
     this.#event = event;
     this.#type = type;
-    const isOnSale = ["open", "few", "sold_out"].includes(saleOf(event));
+    const isOnSale = isOpen(event) || saleOf(event) === "sold_out";
     // Of a hidden ticket type nobody waits without its promo code, and an entry has none.
     this.join.hidden = this.#isIn || type.available > 0 || Boolean(type.hidden) || !isOnSale;
   }
