@@ -2,11 +2,11 @@
 
 import { h } from "./dom.js";
 import { freeText, isOpen, saleOf } from "./events.js";
-import { Waiting } from "./waiting.js";
 import { money, t } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
 /** @import { Contact } from "./contact.js" */
+/** @import { Waiting } from "./waiting.js" */
 
 export class Row {
   quantity = 0;
@@ -14,7 +14,10 @@ export class Row {
   #free = h("p.small");
   #name = h("h3");
   #changed;
+  #contact;
   #stepper;
+  /** @type {Promise<Waiting> | null} */
+  #waiting = null;
 
   /**
    * @param {Types.Event} event
@@ -23,9 +26,10 @@ export class Row {
    * @param {() => void} changed
    */
   constructor(event, type, contact, changed) {
+    this.event = event;
     this.type = type;
     this.#changed = changed;
-    this.waiting = new Waiting(event, type, contact);
+    this.#contact = contact;
     const id = `type-${type.id}`;
     this.#name.id = id;
     this.input = h("input", {
@@ -53,14 +57,13 @@ export class Row {
       { role: "group", "aria-labelledby": id },
       h("div", null, this.#name, this.#price, this.#free),
       this.#stepper,
-      this.waiting.join,
-      this.waiting.element,
     );
     this.show(event, type);
   }
 
   /** @param {Types.Event} event @param {Types.TicketType} type */
   show(event, type) {
+    this.event = event;
     this.type = type;
     const open = isOpen(event);
     this.most = open ? Math.min(type.available, event.max_per_booking) : 0;
@@ -69,8 +72,20 @@ export class Row {
     this.#free.textContent = open || saleOf(event) === "sold_out" ? freeText(type) : "";
     this.element.classList.toggle("gone", type.available === 0);
     this.#stepper.hidden = !this.most;
-    this.waiting.show(event, type);
+    if (this.#waiting || (type.available === 0 && !type.hidden)) {
+      this.waiting().then((waiting) => waiting.show(this.event, this.type), reportError);
+    }
     this.set(this.quantity);
+  }
+
+  /** Its waiting list, which is loaded where nothing is left: hardly anybody needs it. */
+  waiting() {
+    this.#waiting ??= import("./waiting.js").then(({ Waiting }) => {
+      const made = new Waiting(this.event, this.type, this.#contact);
+      this.element.append(made.join, made.element);
+      return made;
+    });
+    return this.#waiting;
   }
 
   /** @param {number} quantity */

@@ -8,7 +8,6 @@ import { HoldfastError } from "./holdfast.js";
 import { attend, explained, holdfast } from "./page.js";
 import { PromoCode } from "./promo-code.js";
 import { shop } from "./shop.js";
-import { entriesOf } from "./waiting.js";
 import { money, t } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
@@ -199,7 +198,11 @@ export class Sale {
   /** Shows for what this visitor waits. It is of interest where nothing is left. */
   async #readWaiting() {
     if (document.hidden || this.event.ticket_types.every((each) => each.available)) return;
-    for (const entry of await entriesOf(this.event.id)) this.#rows.get(entry.ticket_type_id)?.waiting.follow(entry);
+    const { entriesOf } = await import("./waiting.js");
+    for (const entry of await entriesOf(this.event.id)) {
+      const waiting = await this.#rows.get(entry.ticket_type_id)?.waiting();
+      waiting?.follow(entry);
+    }
   }
 
   /** Shows what is free as it changes, and the visitor's places in waiting lists. */

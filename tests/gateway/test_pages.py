@@ -249,7 +249,7 @@ def test_a_page_names_all_modules_that_it_needs() -> None:
 def test_a_page_links_the_stylesheets_of_its_modules() -> None:
     files = PageFiles(settings())
     for script, own in (("my.js", []), ("desk-sell.js", ["desk.css"]), ("door.js", ["door.css"])):
-        assert files.stylesheets(script) == ["pages.css", *own, "brand.css"]
+        assert files.stylesheets(script) == ["pages.css", *own]
 
 
 async def test_what_a_page_reads_first_is_read_at_once(gateway: Client) -> None:
