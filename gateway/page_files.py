@@ -40,7 +40,7 @@ class PageFile(NamedTuple):
 
 
 class PageFiles:
-    """The files of `pages/`, with the organiser's colour in their stylesheet; holdfast.js, and the organiser's logo."""
+    """The files of `pages/`, whose stylesheet has the organiser's colour; holdfast.js, and the organiser's logo."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         """Raises OSError where the logo cannot be read."""
