@@ -11,6 +11,7 @@ from functools import partial
 from aiohttp import web
 
 from booking.announcer import Announce, Announcer
+from booking.attention_handlers import AttentionHandlers
 from booking.availability import Availability
 from booking.box_office import BoxOffice
 from booking.door_handlers import DoorHandlers
@@ -128,7 +129,8 @@ def booking_context(settings: BookingSettings) -> Context:
         mails = MailHandlers(store, now, on=settings.smtp_url is not None)
         webhooks = WebhookHandlers(store, now, settings.webhook_terms)
         queries = {**QueryHandlers(store, now).queries, **tokens.queries, **tickets.queries}
-        queries |= {**waiting.queries, **mails.queries, **webhooks.queries}
+        attention = AttentionHandlers(store, redis, READS, now)
+        queries |= {**waiting.queries, **mails.queries, **webhooks.queries, **attention.queries}
         commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
         commands |= {
             **waiting.commands,

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import asyncpg
 
+from booking.attention_rows import AttentionRows
 from booking.booking_rows import BookingRows
 from booking.buyer_rows import BuyerRows
 from booking.buyers import NO_LIMITS, BuyerPolicy
@@ -87,6 +88,7 @@ class Transaction:
         self.waiting = WaitingRows(connection)
         self.webhooks = WebhookRows(connection)
         self.mails = MailRows(connection)
+        self.attention = AttentionRows(connection)
 
 
 class Store(BaseStore[Transaction]):

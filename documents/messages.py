@@ -63,7 +63,11 @@ def _node(side: str, process: str) -> str:
 
 def processes(kind: type[Message], functions: Iterable[Use]) -> list[str]:
     """Those that `functions` are part of; what all of them share is named by hand."""
-    found = {VIA[kind.__name__, each.path] if each.package == "common" else each.package for each in functions}
+    found = {
+        process
+        for each in functions
+        for process in (VIA[kind.__name__, each.path] if each.package == "common" else (each.package,))
+    }
     return sorted("holdfast repair" if each == "ops" else each for each in found)
 
 

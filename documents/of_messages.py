@@ -53,6 +53,11 @@ STREAMS = {
         "Stripe events that could not be applied where they arrived: all during an outage of Postgres, one that "
         "failed alone, and those that come faster than they are applied.",
     ),
+    "payment.queries": (
+        "`payment.queries`",
+        "What operators want to know of payments. Each is a call, read apart from commands: it does not wait for "
+        "Stripe, and a gateway need not have the right to ask for refunds.",
+    ),
     "notifications": (
         "Notifications, in inboxes",
         "Written to `inbox:{gateway}` of each gateway that listens for one of the topics, and to `notifications` "
@@ -64,11 +69,11 @@ STREAMS = {
         "Written to the `inbox:{gateway}` that the call named in `replyto`.",
     ),
 }
-# Messages that code of all processes makes or takes: by message and file, the process that does.
+# Messages that code of all processes makes or takes: by message and file, the processes that do.
 VIA = {
-    ("Reply", "common/messaging/envelope.py"): "booking",
-    ("Reply", "common/messaging/listener.py"): "gateway",
-    ("PaymentReportsApplied", "common/contracts/messages/payment.py"): "booking",
+    ("Reply", "common/messaging/envelope.py"): ("booking", "payment"),
+    ("Reply", "common/messaging/listener.py"): ("gateway",),
+    ("PaymentReportsApplied", "common/contracts/messages/payment.py"): ("booking",),
 }
 # What a message is for, where its docstring speaks of its fields alone, or there is none.
 MESSAGES = {

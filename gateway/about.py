@@ -24,6 +24,11 @@ BOOK = (
     "Idempotency-Key is answered with the same booking, with 200 where it was there already. With "
     "`expected_amount` nothing is held at another price."
 )
+ATTENTION = (
+    "Each kind has how many there are, since when the oldest is there, what to do next, and the oldest of them; "
+    "where all is well there are no items. An actor that does not answer in time is named in `missing`, and what "
+    "the other one knows is shown all the same. It has ids and references, and nothing about a person."
+)
 EVENT = (
     "With `code` the answer also has the hidden ticket types that the promo code unlocks. Who enters codes that do "
     "not exist again and again has to wait."

@@ -163,6 +163,50 @@ MAIL: dict[str, Any] = {
     "send_after": "2030-03-01T10:05:50Z",
     "ended_at": None,
 }
+ATTENTION = {
+    "at": "2030-03-01T10:06:00Z",
+    "items": [
+        {
+            "kind": "refund_failed",
+            "mailbox": None,
+            "count": 1,
+            "since": "2030-03-01T09:40:12Z",
+            "to_do": "Correct the cause that `refund_error` names, then POST /admin/events/{id}/refunds/retry",
+            "examples": [
+                {
+                    "id": BOOKING_ID,
+                    "booking_id": BOOKING_ID,
+                    "reference": REFERENCE,
+                    "event_id": EVENT_ID,
+                    "amount": 9000,
+                    "currency": "eur",
+                    "since": "2030-03-01T09:40:12Z",
+                    "text": "expired_or_canceled_card",
+                }
+            ],
+        },
+        {
+            "kind": "dead_letters",
+            "mailbox": "booking.payments",
+            "count": 1,
+            "since": "2030-03-01T10:01:33Z",
+            "to_do": "Read why they failed, correct the cause, and replay or delete them",
+            "examples": [
+                {
+                    "id": "1898589693000-0",
+                    "booking_id": BOOKING_ID,
+                    "reference": REFERENCE,
+                    "event_id": None,
+                    "amount": None,
+                    "currency": None,
+                    "since": "2030-03-01T10:01:33Z",
+                    "text": "payment.succeeded, which failed 5 times",
+                }
+            ],
+        },
+    ],
+    "missing": ["payment"],
+}
 EVENT_CHANGE = {
     "version": 2,
     "what": "changed",
@@ -273,6 +317,7 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     },
     "NewCustomer": CUSTOMER,
     "NewMail": {"kind": "confirmation"},
+    "Attention": ATTENTION,
     "Mail": MAIL,
     "MailPage": {"items": [MAIL], "next_cursor": None},
     "NewErasure": {"email": "ada@example.com"},

@@ -11,13 +11,19 @@ from weakref import WeakValueDictionary
 from aiohttp import web
 
 from common.contracts.errors import HoldfastError, Unavailable
-from common.contracts.messages import BOOKING_COMMANDS, BOOKING_DOOR, BOOKING_QUERIES, PAYMENT_INTENTS
+from common.contracts.messages import (
+    BOOKING_COMMANDS,
+    BOOKING_DOOR,
+    BOOKING_QUERIES,
+    PAYMENT_INTENTS,
+    PAYMENT_QUERIES,
+)
 from common.messaging.publisher import Publisher
 from common.runtime.background import repeat
 from common.runtime.health import Gate
 from gateway.settings import GatewaySettings
 
-WATCHED = (BOOKING_COMMANDS, BOOKING_QUERIES, BOOKING_DOOR, PAYMENT_INTENTS)
+WATCHED = (BOOKING_COMMANDS, BOOKING_QUERIES, BOOKING_DOOR, PAYMENT_INTENTS, PAYMENT_QUERIES)
 # The longest pause before an unreachable Redis is tried again: requests are refused meanwhile.
 RESAMPLE_MAX_SECONDS = 1.0
 # Retry-After of a refused request is drawn from this range, in seconds, so that clients do not all return at once.

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from common.contracts import errors
+from common.contracts.attention import Attention
 from common.contracts.errors import HoldfastError
 from common.contracts.history import EventChange, Transition
 from common.contracts.messages import BOOKING_COMMANDS, BOOKING_DOOR, BOOKING_QUERIES, PAYMENT_INTENTS
@@ -35,6 +36,7 @@ from common.runtime import health
 from common.runtime.web import Handler
 from gateway import (
     about,
+    attention,
     docs,
     door,
     event_queries,
@@ -273,6 +275,10 @@ ROUTES = (
     Route(
         "GET", "/admin/events/{id}/door", door.get_door, "Read what a scanner needs", "door", Scope.DOOR,
         mailboxes=DOOR, query=requests.DoorQuery, answers={200: Door}, errors=_EVENT, about=about.DOOR,
+    ),
+    Route(
+        "GET", "/admin/attention", attention.get_attention, "List what needs a person now", "admin", Scope.READ,
+        answers={200: Attention}, about=about.ATTENTION, errors=(errors.Unavailable, errors.Timeout),
     ),
     Route(
         "GET", "/admin/events", views.admin_list_events, "List events with their held and sold seats", "admin",

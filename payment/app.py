@@ -12,6 +12,7 @@ from common.contracts.messages import (
     PAYMENT_COMMANDS,
     PAYMENT_DEFERRED,
     PAYMENT_INTENTS,
+    PAYMENT_QUERIES,
     PAYMENT_WEBHOOKS,
 )
 from common.messaging.consumer import Subscription
@@ -31,6 +32,7 @@ from common.wiring import (
     database_context,
     redis_context,
 )
+from payment.attention_handlers import AttentionHandlers
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
@@ -44,7 +46,7 @@ from payment.stripe_api import StripeApi, StripeMetrics
 from payment.webhook import WEBHOOK, Webhook, receive
 from payment.webhook_batches import WebhookBatches
 
-READS = (PAYMENT_WEBHOOKS, PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_DEFERRED)
+READS = (PAYMENT_WEBHOOKS, PAYMENT_COMMANDS, PAYMENT_INTENTS, PAYMENT_DEFERRED, PAYMENT_QUERIES)
 STORE = web.AppKey("store", Store)
 STRIPE = web.AppKey("stripe", StripeApi)
 
@@ -119,6 +121,7 @@ def payment_context(settings: PaymentSettings) -> Context:
             Subscription(PAYMENT_COMMANDS, handlers.commands, settings.stripe_slots),
             Subscription(PAYMENT_INTENTS, handlers.intents, settings.stripe_slots),
             Subscription(PAYMENT_DEFERRED, handlers.deferred, settings.deferred_slots),
+            Subscription(PAYMENT_QUERIES, AttentionHandlers(store, app[REDIS], READS, now).queries),
         )
         batches = WebhookBatches(handlers.events.apply, app[PUBLISHER], metrics, settings.batch_max)
         app[WEBHOOK] = Webhook(

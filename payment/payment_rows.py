@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from common.contracts.statuses import IntentStatus, PaymentMethods
 from common.contracts.values import PaymentError, Rejection
 from common.postgres.sql import as_json, assignments, few, recordset, revision, values
+from payment.attention_rows import AttentionRows
 from payment.columns import columns, fields
 from payment.disputes import Dispute
 from payment.refunds import Refund, RefundStatus
@@ -231,6 +232,7 @@ class PaymentRows:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
         self.strays = StrayRows(connection)
+        self.attention = AttentionRows(connection)
 
     async def insert(self, payments: Sequence[Payment]) -> dict[UUID, str]:
         """Insert the payments that do not exist yet; returns their revisions."""

@@ -103,7 +103,9 @@ class Strays:
             # If it is now canceled or paid, the next step decides. Else a payment may be in progress: check later.
             await self._save(stray, _again(seen, now) if seen.status in TERMINAL else _later(seen, now))
         elif rest <= 0:
-            await self._save(stray, _closed(seen, own.status if own else stray.refund_status))
+            # Nothing is left to do about a refund that had failed: the money went back by hand.
+            status = own.status if own else stray.refund_status
+            await self._save(stray, _closed(seen, None if status is RefundStatus.FAILED else status))
         elif own is not None and own.status is RefundStatus.FAILED:
             self._refund_failed(stray, own.reason)
             await self._save(stray, _closed(seen, own.status))

@@ -337,6 +337,8 @@ import type * as Types from "./types.js";
 declare class Admin {
     /** @param {Holdfast} holdfast */
     constructor(holdfast: Holdfast);
+    /** What needs a person now, by its kind. @param {Call} [call] */
+    attention(call?: Call): Promise<Types.Attention>;
     /** @param {Types.AdminListEventsQuery} [query] @param {Call} [call] */
     events(query?: Types.AdminListEventsQuery, call?: Call): Listing<Types.OperatorsEvent>;
     /** @param {string} id @param {Call} [call] */

@@ -1379,6 +1379,11 @@ class Admin {
     this.#holdfast = holdfast;
   }
 
+  /** What needs a person now, by its kind. @param {Call} [call] */
+  attention(call) {
+    return this.#holdfast.request("GET /admin/attention", { ...call });
+  }
+
   /** @param {Types.AdminListEventsQuery} [query] @param {Call} [call] */
   events(query, call) {
     return this.#holdfast.list("GET /admin/events", { query, ...call });

@@ -22,6 +22,51 @@ export type Answer<Operation extends string> = Operation extends keyof Answers ?
 /** What a page of an operation's list contains. */
 export type Listed<Operation extends string> = Answer<Operation> extends Page<infer T> ? T : any;
 
+/** What needs a person now: an item for each reason, and none where all is well. Of the parts in `missing` there may be items that are not here. */
+export interface Attention {
+  /** When it was so, by the server's clock */
+  at: Time;
+  /** What needs a person, money first */
+  items: AttentionItem[];
+  /** Who has not answered; empty: nothing is missing */
+  missing: PartOfAttention[];
+}
+
+/** One of what needs a person. */
+export interface AttentionExample {
+  /** The id of what it is: of the booking, the mail or the endpoint, at Stripe of the dispute or the intent, or in Redis of the dead letter */
+  id: string;
+  /** The booking that it is about; null: of none */
+  booking_id?: string | null;
+  /** What customers call that booking */
+  reference?: string | null;
+  /** The booking's event, where that is known here */
+  event_id?: string | null;
+  /** The money in question, in the currency's minor unit */
+  amount?: number | null;
+  /** By ISO 4217, in lower case; null where it is not known */
+  currency?: string | null;
+  /** Since when it is so; of a booking, when it changed last */
+  since: Time;
+  /** More about it in a few words, in English; nothing about a person */
+  text: string;
+}
+
+/** All that needs a person for the same reason. */
+export interface AttentionItem {
+  kind: KindOfAttention;
+  /** Of dead letters, the mailbox that they came from */
+  mailbox?: string | null;
+  /** How many there are; 10000 where there are as many or more */
+  count: number;
+  /** Since when the oldest is there */
+  since: Time;
+  /** What to do next, in English */
+  to_do: string;
+  /** The oldest, at most 20 */
+  examples: AttentionExample[];
+}
+
 /** One customer's seats at one event, from the request to its end. */
 export interface Booking {
   /** Its id, the same for the same owner and Idempotency-Key */
@@ -511,6 +556,9 @@ export interface ItemRequest {
   quantity: number;
 }
 
+/** Why a person is needed. `refund_failed`: money of a booking could not go back; `dispute`: a bank wants an answer; `money_without_booking`: an intent of no booking, or a second one of a booking, has money that is not all back, or can still bring some; `payment_mismatch`: in the last 7 days a payment had another amount than its booking; `dead_letters`: messages that a mailbox's consumers could not handle; `mail_not_sent`: in the last 7 days a mail was refused or given up, and none was sent instead; `endpoint_disabled`: an endpoint gets no webhooks, as it has failed or is gone. Open: values may be added */
+export type KindOfAttention = KnownKindOfAttention | (string & {});
+
 /** What a mail is about; `attention` goes to operators. Open: values may be added */
 export type KindOfMail = KnownKindOfMail | (string & {});
 
@@ -523,8 +571,14 @@ export type KnownCheckInOutcome = "cancelled" | "invalid" | "ok" | "other_event"
 /** The values of `EventChangeKind` that this release knows. */
 export type KnownEventChangeKind = "cancelled" | "changed" | "created";
 
+/** The values of `KindOfAttention` that this release knows. */
+export type KnownKindOfAttention = "dead_letters" | "dispute" | "endpoint_disabled" | "mail_not_sent" | "money_without_booking" | "payment_mismatch" | "refund_failed";
+
 /** The values of `KindOfMail` that this release knows. */
 export type KnownKindOfMail = "attention" | "cancellation" | "confirmation" | "offer" | "refund";
+
+/** The values of `PartOfAttention` that this release knows. */
+export type KnownPartOfAttention = "booking" | "payment";
 
 /** The values of `ProblemCode` that this release knows. */
 export type KnownProblemCode = "already_waiting" | "amount_mismatch" | "amount_off_step" | "amount_over_left" | "amount_over_limit" | "amount_under_limit" | "booking_cancelled" | "booking_paused" | "cancellation_closed" | "capacity_below_sold" | "check_in_undone" | "code_exists" | "code_expired" | "code_not_applicable" | "code_not_found" | "code_not_valid_yet" | "code_owner_limit_reached" | "code_used_up" | "conflict" | "event_cancelled" | "event_not_found" | "forbidden" | "guest_proof_refused" | "guest_token_required" | "hold_expired" | "idempotency_key_required" | "idempotency_key_reused" | "image_invalid" | "internal_error" | "invalid_request" | "last_tickets" | "mail_not_possible" | "malformed_request" | "method_not_allowed" | "not_found" | "not_on_sale" | "not_sold_out" | "nothing_to_pay" | "nothing_to_recover" | "offer_made" | "owner_limit_reached" | "payload_too_large" | "payment_canceled" | "payment_mismatch" | "payment_rejected" | "precondition_failed" | "price_changed" | "quantity_over_limit" | "recovery_code_invalid" | "request_timeout" | "sales_ended" | "sales_not_started" | "sold_out" | "ticket_cancelled" | "ticket_invalid" | "ticket_of_another_event" | "ticket_type_not_found" | "ticket_type_required" | "ticket_types_over_limit" | "ticket_used" | "timeout" | "too_many_holds" | "too_many_requests" | "too_many_waiting" | "unauthorized" | "unavailable" | "unsupported_media_type" | "uses_below_used";
@@ -1066,6 +1120,9 @@ export interface OperatorsWaitingEntryPage {
   /** Where the next page begins; null on the last one */
   next_cursor?: string | null;
 }
+
+/** An actor that has not answered. Of `booking` are `refund_failed`, `payment_mismatch`, `mail_not_sent` and `endpoint_disabled`, of `payment` are `dispute` and `money_without_booking`; each knows the `dead_letters` of its own mailboxes. Open: values may be added */
+export type PartOfAttention = KnownPartOfAttention | (string & {});
 
 /** Why a payment was declined, in Stripe's words: https://docs.stripe.com/declines/codes. */
 export interface PaymentError {
@@ -1963,6 +2020,7 @@ export interface Answers {
   "POST /admin/tickets/check-ins": CheckInResults;
   "POST /admin/tickets/undo": CheckIn;
   "GET /admin/events/{id}/door": Door;
+  "GET /admin/attention": Attention;
   "GET /admin/events": OperatorsEventPage;
   "POST /admin/events": Event;
   "GET /admin/events/{id}": OperatorsEventDetails;

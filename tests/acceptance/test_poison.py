@@ -106,6 +106,10 @@ INVALID: dict[str, list[Fields]] = {
         entry("payment.sync", {"booking_id": str(uuid4())}),
         entry("payment.report_applied", {"booking_id": str(uuid4()), "version": HUGE}),
     ],
+    "payment.queries": [
+        entry("payment.get_attention", {}),
+        entry("payment.get_attention", {"unknown": "field"}),
+    ],
     "payment.webhooks": [
         entry("stripe.event_received", {"payload": "no JSON"}),
         entry("stripe.event_received", {"payload": '{"id": "evt_1", "type": "charge.refunded", "data": 7}'}),

@@ -110,6 +110,10 @@ async def test_poison_becomes_a_dead_letter_and_what_is_unknown_waits(guarded: H
             return {tuple([await operator.xlen(name) for name in each]) for each in names}  # type: ignore[misc]
 
         await eventually(moved, lambda found: found == {(0, 1, 1)})
+        # Each actor may read what it tells operators of.
+        found = (await guarded.client(operator=True).request("GET", "/admin/attention")).ok()
+        assert found["missing"] == []
+        assert {each["mailbox"] for each in found["items"] if each["kind"] == "dead_letters"} == set(MAILBOXES)
         for mailbox in MAILBOXES:
             await operator.delete(f"dead:{mailbox}", f"unknown:{mailbox}")
 
@@ -166,7 +170,9 @@ FORBIDDEN = [
     *((actor, ("XTRIM", "booking.commands", "MAXLEN", "0")) for actor in ("booking", "payment")),
     ("gateway", ("XRANGE", "dead:booking.commands", "-", "+")),
     ("gateway", ("GET", "stripe:turns:test")),
-    ("payment", ("XADD", "inbox:gateway", "*", "a", "b")),
+    # Who asks for refunds is believed as well.
+    ("gateway", ("XADD", "payment.commands", "*", "a", "b")),
+    ("payment", ("XADD", "notifications", "*", "a", "b")),
     ("payment", ("XRANGE", "booking.commands", "-", "+")),
     ("booking", ("HGET", "stripe:turns:test", "at")),
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from redis.asyncio import Redis
 
 from booking.announcer import Announce, Announcer
+from booking.attention_handlers import AttentionHandlers
 from booking.availability import Availability
 from booking.box_office import BoxOffice
 from booking.buyers import NO_LIMITS, BuyerPolicy
@@ -39,6 +40,7 @@ from booking.webhook_handlers import WebhookHandlers
 from booking.webhooks import Policy, WebhookTerms
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
+    MAILBOXES,
     BookingChanged,
     CancelBooking,
     CreateBooking,
@@ -166,6 +168,7 @@ class Stage:
     handlers: BookingHandlers
     event_handlers: EventHandlers
     box_office: BoxOffice
+    attention_handlers: AttentionHandlers
     erasure_handlers: ErasureHandlers
     guest_handlers: GuestHandlers
     mail_handlers: MailHandlers
@@ -211,6 +214,7 @@ class Stage:
             handlers=BookingHandlers(store, unit, metrics, clock, TERMS),
             event_handlers=EventHandlers(store, availability, clock),
             box_office=BoxOffice(store, unit, clock),
+            attention_handlers=AttentionHandlers(store, redis, MAILBOXES, clock),
             erasure_handlers=ErasureHandlers(store, clock),
             guest_handlers=GuestHandlers(store, clock, CODES_LAST),
             mail_handlers=MailHandlers(store, clock, on=bool(announce)),
@@ -235,6 +239,7 @@ class Stage:
             **self.handlers.payments,
             **self.event_handlers.commands,
             **self.box_office.commands,
+            **self.attention_handlers.queries,
             **self.erasure_handlers.commands,
             **self.guest_handlers.commands,
             **self.mail_handlers.commands,

@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from booking.announcement_rows import OLDEST, TAKE, TRANSITIONS
+from booking.attention_rows import WATCHED
 from booking.booking_rows import INSERT, SAVE, SAVE_GIVEN_BACK, TAKE_DUE, page_query
 from booking.cancellation_rows import LEFT
 from booking.door_rows import CHANGES, CHECK_IN, COUNTS, OF_BOOKINGS, UNDO, WERE_CONFIRMED
@@ -25,6 +26,7 @@ from booking.repository import NEXT_DUE, Store
 from booking.repository import TAKE_DUE as TAKE_DUE_ROWS
 from booking.waiting_rows import BY_ID, END, FIRST, OPEN
 from booking.waiting_rows import COUNT as COUNT_WAITING
+from common.contracts.attention import AttentionKind
 from common.contracts.messages import ListBookings
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
@@ -282,6 +284,27 @@ async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(
     conditions = [(step, step.get("Index Cond") or step.get("Recheck Cond", "")) for step in scans]
     full_scans = [step for step, condition in conditions if not any(key in condition for key in keys)]
     assert full_scans == []
+
+
+ATTENTION = {
+    AttentionKind.REFUND_FAILED: {"bookings_not_refunded"},
+    AttentionKind.PAYMENT_MISMATCH: {"bookings_mismatched"},
+    AttentionKind.MAIL_NOT_SENT: {"mails_not_sent", "mails_by_booking"},
+}
+
+
+@pytest.mark.parametrize("kind", ATTENTION)
+async def test_what_needs_a_person_is_read_from_an_index_of_its_own(
+    stage: Stage, finished: Stage, kind: AttentionKind
+) -> None:
+    """Also where Postgres has planned the statement for new tables."""
+    plans = (
+        await planned(finished.database, WATCHED[kind].query),
+        await planned(stage.database, WATCHED[kind].query, new=["bookings", "mails"]),
+    )
+    for done in plans:
+        assert {step["Index Name"] for step in done if "Index Name" in step} == ATTENTION[kind], done
+        assert not any(step["Node Type"] == "Seq Scan" for step in done), done
 
 
 class OnlyNextDue(Store):

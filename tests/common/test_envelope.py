@@ -68,6 +68,7 @@ TABLE = {
         "booking.list": "ListBookings",
         "booking.history": "GetHistory",
         "booking.list_mails": "ListMails",
+        "booking.get_attention": "GetAttention",
         "event.list": "ListEvents",
         "event.get": "GetEvent",
         "event.get_image": "GetEventImage",
@@ -114,6 +115,7 @@ TABLE = {
         "payment.create_intent": "CreatePaymentIntent",
         "payment.cancel_intent": "CancelPaymentIntent",
     },
+    "payment.queries": {"payment.get_attention": "GetPaymentAttention"},
     "payment.webhooks": {"stripe.event_received": "StripeEventReceived"},
     "notifications": {
         "booking.changed": "BookingChanged",

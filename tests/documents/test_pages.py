@@ -14,6 +14,7 @@ import pytest
 from tortoise import fields
 
 from booking import models as booking_models
+from booking.attention_handlers import AttentionHandlers as BookingAttention
 from booking.box_office import BoxOffice
 from booking.door_handlers import DoorHandlers
 from booking.erasure_handlers import ErasureHandlers
@@ -38,6 +39,7 @@ from documents.sources import ROOT
 from documents.tables import Table, tables
 from documents.uses import Use, uses
 from payment import models as payment_models
+from payment.attention_handlers import AttentionHandlers as PaymentAttention
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.strays import Strays
@@ -251,6 +253,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
             **waiting.queries,
             **mails.queries,
             **webhooks.queries,
+            **BookingAttention(mock, mock, (), mock).queries,
         },
         "booking.door": door.door,
         "booking.payments": bookings.payments,
@@ -258,6 +261,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
         "payment.commands": payments.commands,
         "payment.deferred": payments.deferred,
         "payment.webhooks": payments.webhooks,
+        "payment.queries": PaymentAttention(mock, mock, (), mock).queries,
     }
     assert set(read) == set(MAILBOXES)
     for stream, handlers in read.items():

@@ -1,4 +1,5 @@
-"""The other side of the gateway in these tests: a Redis server, and a scripted booking actor."""
+"""The other side of the gateway in these tests: a Redis server, and a scripted booking actor, which also answers
+what payment is asked."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from common.contracts.messages import (
     BOOKING_COMMANDS,
     BOOKING_DOOR,
     BOOKING_QUERIES,
+    PAYMENT_QUERIES,
     TYPES,
     BookingChanged,
     Message,
@@ -86,7 +88,8 @@ class ScriptedBooking:
         self._answers: dict[type[Message], Answer] = {}
         self._arrived = asyncio.Condition()
         self.received: list[Delivery] = []
-        self._consumers = [self._consumer(each) for each in (BOOKING_COMMANDS, BOOKING_QUERIES, BOOKING_DOOR)]
+        mailboxes = (BOOKING_COMMANDS, BOOKING_QUERIES, BOOKING_DOOR, PAYMENT_QUERIES)
+        self._consumers = [self._consumer(each) for each in mailboxes]
         self._task: asyncio.Task[None] | None = None
 
     async def _ping(self) -> None:

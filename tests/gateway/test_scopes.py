@@ -13,6 +13,7 @@ from common.contracts.messages import (
     BOOKING_COMMANDS,
     BOOKING_DOOR,
     BOOKING_QUERIES,
+    PAYMENT_QUERIES,
     CancelBooking,
     GetBooking,
     ListBookings,
@@ -77,6 +78,7 @@ MAY: Mapping[str, tuple[frozenset[str], str]] = {
     # To customers, and to those who may not read it either, the booking does not exist.
     "cancel_booking": (BOX_OFFICE | (ALL - READ), "holdfast:box-office"),
     "set_customer": (BOX_OFFICE | (ALL - READ), "holdfast:box-office"),
+    "get_attention": (READ, "holdfast:read"),
     "list_mails": (READ, "holdfast:read"),
     "resend_mail": (BOX_OFFICE, "holdfast:box-office"),
     "erase_customers": (ADMIN, "holdfast:admin"),
@@ -114,7 +116,7 @@ async def send(gateway: Client, route: Route, scope: str | None) -> tuple[int, s
 
 def finds_nothing(actor: ScriptedBooking) -> None:
     for kind in set(TYPES.values()):
-        if kind.stream in (BOOKING_COMMANDS, BOOKING_QUERIES, BOOKING_DOOR):
+        if kind.stream in (BOOKING_COMMANDS, BOOKING_QUERIES, BOOKING_DOOR, PAYMENT_QUERIES):
             actor.on(kind, NotFound())
 
 

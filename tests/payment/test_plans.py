@@ -9,12 +9,13 @@ from typing import Any, NoReturn
 import orjson
 import pytest
 
+from common.contracts.attention import AttentionKind
 from common.messaging.publisher import Publisher
 from common.messaging.redis import connect
 from common.postgres.database import Database, open_database
 from common.runtime.reconciler import POLL_SECONDS
 from common.runtime.telemetry import Metrics
-from payment import payment_rows, stray_rows
+from payment import attention_rows, payment_rows, stray_rows
 from payment.payment_rows import DUE
 from payment.reconciler import PaymentReconciler
 from payment.repository import NEXT_DUE, Store
@@ -149,6 +150,23 @@ async def test_saved_rows_are_found_by_their_keys(finished: Database, saved: str
     assert read_tables(done) == tables
     assert read_whole(done, key) == []
     assert not any(f"{key} = " in step.get("Join Filter", "") for step in done)
+
+
+@pytest.mark.parametrize(
+    ("kind", "indexes"),
+    [
+        (AttentionKind.DISPUTE, {"disputes_to_answer"}),
+        (AttentionKind.MONEY_WITHOUT_BOOKING, {"payments_without_booking", "stray_intents_open"}),
+    ],
+)
+async def test_what_needs_a_person_is_read_from_an_index_of_its_own(
+    stage: Stage, finished: Database, kind: AttentionKind, indexes: set[str]
+) -> None:
+    """Also where Postgres has planned the statement for new tables."""
+    query = attention_rows.WATCHED[kind].query
+    for done in (await planned(finished, query), await planned(stage.database, query, new=[TABLES])):
+        assert {step["Index Name"] for step in done if "Index Name" in step} == indexes, done
+        assert not any(step["Node Type"] == "Seq Scan" for step in done), done
 
 
 class PollsOnly(Store):

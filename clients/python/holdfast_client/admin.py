@@ -10,6 +10,7 @@ from holdfast_client.rest import Listing, Request
 from holdfast_client.types import (
     AdminListBookingsQuery,
     AdminListEventsQuery,
+    Attention,
     Booking,
     CheckIn,
     CheckInResults,
@@ -61,6 +62,11 @@ if TYPE_CHECKING:
 class Admin:
     def __init__(self, holdfast: Holdfast) -> None:
         self._holdfast = holdfast
+
+    async def attention(self) -> Attention:
+        """What needs a person now, by its kind."""
+        attention: Attention = await self._holdfast.request(Request("GET /admin/attention"))
+        return attention
 
     def events(self, query: AdminListEventsQuery | None = None) -> Listing[OperatorsEvent]:
         return self._holdfast.list(Request("GET /admin/events", query=query))

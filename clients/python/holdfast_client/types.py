@@ -30,7 +30,17 @@ KnownBookingReason = Literal[
 ]
 KnownCheckInOutcome = Literal["cancelled", "invalid", "ok", "other_event", "undone", "used"]
 KnownEventChangeKind = Literal["cancelled", "changed", "created"]
+KnownKindOfAttention = Literal[
+    "dead_letters",
+    "dispute",
+    "endpoint_disabled",
+    "mail_not_sent",
+    "money_without_booking",
+    "payment_mismatch",
+    "refund_failed",
+]
 KnownKindOfMail = Literal["attention", "cancellation", "confirmation", "offer", "refund"]
+KnownPartOfAttention = Literal["booking", "payment"]
 KnownProblemCode = Literal[
     "already_waiting",
     "amount_mismatch",
@@ -154,7 +164,9 @@ WaitingStatus = Literal["waiting", "offered", "accepted", "lapsed", "left", "clo
 BookingReason = KnownBookingReason | str
 CheckInOutcome = KnownCheckInOutcome | str
 EventChangeKind = KnownEventChangeKind | str
+KindOfAttention = KnownKindOfAttention | str
 KindOfMail = KnownKindOfMail | str
+PartOfAttention = KnownPartOfAttention | str
 ProblemCode = KnownProblemCode | str
 TicketState = KnownTicketState | str
 TransitionCause = KnownTransitionCause | str
@@ -174,6 +186,32 @@ class PageQuery(TypedDict, total=False):
 
     limit: int
     cursor: str
+
+
+class Attention(TypedDict):
+    at: str
+    items: list[AttentionItem]
+    missing: list[PartOfAttention]
+
+
+class AttentionExample(TypedDict):
+    id: str
+    booking_id: NotRequired[str | None]
+    reference: NotRequired[str | None]
+    event_id: NotRequired[str | None]
+    amount: NotRequired[int | None]
+    currency: NotRequired[str | None]
+    since: str
+    text: str
+
+
+class AttentionItem(TypedDict):
+    kind: KindOfAttention
+    mailbox: NotRequired[str | None]
+    count: int
+    since: str
+    to_do: str
+    examples: list[AttentionExample]
 
 
 class Booking(TypedDict):

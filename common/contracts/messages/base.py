@@ -16,6 +16,7 @@ PAYMENT_INTENTS = "payment.intents"
 PAYMENT_COMMANDS = "payment.commands"
 PAYMENT_DEFERRED = "payment.deferred"
 PAYMENT_WEBHOOKS = "payment.webhooks"
+PAYMENT_QUERIES = "payment.queries"
 NOTIFICATIONS = "notifications"
 
 MAILBOXES = (
@@ -27,6 +28,7 @@ MAILBOXES = (
     PAYMENT_COMMANDS,
     PAYMENT_DEFERRED,
     PAYMENT_WEBHOOKS,
+    PAYMENT_QUERIES,
 )
 
 TYPES: dict[str, type[Message]] = {}

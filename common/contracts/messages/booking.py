@@ -495,6 +495,10 @@ class ListRevocations(Message, type="token.list_revocations", stream=BOOKING_QUE
     limit: int = Field(ge=1, le=200)
 
 
+class GetAttention(Message, type="booking.get_attention", stream=BOOKING_QUERIES):
+    """What needs a person now, as far as booking knows it."""
+
+
 class GetEventHistory(Message, type="event.history", stream=BOOKING_QUERIES):
     """The changes of an event, oldest first. `after`: the version of the last change of the page before."""
 

@@ -12,6 +12,7 @@ from common.contracts.messages.base import (
     PAYMENT_COMMANDS,
     PAYMENT_DEFERRED,
     PAYMENT_INTENTS,
+    PAYMENT_QUERIES,
     PAYMENT_WEBHOOKS,
     Message,
     OfBooking,
@@ -112,3 +113,7 @@ class StripeEventReceived(Message, type="stripe.event_received", stream=PAYMENT_
     """A verified Stripe event, raw as Stripe sent it: https://docs.stripe.com/api/events/object."""
 
     payload: str
+
+
+class GetPaymentAttention(Message, type="payment.get_attention", stream=PAYMENT_QUERIES):
+    """What needs a person now, as far as payment knows it."""
