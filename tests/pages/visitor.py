@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import (
@@ -34,6 +34,7 @@ VIOLATIONS: dict[str, Any] = {"resultTypes": ["violations"]}
 RULES = VIOLATIONS | {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 # Nothing but colours is another in the dark.
 COLOURS = VIOLATIONS | {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
+SCHEMES: dict[Literal["light", "dark"], dict[str, Any]] = {"light": RULES, "dark": COLOURS}
 
 
 class Visitor:
@@ -109,7 +110,7 @@ class Visitor:
 
     async def look(self, name: str) -> None:
         """By axe, light and dark; where HOLDFAST_SCREENSHOTS names a folder also for people, phone and desktop."""
-        for scheme, rules in (("light", RULES), ("dark", COLOURS)):
+        for scheme, rules in SCHEMES.items():
             await self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             found = await AXE.run(self.page, options=rules)
             self.complaints += [
