@@ -163,7 +163,7 @@ MAIL: dict[str, Any] = {
     "send_after": "2030-03-01T10:05:50Z",
     "ended_at": None,
 }
-ATTENTION = {
+ATTENTION: dict[str, Any] = {
     "at": "2030-03-01T10:06:00Z",
     "items": [
         {
