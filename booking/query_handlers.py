@@ -138,7 +138,7 @@ class QueryHandlers:
             for delivery in deliveries:
                 message: GetEventImage = delivery.message
                 event = events.get(message.event_id)
-                if event is None or event.status is EventStatus.DRAFT:
+                if event is None or (event.status is EventStatus.DRAFT and not message.operator):
                     replies.append((delivery, EventNotFound()))
                 elif (image := await rows.contents.image(event.id, message.known)) is None:
                     replies.append((delivery, NotFound("The event has no image")))

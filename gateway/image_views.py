@@ -10,10 +10,10 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.contracts.errors import UnsupportedMediaType
-from common.contracts.messages import SetEventImage
+from common.contracts.messages import GetEventImage, SetEventImage
 from common.runtime.web import TRACEPARENT, read_body
 from gateway.event_contents import CONTENTS
-from gateway.images import MEDIA_TYPES, SENT_BYTES_MAX, EncodedImage, encoded
+from gateway.images import KEPT_AS, MEDIA_TYPES, SENT_BYTES_MAX, EncodedImage, encoded
 from gateway.limits import RequestSlots
 from gateway.requests import if_match, path_id, query
 from gateway.settings import SETTINGS
@@ -40,6 +40,13 @@ async def get_event_image(request: web.Request) -> web.StreamResponse:
     image = await request.app[CONTENTS].image(event_id, request[TRACEPARENT])
     max_age_s = None if wanted.v == image.hash else request.app[SETTINGS].events_max_age_seconds
     return await image.answer(max_age_s).to(request)
+
+
+async def admin_get_event_image(request: web.Request) -> web.Response:
+    """The image of a draft, too, which nobody else may see: no cache keeps it."""
+    event_id = path_id(request)
+    found = await call(request, GetEventImage(event_id=event_id, operator=True), event_id)
+    return web.Response(body=base64.b64decode(found["data"]), content_type=KEPT_AS)
 
 
 async def put_event_image(request: web.Request) -> web.Response:

@@ -40,7 +40,7 @@ class PageFile(NamedTuple):
 
 
 class PageFiles:
-    """The files of `pages/`, holdfast.js, the organiser's logo, and the stylesheet of the organiser's colour."""
+    """The files of `pages/`, whose stylesheet has the organiser's colour; holdfast.js, and the organiser's logo."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         """Raises OSError where the logo cannot be read."""
@@ -50,7 +50,7 @@ class PageFiles:
             if path.suffix in MEDIA_TYPES and path.name != SHELL
         }
         bodies["holdfast.js"] = (ASSETS / "holdfast.js").read_bytes()
-        bodies["brand.css"] = stylesheet(settings.shop_colour).encode()
+        bodies["pages.css"] += stylesheet(settings.shop_colour).encode()
         self.logo: str | None = None
         if settings.shop_logo is not None:
             self.logo = f"logo{settings.shop_logo.suffix.lower()}"
@@ -67,7 +67,8 @@ class PageFiles:
         self.languages = sorted(name for name in names if "." not in name)
 
     def modules(self, script: str) -> list[str]:
-        """Those that `script` needs, also through others: browsers get them at once, not one after the other."""
+        """Those that `script` needs, also through others: browsers get them at once, not one after the other. The
+        largest comes first, as a browser that asks for six at a time would else wait for it at the end."""
         found: dict[str, None] = {}
         waiting = [script]
         while waiting:
@@ -75,15 +76,15 @@ class PageFiles:
             new = [name for name in IMPORTED.findall(body) if name not in found]
             found |= dict.fromkeys(new)
             waiting += new
-        return list(found)
+        return sorted(found, key=lambda name: -len(self._files[name].body))
 
     def find(self, name: str) -> PageFile | None:
         return self._files.get(name)
 
     def stylesheets(self, script: str) -> list[str]:
-        """Those of all pages, of the modules that `script` needs, and the organiser's, in their order."""
+        """The one of all pages, then those of the modules that `script` needs."""
         own = (f"{Path(name).stem}.css" for name in [script, *self.modules(script)])
-        return ["pages.css", *(name for name in own if name in self._files), "brand.css"]
+        return ["pages.css", *(name for name in own if name in self._files)]
 
 
 def _file(name: str, body: bytes) -> PageFile:

@@ -325,6 +325,11 @@ ROUTES = (
         ),
     ),
     Route(
+        "GET", "/admin/events/{id}/image", image_views.admin_get_event_image,
+        "Get the image of an event, also of a draft", "admin", Scope.READ, mailboxes=READS,
+        answers={200: "image/webp, application/octet-stream"}, errors=_EVENT,
+    ),
+    Route(
         "PUT", "/admin/events/{id}/image", image_views.put_event_image, "Give an event an image", "admin",
         Scope.ADMIN, mailboxes=WRITES, file=True, headers=("Idempotency-Key", "If-Match"), etag=True,
         answers={200: Event}, about=about.PUT_IMAGE, errors=(*_EVENT, errors.ImageInvalid),

@@ -195,6 +195,14 @@ export class Holdfast extends EventTarget {
      */
     watchEvent<E extends Types.Event = Types.Event>(event: string | Types.Event, { signal }?: Call): AsyncGenerator<E, void, undefined>;
     /**
+     * An entry of this customer's in a waiting list, as it is now, then when it gets an offer, is left or closed. What
+     * becomes of an offer is told by its booking, and the position changes without a message: both are to be read.
+     * @param {string | Types.WaitingEntry} entry
+     * @param {Call} [call]
+     * @returns {AsyncGenerator<Types.WaitingEntry, void, undefined>}
+     */
+    watchWaitingEntry(entry: string | Types.WaitingEntry, { signal }?: Call): AsyncGenerator<Types.WaitingEntry, void, undefined>;
+    /**
      * The booking, once `predicate` is true of it. It should also be true where the booking has ended otherwise.
      * @param {string | Types.Booking} booking
      * @param {(booking: Types.Booking) => boolean} predicate
@@ -318,6 +326,10 @@ export type Held = {
     received_at: number;
 };
 /**
+ * What can be watched, by the member of messages that has it.
+ */
+export type Kind = "booking" | "event" | "waiting_entry";
+/**
  * Whether live changes come now; where they do not: the close code, and the milliseconds until the next try.
  */
 export type ConnectionState = {
@@ -352,6 +364,8 @@ declare class Admin {
     previewDescription(description: string, call?: Call): Promise<Types.DescriptionPreview>;
     /** @param {string} id @param {Types.EventPatch} changes @param {MatchedCall} [call] */
     updateEvent(id: string, changes: Types.EventPatch, call?: MatchedCall): Promise<Types.Event>;
+    /** The image of an event, also of a draft, a WebP. @param {string} id @param {Call} [call] */
+    eventImage(id: string, call?: Call): Promise<Blob>;
     /**
      * Gives an event an image, in place of the one that it has.
      * @param {string} id

@@ -624,7 +624,11 @@ class Tokens {
 
 // --- the WebSocket ----------------------------------------------------------------------------------------
 
-/** What is watched: a booking or an event, with the newest state that is known of it. */
+/** What can be watched, by the member of messages that has it. @typedef {"booking" | "event" | "waiting_entry"} Kind */
+/** @type {readonly Kind[]} */
+const KINDS = ["booking", "event", "waiting_entry"];
+
+/** What is watched, with the newest state that is known of it. */
 class Topic {
   /** @type {any} */
   value;
@@ -638,7 +642,7 @@ class Topic {
   /** @type {Set<() => void>} */
   #waiting = new Set();
 
-  /** @param {"booking" | "event"} kind @param {string} id */
+  /** @param {Kind} kind @param {string} id */
   constructor(kind, id) {
     this.kind = kind;
     this.id = id;
@@ -646,15 +650,14 @@ class Topic {
 
   /**
    * The first snapshot of a connection replaces what is known, also with a lower version: a database may have come
-   * back older than it was. Otherwise a booking that is no newer is dropped; two states of an event may have one
-   * version.
+   * back older than it was. Otherwise what is no newer is dropped; but two states of an event may have one version.
    * @param {any} value
    * @param {boolean} snapshot
    */
   receive(value, snapshot) {
     const replaces = this.value === undefined || (snapshot && !this.answered);
     this.answered ||= snapshot;
-    const newest = this.value?.version + (this.kind === "booking" ? 1 : 0);
+    const newest = this.value?.version + (this.kind === "event" ? 0 : 1);
     if (replaces || value.version >= newest) this.change(value);
   }
 
@@ -717,7 +720,7 @@ class Live {
 
   /**
    * Each state that comes, the newest where several come at once.
-   * @param {"booking" | "event"} kind
+   * @param {Kind} kind
    * @param {string} id
    * @param {AbortSignal} [signal]
    * @returns {AsyncGenerator<any, void, undefined>}
@@ -748,7 +751,7 @@ class Live {
 
   // --- its topics
 
-  /** @param {"booking" | "event"} kind @param {string} id */
+  /** @param {Kind} kind @param {string} id */
   #join(kind, id) {
     const name = `${kind} ${id}`;
     const topic = this.#topics.get(name) ?? new Topic(kind, id);
@@ -936,9 +939,11 @@ class Live {
     switch (message?.type) {
       case "snapshot":
       case "booking":
-      case "event": {
-        const kind = message.booking ? "booking" : "event";
-        this.#topics.get(`${kind} ${message[kind]?.id}`)?.receive(message[kind], message.type === "snapshot");
+      case "event":
+      case "waiting_entry": {
+        const kind = KINDS.find((each) => message[each]);
+        if (!kind) break;
+        this.#topics.get(`${kind} ${message[kind].id}`)?.receive(message[kind], message.type === "snapshot");
         break;
       }
       case "queue": {
@@ -957,8 +962,8 @@ class Live {
   #refuse(problem) {
     const { code, detail, retry_after: retryAfter = null } = problem;
     const retryable = RETRYABLE_CODES.has(code);
-    const kind = problem.booking_id ? "booking" : "event";
-    const topic = this.#topics.get(`${kind} ${problem[`${kind}_id`]}`);
+    const kind = KINDS.find((each) => problem[`${each}_id`]);
+    const topic = kind && this.#topics.get(`${kind} ${problem[`${kind}_id`]}`);
     if (retryable) {
       this.#again.start(() => this.#askAgain(), this.#platform.pauseMs(0, (retryAfter ?? 1) * 1000));
     } else if (topic) {
@@ -1287,6 +1292,17 @@ export class Holdfast extends EventTarget {
   }
 
   /**
+   * An entry of this customer's in a waiting list, as it is now, then when it gets an offer, is left or closed. What
+   * becomes of an offer is told by its booking, and the position changes without a message: both are to be read.
+   * @param {string | Types.WaitingEntry} entry
+   * @param {Call} [call]
+   * @returns {AsyncGenerator<Types.WaitingEntry, void, undefined>}
+   */
+  watchWaitingEntry(entry, { signal } = {}) {
+    return this.#live.watch("waiting_entry", typeof entry === "string" ? entry : entry.id, signal);
+  }
+
+  /**
    * The booking, once `predicate` is true of it. It should also be true where the booking has ended otherwise.
    * @param {string | Types.Booking} booking
    * @param {(booking: Types.Booking) => boolean} predicate
@@ -1419,6 +1435,11 @@ class Admin {
   /** @param {string} id @param {Types.EventPatch} changes @param {MatchedCall} [call] */
   updateEvent(id, changes, call) {
     return this.#holdfast.keyed("PATCH /admin/events/{id}", { path: { id }, body: changes, ...call });
+  }
+
+  /** The image of an event, also of a draft, a WebP. @param {string} id @param {Call} [call] */
+  eventImage(id, call) {
+    return this.#holdfast.request("GET /admin/events/{id}/image", { path: { id }, blob: true, ...call });
   }
 
   /**

@@ -2037,6 +2037,7 @@ export interface Answers {
   "GET /admin/events/{id}/waiting-list": OperatorsWaitingEntryPage;
   "GET /admin/events/{id}/history": EventChangePage;
   "POST /admin/events/preview-description": DescriptionPreview;
+  "GET /admin/events/{id}/image": Blob;
   "PUT /admin/events/{id}/image": Event;
   "DELETE /admin/events/{id}/image": Event;
   "GET /admin/events/{id}/codes": PromoCodePage;

@@ -12,6 +12,12 @@ export class Contact {
   );
   element = h("fieldset.contact", null, h("legend", null, t("contact.title")), this.#name.element, this.#email.element);
 
+  /** @param {{ name: string, email: string }} [customer] What is filled in already */
+  constructor({ name, email } = { name: "", email: "" }) {
+    this.#name.input.value = name;
+    this.#email.input.value = email;
+  }
+
   get customer() {
     return { name: this.#name.input.value, email: this.#email.input.value, locale };
   }

@@ -1,8 +1,9 @@
 // `/desk/bookings/{id}`: one booking, what has happened to it and where, and what can be done with it.
 
-import { admin, can, dialog, facts, failed, holdfast, Incomplete, inPath, named, openDesk, redraw, tag } from "./desk.js";
+import { admin, can, dialog, facts, failed, holdfast, inPath, named, openDesk, redraw, tag } from "./desk.js";
 import { amount, select, text, Unreadable } from "./desk-fields.js";
 import { HERE, moment } from "./desk-rows.js";
+import { Incomplete } from "./dialog.js";
 import { button, h, say } from "./dom.js";
 import { HoldfastError } from "./holdfast.js";
 import { titled } from "./page.js";

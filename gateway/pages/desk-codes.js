@@ -1,7 +1,8 @@
 // `/desk/events/{id}/codes`: the promo codes of an event.
 
-import { admin, can, dialog, failed, Incomplete, inPath, numbers, openDesk, paged, table, tag } from "./desk.js";
+import { admin, can, dialog, failed, inPath, numbers, openDesk, paged, table, tag } from "./desk.js";
 import { amount, check, read, refused, select, text, time, whole } from "./desk-fields.js";
+import { Incomplete } from "./dialog.js";
 import { button, h, say } from "./dom.js";
 import { titled } from "./page.js";
 import { money, number, t, when } from "./words.js";
@@ -60,8 +61,16 @@ class Codes {
       number(code.held),
       code.valid_until ? when(code.valid_until, event.time_zone, "short") : "–",
       tag(code.active ? "open" : "closed", "code"),
-      ...(can("admin") ? [button(t(code.active ? "desk.code.stop" : "desk.code.resume"), () => this.#switch(code), "secondary.small")] : []),
+      ...(can("admin") ? [this.#switchButton(code)] : []),
     ];
+  }
+
+  /** @param {Types.PromoCode} code */
+  #switchButton(code) {
+    const label = t(code.active ? "desk.code.stop" : "desk.code.resume");
+    const made = button(label, () => this.#switch(code), "secondary.small");
+    made.setAttribute("aria-label", `${label}: ${code.code}`);
+    return made;
   }
 
   /** @param {Types.PromoCode} code */

@@ -12,8 +12,9 @@ openDesk(async () => {
   const where = venue ? [venue.name, venue.address, [venue.postal_code, venue.city].filter(Boolean).join(" "), venue.country] : [];
   const description = h("div.prose");
   description.innerHTML = event.description_html ?? ""; // the gateway has made it safe
-  // The image of a draft is shown to nobody, as the page's <img> sends no token.
-  const shown = event.status === "draft" ? { ...event, image: null } : event;
+  // An <img> sends no token, without which nobody gets the image of a draft.
+  const image = event.status === "draft" && event.image && { ...event.image, url: URL.createObjectURL(await admin.eventImage(event.id)) };
+  const shown = image ? { ...event, image } : event;
   return h("div.stack", null,
     notice("info", t("desk.preview.text"), h("div.actions", null,
       h("a.button.secondary.small", { href: `/desk/events/${event.id}` }, t("desk.back")),

@@ -1,8 +1,9 @@
 // `/desk/webhooks`: the endpoints of webhooks, what they were sent, and what has failed.
 
-import { admin, can, dialog, facts, failed, Incomplete, named, numbers, openDesk, paged, table, tag } from "./desk.js";
+import { admin, can, dialog, facts, failed, named, numbers, openDesk, paged, table, tag } from "./desk.js";
 import { check, read, refused, text } from "./desk-fields.js";
 import { HERE } from "./desk-rows.js";
+import { Incomplete } from "./dialog.js";
 import { button, h, notice, say } from "./dom.js";
 import { titled } from "./page.js";
 import { number, t, when } from "./words.js";

@@ -1,5 +1,6 @@
 // What all pages of the desk have in common: the operator's token, the client, the header, and how errors are told.
 
+import { openDialog } from "./dialog.js";
 import { button, busy, field, h, notice } from "./dom.js";
 import { Holdfast, HoldfastError } from "./holdfast.js";
 import { attend, explained, languageLinks, offline, open, titled, watchConnection } from "./page.js";
@@ -228,40 +229,10 @@ export function exports(query, name = "") {
 }
 
 /**
- * A dialog that does one thing. It stays open while that has failed, and says why.
+ * A dialog that does one thing.
  * @param {{ title: string, content: any[], yes: string, risky?: boolean, act: () => unknown }} of
  */
-export function dialog({ title, content, yes, risky = false, act }) {
-  const said = h("div.said");
-  const submit = h(`button.button.${risky ? "danger" : "primary"}`, { type: "submit" }, yes);
-  const shown = h("dialog.dialog", { "aria-labelledby": "dialog-title", onclose: () => closed() },
-    h("form", { novalidate: true, oninput: () => said.replaceChildren(), onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); busy(submit, run); } },
-      h("h2", { id: "dialog-title" }, title),
-      content.flat(),
-      said,
-      h("div.actions", null, submit, h("button.button.secondary", { type: "button", autofocus: true, onclick: () => shown.close() }, t("desk.back"))),
-    ),
-  );
-  const opener = document.activeElement;
-  const closed = () => {
-    shown.remove();
-    const heading = !opener?.isConnected && document.querySelector("main h1");
-    if (heading) attend(heading);
-  };
-  const run = async () => {
-    said.replaceChildren();
-    try {
-      await act();
-      shown.close();
-    } catch (error) {
-      if (!(error instanceof HoldfastError) && !(error instanceof Incomplete)) throw error;
-      said.replaceChildren(error instanceof Incomplete ? notice("bad", error.message) : failed(error));
-    }
-  };
-  document.body.append(shown);
-  shown.showModal();
-  return { element: shown, submit };
-}
+export const dialog = (of) => openDialog({ ...of, no: t("desk.back"), failed });
 
 /**
  * Puts other children into an element. An operator who had the focus within it goes on at the heading of the page.
@@ -274,9 +245,6 @@ export function redraw(element, ...children) {
   const heading = hadFocus && document.querySelector("main h1");
   if (heading) attend(heading);
 }
-
-/** What is filled in is not enough; the message says what to do. */
-export class Incomplete extends Error {}
 
 /** @param {any[]} facts Pairs of a name and a value */
 export const facts = (facts) => h("dl.facts", null, facts.filter(([, value]) => value).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));

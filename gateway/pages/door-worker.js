@@ -2,8 +2,8 @@
 
 /** All that the page loads: of what it has loaded already nothing says what comes later, as the reader of QR codes. */
 const FILES = [
-  "brand.css", "dom.js", "door-answer.js", "door-camera.js", "door-code.js", "door-lookup.js", "door-scanner.js",
-  "door-signal.js", "door-store.js", "door.css", "door.js", "holdfast.js", "icon.svg", "messages/de.json",
+  "dom.js", "door-answer.js", "door-camera.js", "door-code.js", "door-lookup.js", "door-scanner.js",
+  "door-signal.js", "door-store.js", "door-view.js", "door.css", "door.js", "holdfast.js", "icon.svg", "messages/de.json",
   "messages/door.de.json", "messages/door.en.json", "messages/en.json", "page.js", "pages.css", "qr/decode.js",
   "qr/index.js", "shop.js", "words.js",
 ];

@@ -56,6 +56,9 @@ export function saleOf(event) {
   return free <= few({ capacity: event.ticket_types.reduce((sum, each) => sum + each.capacity, 0) }) ? "few" : "open";
 }
 
+/** Whether it can be booked now. @param {Types.Event} event */
+export const isOpen = (event) => ["open", "few"].includes(saleOf(event));
+
 /** In words. @param {Types.Event} event */
 export function saleText(event) {
   const sale = saleOf(event);

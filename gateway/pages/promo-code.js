@@ -1,57 +1,82 @@
-// The field for a promo code, beside the tickets of an event.
+// The field for a promo code, beside the tickets of an event, and which code counts now.
 
-import { busy, field, h, say } from "./dom.js";
+import { busy, button, field, h, say } from "./dom.js";
 import { HoldfastError } from "./holdfast.js";
 import { explained } from "./page.js";
 import { t } from "./words.js";
 
 export class PromoCode {
-  /** The code that applies, as it was entered; null: none. @type {string | null} */
+  /** What was entered last and is good; null: none. @type {string | null} */
   code = null;
+  #apply;
   #field = field(t("promo.label"), { autocomplete: "off", autocapitalize: "characters", spellcheck: "false", maxlength: 100 });
+  #now = h("div.line.promo-now", { hidden: true });
 
   /** @param {(code: string | null) => Promise<void>} apply Rejected with the API's refusal, where the code is not good */
   constructor(apply) {
+    this.#apply = apply;
     const submit = h("button.button.secondary", { type: "submit" }, t("promo.apply"));
-    const send = async () => {
-      const entered = this.#field.input.value.trim() || null;
-      this.#field.show();
-      try {
-        await apply(entered);
-        say(t(entered ? "promo.applies" : "promo.none"));
-      } catch (error) {
-        if (!(error instanceof HoldfastError)) throw error;
-        this.refused(error);
-        this.#field.input.focus();
-      }
-    };
     this.element = h(
-      "details.promo",
+      "div.promo",
       null,
-      h("summary", null, t("promo.title")),
+      this.#now,
       h(
-        "form",
-        {
-          novalidate: true,
-          onsubmit: (/** @type {Event} */ event) => {
-            event.preventDefault();
-            busy(submit, send);
+        "details",
+        null,
+        h("summary", null, t("promo.title")),
+        h(
+          "form",
+          {
+            novalidate: true,
+            onsubmit: (/** @type {Event} */ event) => {
+              event.preventDefault();
+              busy(submit, () => this.#enter());
+            },
           },
-        },
-        this.#field.element,
-        submit,
+          this.#field.element,
+          submit,
+        ),
       ),
     );
   }
 
-  /** Says why the code takes nothing off. @param {HoldfastError} error */
-  refused(error) {
-    const { title, advice } = explained(error);
-    this.#field.show(`${title}. ${advice}`);
+  async #enter() {
+    const { input } = this.#field;
+    const entered = input.value.trim();
+    if (!entered) return input.focus();
+    if (await this.#change(entered)) input.value = "";
   }
 
-  /** Nothing is wrong with it any more. */
-  accepted() {
+  /** Whether the code counts from now on; where it does not, the one before still does. @param {string | null} code */
+  async #change(code) {
     this.#field.show();
+    try {
+      await this.#apply(code);
+      if (!code) say(t("promo.none"));
+      return true;
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      const { title, advice } = explained(error);
+      const still = this.code ? t("promo.still", { code: this.code }) : "";
+      this.#field.show(`${title}. ${advice} ${still}`.trim());
+      this.#field.input.focus();
+      return false;
+    }
+  }
+
+  /** Says which code counts, or why it takes nothing off what is chosen. @param {HoldfastError} [refusal] */
+  show(refusal) {
+    const { code } = this;
+    this.#now.hidden = !code;
+    if (!code) return this.#now.replaceChildren();
+    const { title, advice } = refusal ? explained(refusal) : { title: t("promo.applies", { code }), advice: "" };
+    const text = h(refusal ? "span.about.wrong" : "span", null, refusal ? `${code}: ${title}. ${advice}` : title);
+    if (this.#now.firstChild?.textContent === text.textContent) return;
+    const remove = button(t("promo.remove"), async () => {
+      if (await this.#change(null)) this.element.querySelector("summary").focus();
+    }, "quiet");
+    remove.setAttribute("aria-label", `${t("promo.remove")}: ${code}`);
+    this.#now.replaceChildren(text, remove);
+    say(text.textContent);
   }
 }

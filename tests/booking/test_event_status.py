@@ -47,6 +47,7 @@ async def test_a_draft_is_not_there_for_anybody_but_operators(stage: Stage) -> N
         (reply,) = await stage.call(GetEvent(event_id=show.id, operator=True, details=details))
         assert reply.result["status"] == "draft"
     assert await error(stage, GetEventImage(event_id=show.id)) == "event_not_found"
+    assert await error(stage, GetEventImage(event_id=show.id, operator=True)) is None
     assert await error(stage, show.order()) == "event_not_found"
     assert await error(stage, GetEventHistory(event_id=show.id, limit=5)) is None
     assert await stage.rows("SELECT 1 FROM bookings") == []

@@ -22,8 +22,8 @@ UNAVAILABLE_S = 1.0
 @dataclass
 class _Line:
     """One socket's life. `last` and `positions`: the last version of each booking and entry on it, and the last
-    queue position; `deferred`: the bookings that are behind all others in the queue; `awaited`: those whose snapshot
-    is still to come, with the least version that it must have."""
+    queue position; `deferred`: the bookings that are behind all others in the queue; `awaited`: those whose
+    snapshot is still to come, with the least version that it must have."""
 
     socket: aiohttp.ClientWebSocketResponse
     opened_at: float

@@ -143,7 +143,7 @@ class Peer:
         while (message := await self.receive())["type"] == "auth":
             pass
         assert message["type"] == "subscribe", message
-        found: str = message.get("booking_id") or message["event_id"]
+        found: str = message.get("booking_id") or message.get("event_id") or message["waiting_entry_id"]
         return found
 
     async def say(self, *messages: Json) -> None:

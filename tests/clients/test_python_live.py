@@ -84,6 +84,26 @@ async def test_two_states_of_an_event_may_have_one_version(gateway: Gateway, cli
         gateway.end()
 
 
+async def test_an_entry_in_a_waiting_list_is_watched_like_a_booking(gateway: Gateway, client: Make) -> None:
+    holdfast = await client(token="own")
+    async with holdfast.watch_waiting_entry("w") as changes:
+        peer = await gateway.peer()
+        assert await peer.subscribed() == "w"
+        for name, version, status in (
+            ("snapshot", 1, "waiting"),
+            ("waiting_entry", 1, "left"),
+            ("waiting_entry", 2, "offered"),
+        ):
+            await peer.say({"type": name, "waiting_entry": {"id": "w", "version": version, "status": status}})
+        while (now := await anext(changes))["version"] == 1:
+            assert now["status"] == "waiting"
+        assert now["status"] == "offered"
+        await peer.say({"type": "error", "code": "not_found", "detail": "Not found", "waiting_entry_id": "w"})
+        with pytest.raises(HoldfastError, match="Not found"):
+            await anext(changes)
+        gateway.end()
+
+
 async def test_after_a_reconnect_the_snapshot_replaces_what_is_known(
     gateway: Gateway, client: Make, clock: Clock
 ) -> None:

@@ -354,6 +354,16 @@ async def test_an_image_is_asked_for_once_and_may_be_cached_for_ever(
         assert (await gateway.get(f"{PATH}/image{wrong}")).status == (200 if wrong == "?v=" else 422)
 
 
+async def test_operators_get_an_image_that_no_cache_keeps(start: Gateway, actor: ScriptedBooking) -> None:
+    Booking(actor, shown())
+    gateway = await listening(start)
+    answer = await gateway.get(f"/admin{PATH}/image", headers=OPERATOR)
+    assert (answer.status, await answer.read(), answer.headers["Content-Type"]) == (200, BYTES[0], "image/webp")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert actor.messages(GetEventImage)[-1].operator
+    assert (await gateway.get(f"/admin{PATH}/image")).status == 401
+
+
 async def test_another_image_is_asked_for_when_the_content_says_so(start: Gateway, actor: ScriptedBooking) -> None:
     booking = Booking(actor, shown())
     gateway = await listening(start)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import FilePayload, Page, expect
 
+from common.contracts.attention import AttentionKind
 from common.contracts.scopes import OPERATOR
 from ops.up import desk_address
 from tests.acceptance.customers import Customer
@@ -87,6 +88,7 @@ async def test_an_event_from_its_draft_to_the_export(shop: Holdfast, visit: NewV
     await page.get_by_role("link", name="Back").click()
     await page.get_by_role("link", name="Preview").click()
     await expect(page.locator(".prose strong")).to_have_text("water")
+    await expect(page.locator("img.picture")).to_have_js_property("naturalWidth", 160)
     await visitor.look("desk-preview")
     await page.go_back()
     await button(page, "Publish").click()
@@ -164,6 +166,30 @@ async def test_a_refund_that_failed_needs_a_person_and_is_made_again(shop: Holdf
     await button(page, "Refund").click()
     await button(page, "Refund €45.00").click()
     await expect(page.locator(".timeline li", has_text=re.compile("Refund of €45"))).to_have_count(2)
+
+
+async def test_all_that_needs_a_person_is_listed_with_what_to_do(shop: Holdfast, visit: NewVisitor) -> None:
+    item = {"count": 2, "since": "2030-05-01T12:00:00Z", "to_do": "Look at it"}
+    money = {"id": "pi_1", "amount": 4500, "currency": "eur", "since": "2030-05-01T12:00:00Z", "text": "an orphan"}
+    kinds = [{**item, "kind": f"{kind}", "examples": [money]} for kind in [*AttentionKind, "new_kind"]]
+    answers = [{"at": "2030-05-01T12:00:00Z", "items": kinds, "missing": ["payment"]}]
+    answers.append({**answers[0], "items": [], "missing": []})
+    visitor = await visit(viewport=DESKTOP)
+    page = visitor.page
+    await page.route("**/admin/attention", lambda route: route.fulfill(json=answers.pop(0)))
+    await page.goto(desk_address(shop.stack))
+    await expect(visitor.notice("Not everything is known")).to_contain_text("payment did not answer")
+    needs = page.get_by_role("region", name="What needs you")
+    await expect(needs.get_by_role("heading", level=3)).to_have_count(len(kinds))
+    await expect(needs).to_contain_text("2 payments belong to no booking")
+    await expect(needs).to_contain_text("2 new kind")
+    await expect(needs).to_contain_text("Look at it")
+    await expect(needs.get_by_role("link", name="Show all").first).to_have_attribute(
+        "href", re.compile("refund_failed")
+    )
+    await visitor.look("desk-attention")
+    await page.reload()
+    await expect(visitor.notice("Nothing needs you")).to_be_visible()
 
 
 async def test_two_who_edit_one_event_overwrite_nothing(shop: Holdfast, visit: NewVisitor) -> None:
@@ -250,7 +276,7 @@ async def test_a_promo_code_is_made_and_stopped(shop: Holdfast, visit: NewVisito
     await expect(page.get_by_role("cell", name="50 % off")).to_be_visible()
     customer = shop.client()
     assert (await customer.book(event, 1, code="spring")).ok(201)["amount"] == 2250
-    await button(page, "Stop").click()
+    await button(page, "Stop: SPRING").click()
     await expect(page.get_by_text("Stopped", exact=True)).to_be_visible()
     await visitor.look("desk-codes")
     assert (await customer.book(event, 1, code="spring")).status == 404

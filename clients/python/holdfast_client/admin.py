@@ -101,6 +101,11 @@ class Admin:
         )
         return event
 
+    async def event_image(self, id: str) -> bytes:
+        """The image of an event, also of a draft, a WebP."""
+        image: bytes = await self._holdfast.request(Request("GET /admin/events/{id}/image", {"id": id}, raw=True))
+        return image
+
     async def set_event_image(
         self, id: str, image: bytes, *, key: str | None = None, if_match: int | str | None = None
     ) -> Event:

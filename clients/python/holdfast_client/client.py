@@ -256,6 +256,12 @@ class Holdfast:
         """The event's states, with its free seats; for operators with what OperatorsEvent has beside them."""
         return self._live.watch("event", event if isinstance(event, str) else event["id"])
 
+    def watch_waiting_entry(self, entry: str | WaitingEntry) -> Watch[WaitingEntry]:
+        """The states of an entry of this customer's in a waiting list: when it gets an offer, is left or closed.
+        What becomes of an offer is told by its booking, and the position changes without a message: both are to be
+        read."""
+        return self._live.watch("waiting_entry", entry if isinstance(entry, str) else entry["id"])
+
     async def wait_until(self, booking: str | Booking, predicate: Callable[[Booking], bool]) -> Booking:
         """The booking, once `predicate` is true of it. It should also be true where the booking has ended
         otherwise."""

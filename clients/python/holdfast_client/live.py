@@ -15,7 +15,7 @@ import aiohttp
 from holdfast_client.errors import HoldfastError, unauthorized
 from holdfast_client.platform import Platform, parsed
 from holdfast_client.tokens import CHECK_S, Tokens
-from holdfast_client.topics import Kind, Topic, Watch
+from holdfast_client.topics import KINDS, Kind, Topic, Watch
 
 CONNECT_S = 15.0
 # How long the gateway may take to answer a close frame.
@@ -246,10 +246,11 @@ class Live:
 
     def _receive(self, message: Any) -> None:
         match message:
-            case {"type": "snapshot" | "booking" | "event" as type, "booking": {"id": id} as value}:
-                self._receive_state("booking", id, value, type)
-            case {"type": "snapshot" | "booking" | "event" as type, "event": {"id": id} as value}:
-                self._receive_state("event", id, value, type)
+            case {"type": "snapshot" | "booking" | "event" | "waiting_entry" as type}:
+                for kind in KINDS:
+                    match message.get(kind):
+                        case {"id": id} as value if (topic := self._topics.get((kind, id))) is not None:
+                            topic.receive(value, snapshot=type == "snapshot")
             case {"type": "queue", "booking_id": id, "queue_position": position}:
                 topic = self._topics.get(("booking", id))
                 if topic is not None and topic.value is not None:
@@ -258,15 +259,11 @@ class Live:
             case {"type": "error", "code": code}:
                 self._refuse(code, message)
 
-    def _receive_state(self, kind: Kind, id: str, value: Any, type: str) -> None:
-        if (topic := self._topics.get((kind, id))) is not None:
-            topic.receive(value, snapshot=type == "snapshot")
-
     def _refuse(self, code: str, problem: Any) -> None:
         """A message of ours was refused. One over the rate limit is not named."""
         retry_after_s = problem.get("retry_after")
-        booking_id, event_id = problem.get("booking_id"), problem.get("event_id")
-        topic = self._topics.get(("booking", booking_id) if booking_id else ("event", event_id))
+        named = ((kind, problem.get(f"{kind}_id")) for kind in KINDS)
+        topic = next((self._topics[each] for each in named if each in self._topics), None)
         if code in _RETRYABLE_CODES:
             if self._again is not None:
                 self._again.cancel()

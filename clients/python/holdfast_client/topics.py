@@ -10,11 +10,13 @@ from typing import Any, Generic, Literal, Self, TypeVar
 from holdfast_client.errors import HoldfastError
 
 T = TypeVar("T")
-Kind = Literal["booking", "event"]
+# What can be watched, by the member of messages that has it.
+Kind = Literal["booking", "event", "waiting_entry"]
+KINDS: tuple[Kind, ...] = ("booking", "event", "waiting_entry")
 
 
 class Topic:
-    """A booking or an event, with the newest state that is known of it."""
+    """What is watched, with the newest state that is known of it."""
 
     def __init__(self, kind: Kind, id: str) -> None:
         self.kind: Kind = kind
@@ -37,11 +39,11 @@ class Topic:
 
     def receive(self, value: Any, *, snapshot: bool) -> None:
         """The first snapshot of a connection replaces what is known, also with a lower version: a database may have
-        come back older than it was. Otherwise a booking that is no newer is dropped; two states of an event may
-        have one version."""
+        come back older than it was. Otherwise what is no newer is dropped; but two states of an event may have one
+        version."""
         replaces = self.value is None or (snapshot and not self.answered)
         self.answered = self.answered or snapshot
-        if replaces or value["version"] >= self.value["version"] + (self.kind == "booking"):
+        if replaces or value["version"] >= self.value["version"] + (self.kind != "event"):
             self.change(value)
 
     def change(self, value: Any) -> None:
@@ -63,7 +65,7 @@ class Topic:
 
 
 class Watch(Generic[T]):
-    """The states of a booking or event: as it is now, then with each change. Of states that follow each other
+    """The states of what is watched: as it is now, then with each change. Of states that follow each other
     at once only the last may come. `async with` subscribes and unsubscribes; within it use `async for`."""
 
     def __init__(self, join: Callable[[], Topic], leave: Callable[[Topic], None]) -> None:
@@ -86,7 +88,7 @@ class Watch(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        """Raises HoldfastError where the booking or event cannot be watched."""
+        """Raises HoldfastError where it cannot be watched."""
         topic = self._topic
         if topic is None:
             raise HoldfastError("closed", "Use it in `async with`")

@@ -489,10 +489,11 @@ class ListPromoCodes(Message, type="event.list_promo_codes", stream=BOOKING_QUER
 
 class GetEventImage(Message, type="event.get_image", stream=BOOKING_QUERIES):
     """The reply has the image's `hash` and, unless the gateway has it already, its `data` in base64. `known`: the
-    hash of the image that the gateway has."""
+    hash of the image that the gateway has. `operator`: also that of a draft."""
 
     event_id: UUID
     known: str | None = None
+    operator: bool = False
 
 
 class ListRevocations(Message, type="token.list_revocations", stream=BOOKING_QUERIES):

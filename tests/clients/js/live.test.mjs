@@ -65,6 +65,19 @@ test("a booking that is no newer is dropped; of events two states may have one v
   assert.equal(seats.values.at(-1).ticket_types[0].available, 3);
 });
 
+test("an entry in a waiting list is watched like a booking", async () => {
+  const { holdfast, socket, changes } = await watching();
+  const [entry, unknown] = [seen(holdfast.watchWaitingEntry({ id: "w" })), seen(holdfast.watchWaitingEntry("x"))];
+  await calm();
+  assert.deepEqual(socket.subscribed, ["b", "w", "x"]);
+  const waiting = (id, version, status) => ({ waiting_entry: { id, version, status } });
+  await socket.say({ type: "snapshot", ...waiting("w", 1, "waiting") });
+  await socket.say({ type: "waiting_entry", ...waiting("w", 2, "offered") }, { type: "waiting_entry", ...waiting("w", 2, "waiting") });
+  await socket.say({ type: "error", code: "not_found", detail: "Not found", waiting_entry_id: "x" });
+  assert.deepEqual(entry.values.map(({ status }) => status), ["waiting", "offered"]);
+  assert.deepEqual([entry.ended, unknown.error.code, versions(changes)], [false, "not_found", [3]]);
+});
+
 test("after a reconnect the snapshot replaces what is known, also with a lower version", async () => {
   const stage = await watching();
   await stage.socket.say(change("b", 8));

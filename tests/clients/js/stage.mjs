@@ -85,7 +85,8 @@ export class Socket {
 
   /** What the client asks for: the ids of its subscriptions. */
   get subscribed() {
-    return this.sent.filter(({ type }) => type === "subscribe").map(({ booking_id, event_id }) => booking_id ?? event_id);
+    const asked = this.sent.filter(({ type }) => type === "subscribe");
+    return asked.map(({ booking_id, event_id, waiting_entry_id }) => booking_id ?? event_id ?? waiting_entry_id);
   }
 }
 
