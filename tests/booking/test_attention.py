@@ -148,7 +148,7 @@ async def test_dead_letters_are_listed_by_mailbox_without_their_contents(stage: 
         ("dead_letters", "booking.queries", 1),
         ("dead_letters", "booking.payments", 4),
     ]
-    assert queries["examples"][0]["id"] == id.decode()
+    assert queries["examples"][0]["id"] == (id.decode() if isinstance(id, bytes) else id)
     assert [(each["text"], each["booking_id"]) for each in payments["examples"]] == [
         ("payment.succeeded, which failed 5 times", str(booking_id)),
         ("no message that is known here", None),
