@@ -162,7 +162,7 @@ class BookingView {
       ),
       reader,
     );
-    tickets(booking, this.#shown.signal).then(
+    tickets(booking, event ? placeOf(event) : "", this.#shown.signal).then(
       (shown) => reader.replaceChildren(shown),
       (error) => this.#shown.signal.aborted || reader.replaceChildren(failure(error, () => location.reload())),
     );

@@ -2,12 +2,12 @@
 
 import { Contact } from "./contact.js";
 import { busy, h, notice, say } from "./dom.js";
-import { addressOf, freeText, idIn, imageOf, saleOf, saleText } from "./events.js";
+import { addressOf, freeText, idIn, imageOf, isFew, saleOf, saleText } from "./events.js";
 import { HoldfastError } from "./holdfast.js";
 import { attend, empty, explained, holdfast, open, titled } from "./page.js";
 import { PromoCode } from "./promo-code.js";
 import { shop } from "./shop.js";
-import { entriesOf, WaitingList } from "./waiting.js";
+import { entriesOf, hasWaited, WaitingList } from "./waiting.js";
 import { locale, money, t, when } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
@@ -20,8 +20,10 @@ open(async () => {
   const address = addressOf(event);
   document.head.append(h("link", { rel: "canonical", href: location.origin + address }));
   history.replaceState(history.state, "", address + location.search);
-  // What a guest waits for is of interest where nothing is left; the event is shown also where it cannot be read.
-  const entries = saleOf(event) === "sold_out" ? await entriesOf(event.id).catch(() => []) : [];
+  // What a guest waits for is of interest where nothing is left, and where seats have come back, which may be theirs.
+  // The event is shown also where it cannot be read.
+  const asks = saleOf(event) === "sold_out" || hasWaited(event.id);
+  const entries = asks ? await entriesOf(event.id).catch(() => []) : [];
   const sale = new Sale(event, entries);
   sale.follow();
   return h(
@@ -103,6 +105,8 @@ class Sale {
   #rows = new Map();
   #said = h("div.said");
   #total = h("strong.total");
+  #tax = shop.tax_line && h("p.small", null, shop.tax_line);
+  #held = h("p.small", null, t("event.held"));
   #discount = h("strong");
   #discountLine = h("p.line", { hidden: true }, h("span", null, t("promo.discount")), this.#discount);
   #promo = new PromoCode((code) => this.#apply(code));
@@ -118,6 +122,8 @@ class Sale {
   #list = h("div.types");
   #waiting;
   #state = h("p.state");
+  /** What tickets will cost, or would, while none are sold. */
+  #prices = h("ul.lines");
   #form = h("form", { novalidate: true, onsubmit: (/** @type {Event} */ event) => this.#submitted(event) });
 
   /** @param {Types.Event} event @param {readonly Types.WaitingEntry[]} entries For what this visitor waits */
@@ -133,10 +139,10 @@ class Sale {
         null,
         this.#discountLine,
         h("p.line", { "aria-live": "polite" }, h("span", null, t("total")), this.#total),
-        shop.tax_line && h("p.small", null, shop.tax_line),
+        this.#tax,
         this.#said,
         this.#submit,
-        h("p.small", null, t("event.held")),
+        this.#held,
       ),
     );
     this.element = h(
@@ -144,6 +150,7 @@ class Sale {
       { "aria-labelledby": "sale" },
       heading,
       this.#state,
+      this.#prices,
       this.#waiting.element,
       this.#promo.element,
       this.#form,
@@ -162,7 +169,13 @@ class Sale {
     this.#state.textContent = open ? "" : saleText(event);
     this.#state.hidden = open;
     this.#form.hidden = !open;
-    this.#waiting.element.hidden = sale !== "sold_out";
+    this.#prices.hidden = sale !== "soon" && sale !== "closed";
+    this.#prices.replaceChildren(
+      ...event.ticket_types.map((type) =>
+        h("li.line", null, h("span", null, type.name), h("span.price", null, priceText(type, event))),
+      ),
+    );
+    this.#waiting.show(sale === "sold_out");
     this.#promo.element.hidden = !open && sale !== "sold_out";
     const before = this.#amount();
     for (const type of event.ticket_types) {
@@ -259,8 +272,11 @@ class Sale {
     const discount = this.#quote?.discount ?? 0;
     this.#discountLine.hidden = !discount;
     this.#discount.textContent = money(-discount, this.event);
-    this.#total.textContent = seats && !amount ? t("price.free") : money(amount, this.event);
-    this.#submit.textContent = seats && !amount ? t("event.book_free") : t("event.hold");
+    const free = seats ? !amount : this.event.ticket_types.every((each) => !each.unit_amount);
+    this.#total.textContent = free ? t("price.free") : money(amount, this.event);
+    this.#submit.textContent = t(free ? "event.book_free" : "event.hold");
+    this.#held.hidden = free;
+    if (this.#tax) this.#tax.hidden = free;
   }
 
   /** @param {"info" | "warning" | "bad"} kind @param {string} title @param {string} [text] */
@@ -341,6 +357,9 @@ class Sale {
   }
 }
 
+/** @param {Types.TicketType} type @param {Types.Event} event */
+const priceText = (type, event) => (type.unit_amount ? money(type.unit_amount, event) : t("price.free"));
+
 /** One ticket type, and how many of it are chosen. */
 class Row {
   quantity = 0;
@@ -388,8 +407,9 @@ class Row {
     this.type = type;
     this.most = Math.min(type.available, event.max_per_booking);
     this.#name.textContent = type.name;
-    this.#price.textContent = type.unit_amount ? money(type.unit_amount, event) : t("price.free");
+    this.#price.textContent = priceText(type, event);
     this.#free.textContent = freeText(type);
+    this.#free.classList.toggle("few", isFew(type));
     this.element.classList.toggle("gone", type.available === 0);
     this.set(this.quantity);
   }

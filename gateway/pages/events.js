@@ -64,10 +64,13 @@ export function saleText(event) {
   return t(`sale.${sale}`, { count: free });
 }
 
+/** Whether a hurry is in order. @param {Types.TicketType} type */
+export const isFew = (type) => type.available > 0 && type.available <= few(type);
+
 /** How many are free, in words. @param {Types.TicketType} type */
 export function freeText(type) {
   if (type.available === 0) return t("sale.sold_out");
-  return t(type.available <= few(type) ? "sale.few" : "sale.free", { count: type.available });
+  return t(isFew(type) ? "sale.few" : "sale.free", { count: type.available });
 }
 
 /** @param {Types.Event} event */

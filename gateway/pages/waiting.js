@@ -4,6 +4,7 @@ import { Contact } from "./contact.js";
 import { busy, button, field, h, notice, say } from "./dom.js";
 import { HoldfastError } from "./holdfast.js";
 import { attend, explained, failure, holdfast } from "./page.js";
+import { recall, remember } from "./shop.js";
 import { t, when } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
@@ -15,12 +16,16 @@ export async function entriesOf(eventId) {
   return items.filter((each) => each.event_id === eventId && (each.status === "waiting" || each.status === "offered"));
 }
 
+/** Whether somebody has joined the line of an event on this device. @param {string} eventId */
+export const hasWaited = (eventId) => recall(`waits ${eventId}`) !== null;
+
 export class WaitingList {
   #contact = new Contact();
   #quantity = field(t("waiting.quantity"), { type: "number", inputmode: "numeric", min: 1, step: 1, value: 1, required: true });
   #type = field(t("waiting.type"), {}, undefined, "select");
   #said = h("div.said");
   #entries = h("div.entries");
+  #soldOut = true;
   #submit = h("button.button.primary.wide", { type: "submit" }, t("waiting.join"));
   #form = h(
     "form",
@@ -48,6 +53,18 @@ export class WaitingList {
     this.#show(entries);
   }
 
+  /** Seats are held for who has an offer also while others can buy. @param {boolean} soldOut */
+  show(soldOut) {
+    this.#soldOut = soldOut;
+    this.#form.hidden = !soldOut || !this.#free;
+    this.element.hidden = !soldOut && !this.#entries.hasChildNodes();
+  }
+
+  /** The first ticket type for which this visitor does not wait yet. */
+  get #free() {
+    return [...this.#type.input.options].find((each) => !each.disabled);
+  }
+
   async #read() {
     this.#show(await entriesOf(this.event.id));
   }
@@ -58,9 +75,9 @@ export class WaitingList {
     for (const option of this.#type.input.options) {
       option.disabled = entries.some((each) => each.ticket_type_id === option.value);
     }
-    const free = [...this.#type.input.options].find((each) => !each.disabled);
+    const free = this.#free;
     if (this.#type.input.selectedOptions[0]?.disabled && free) free.selected = true;
-    this.#form.hidden = !free;
+    this.show(this.#soldOut);
   }
 
   /** @param {Types.WaitingEntry} entry */
@@ -94,6 +111,7 @@ export class WaitingList {
         quantity: Number(input.value),
         customer: this.#contact.customer,
       });
+      remember(`waits ${this.event.id}`, "1");
       await this.#read();
       say(t("waiting.waits"));
       attend(this.#entries);

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.async_playwright import Axe
@@ -26,7 +24,6 @@ DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 VISA, NO_MONEY, SECURE = "4242424242424242", "4000000000009995", "4000000000003220"
 # What the first page weighs at most, in bytes as they are sent, without Stripe's script.
 FIRST_VIEW_MAX = 60_000
-SCREENSHOTS = os.environ.get("HOLDFAST_SCREENSHOTS")
 AXE = Axe()
 # Other processes want these cores, too.
 expect.set_options(timeout=20_000)
@@ -51,6 +48,10 @@ class Visitor:
         context = await browser.new_context(base_url=holdfast.url, reduced_motion="reduce", **options)
         context.set_default_timeout(20_000)
         return cls(holdfast, context, await context.new_page())
+
+    @property
+    def base_url(self) -> str:
+        return self._holdfast.url
 
     def _on_request(self, request: Request) -> None:
         assert self._holdfast.stack.sandbox_url is not None
@@ -105,19 +106,19 @@ class Visitor:
     # --- how it is looked at
 
     async def look(self, name: str) -> None:
-        """By axe, light and dark; where HOLDFAST_SCREENSHOTS names a folder also for people, phone and desktop."""
+        """By axe, light and dark, on a phone."""
         for scheme in ("light", "dark"):
             await self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            found = await AXE.run(self.page, options=RULES)
-            self.complaints += [
-                f"{name}, {scheme}: {each['id']}: {node['html']} {node.get('failureSummary', '')}"
-                for each in found.response["violations"]
-                for node in each["nodes"]
-            ]
-            for device, size in (("desktop", DESKTOP), ("phone", PHONE)) if SCREENSHOTS else ():
-                await self.page.set_viewport_size(size)
-                path = Path(SCREENSHOTS or "") / f"{name}-{device}-{scheme}.png"
-                await self.page.screenshot(path=path, full_page=True)
+            self.complaints += [f"{name}, {scheme}: {each}" for each in await self.faults()]
         assert await self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
             "too wide for a phone"
         )
+
+    async def faults(self) -> list[str]:
+        """What axe finds on the page as it is."""
+        found = await AXE.run(self.page, options=RULES)
+        return [
+            f"{each['id']}: {node['html']} {node.get('failureSummary', '')}"
+            for each in found.response["violations"]
+            for node in each["nodes"]
+        ]
