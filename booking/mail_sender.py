@@ -38,9 +38,10 @@ from common.runtime.telemetry import Metrics
 
 # Mails of one pass.
 PASS_MAX = 50
-# No mail of a pass is begun after this time, and what one takes has a limit: all have ended when their claim does.
-PASS_SECONDS = 60.0
-CLAIM = timedelta(minutes=10)
+# No mail of a pass is begun after this time, and what one takes has a limit: all have ended when their claim does,
+# with this margin. The mails of a process that has ended are sent by others then.
+PASS_SECONDS = 20.0
+CLAIM_MARGIN_SECONDS = 30.0
 # While the server is unavailable it is tried again after these pauses.
 UNAVAILABLE = Retry(timedelta(seconds=2), timedelta(minutes=2))
 # From when on a mail that is owed is a matter for a person, and for how long one that was given up is.
@@ -82,6 +83,7 @@ class MailSender(Reconciler):
         super().__init__(clock)
         self._database = database
         self._server = server
+        self._claimed_for = timedelta(seconds=PASS_SECONDS + server.slowest_s + CLAIM_MARGIN_SECONDS)
         self._texts = texts
         self._policy = policy
         self._metrics = metrics
@@ -154,9 +156,9 @@ class MailSender(Reconciler):
                 elif self._limited(mail, recipient, had):
                     others.append(over_limit(mail, now, policy.give_up))
                 else:
-                    attempts = mail.attempts + 1
+                    again, attempts = now + self._claimed_for, mail.attempts + 1
                     claimed.append(
-                        mail._replace(recipient=recipient, attempts=attempts, tried_at=now, send_after=now + CLAIM)
+                        mail._replace(recipient=recipient, attempts=attempts, tried_at=now, send_after=again)
                     )
             await rows.save([*claimed, *others])
         for mail in others:
@@ -208,13 +210,11 @@ class MailSender(Reconciler):
         waiting = iter(letters)
         until = asyncio.get_running_loop().time() + PASS_SECONDS
         further = min(self._policy.connections, len(letters)) - 1
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._send_some(smtp, waiting, until))
-                for _ in range(further):
-                    group.create_task(self._send_over_another(waiting, until))
-        except* Outage as outages:
-            raise outages.exceptions[0] from None
+        others = (self._send_over_another(waiting, until) for _ in range(further))
+        # No task group: what one of them meets must not end a mail that another is just sending.
+        for result in await asyncio.gather(self._send_some(smtp, waiting, until), *others, return_exceptions=True):
+            if result is not None:
+                raise result
         for letter in waiting:
             await self._finish(letter.mail, letter.mail._replace(send_after=self._clock()))
 

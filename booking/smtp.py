@@ -39,6 +39,12 @@ class MailServer:
     def __init__(self, options: SmtpOptions, timeout_s: float) -> None:
         self._options = options
         self._timeout_s = timeout_s
+        self._connect_s, self._send_s = 2 * timeout_s, 3 * timeout_s
+
+    @property
+    def slowest_s(self) -> float:
+        """After how many seconds a connection over which one mail is sent has ended, however slow the server is."""
+        return self._connect_s + self._send_s + self._timeout_s
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[aiosmtplib.SMTP]:
@@ -58,7 +64,7 @@ class MailServer:
         )
         try:
             # Each step has a limit of its own; together they may not take as many of them as there are.
-            async with asyncio.timeout(2 * self._timeout_s):
+            async with asyncio.timeout(self._connect_s):
                 await smtp.connect()
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             smtp.close()
@@ -78,7 +84,7 @@ class MailServer:
     async def send(self, smtp: aiosmtplib.SMTP, message: EmailMessage, sender: str, recipient: str) -> None:
         """Raises MailRefused or MailNotTaken; after that the connection may be closed."""
         try:
-            async with asyncio.timeout(3 * self._timeout_s):
+            async with asyncio.timeout(self._send_s):
                 await smtp.send_message(message, sender=sender, recipients=[recipient])
         except aiosmtplib.SMTPRecipientsRefused as refused:
             _raise(refused.recipients[0])

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 import structlog
 from aiohttp import web
@@ -13,6 +14,9 @@ from aiohttp import web
 # Before Python 3.12 `asyncio.wait_for`, by which redis-py sends, swallows a cancellation that arrives just as it
 # completes (https://github.com/python/cpython/issues/86296). So `cancel` cancels again after this many seconds.
 CANCEL_AGAIN_SECONDS = 0.25
+# Tasks that `cancel` was called for. `Task.cancelling()` does not say it: before Python 3.13 a task group in which
+# one has failed may leave it above 0 (https://github.com/python/cpython/issues/116720).
+_cancelled: WeakSet[asyncio.Task[Any]] = WeakSet()
 # A task that was asked to end has at least this many seconds, even if clients have used up the time of the stop.
 LAST_SECONDS = 1.0
 
@@ -43,9 +47,9 @@ class Supervisor:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
-            if task.cancelling():
+            if task in _cancelled:
                 return
-            # Its own cancellation was not requested: something that it awaited was cancelled.
+            # Nobody has cancelled it: something that it awaited was cancelled.
             error: BaseException | None = asyncio.CancelledError()
         else:
             error = task.exception()
@@ -87,6 +91,7 @@ async def wait_at_most(event: asyncio.Event, seconds: float) -> None:
 
 async def cancel(task: asyncio.Task[Any]) -> None:
     """Cancel `task` and wait for its end."""
+    _cancelled.add(task)
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)

@@ -161,7 +161,8 @@ export function table(caption, columns, rows, quiet = true) {
     return place ? h(`td${aligned}`, null, cell) : h("th", { scope: "row" }, cell);
   }))));
   add(rows);
-  const head = columns.map((each) => (typeof each === "string" ? h("th", { scope: "col" }, each) : h("th.number", { scope: "col" }, each.label)));
+  // A column of buttons has no heading: each button says what it does.
+  const head = columns.map((each) => each === "" ? h("td") : typeof each === "string" ? h("th", { scope: "col" }, each) : h("th.number", { scope: "col" }, each.label));
   const element = h("div.table-box", { tabindex: 0, role: "group", "aria-label": caption },
     h("table", null, h(quiet ? "caption.hidden-visually" : "caption", null, caption), h("thead", null, h("tr", null, head)), body));
   return { element, add, clear: () => body.replaceChildren() };

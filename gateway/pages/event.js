@@ -117,7 +117,9 @@ class Sale {
   /** The question for it that is under way. */
   #asked = Promise.resolve();
   #questions = 0;
+  /** One for both forms, so that whoever has filled it in when the last seat goes can wait for another. */
   #contact = new Contact();
+  #contactPlace = h("div");
   #submit = h("button.button.primary.wide", { type: "submit" });
   #list = h("div.types");
   #waiting;
@@ -129,11 +131,11 @@ class Sale {
   /** @param {Types.Event} event @param {readonly Types.WaitingEntry[]} entries For what this visitor waits */
   constructor(event, entries) {
     this.event = event;
-    this.#waiting = new WaitingList(event, entries);
+    this.#waiting = new WaitingList(event, entries, this.#contact);
     const heading = h("h2", { id: "sale" }, t("event.tickets"));
     this.#form.append(
       this.#list,
-      this.#contact.element,
+      this.#contactPlace,
       h(
         "div.summary",
         null,
@@ -177,6 +179,8 @@ class Sale {
     );
     this.#waiting.show(sale === "sold_out");
     this.#promo.element.hidden = !open && sale !== "sold_out";
+    const place = sale === "sold_out" ? this.#waiting.contactPlace : this.#contactPlace;
+    if (!place.contains(this.#contact.element)) place.append(this.#contact.element);
     const before = this.#amount();
     for (const type of event.ticket_types) {
       const row = this.#rows.get(type.id);

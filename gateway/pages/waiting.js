@@ -1,6 +1,5 @@
 // The waiting list of an event that is sold out: how to join it, and how it stands.
 
-import { Contact } from "./contact.js";
 import { busy, button, field, h, notice, say } from "./dom.js";
 import { HoldfastError } from "./holdfast.js";
 import { attend, explained, failure, holdfast } from "./page.js";
@@ -8,6 +7,7 @@ import { recall, remember } from "./shop.js";
 import { t, when } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
+/** @import { Contact } from "./contact.js" */
 
 /** The entries that still count, of this visitor in the line of an event. @param {string} eventId */
 export async function entriesOf(eventId) {
@@ -20,13 +20,15 @@ export async function entriesOf(eventId) {
 export const hasWaited = (eventId) => recall(`waits ${eventId}`) !== null;
 
 export class WaitingList {
-  #contact = new Contact();
+  #contact;
   #quantity = field(t("waiting.quantity"), { type: "number", inputmode: "numeric", min: 1, step: 1, value: 1, required: true });
   #type = field(t("waiting.type"), {}, undefined, "select");
   #said = h("div.said");
   #entries = h("div.entries");
   #soldOut = true;
   #submit = h("button.button.primary.wide", { type: "submit" }, t("waiting.join"));
+  /** Where the fields of the contact are while this is shown. */
+  contactPlace = h("div");
   #form = h(
     "form",
     {
@@ -39,14 +41,15 @@ export class WaitingList {
     h("p", null, t("waiting.text")),
     this.#type.element,
     this.#quantity.element,
-    this.#contact.element,
+    this.contactPlace,
     this.#submit,
   );
   element = h("section.waiting-list", { "aria-label": t("waiting.title") }, this.#entries, this.#form, this.#said);
 
-  /** @param {Types.Event} event @param {readonly Types.WaitingEntry[]} entries */
-  constructor(event, entries) {
+  /** @param {Types.Event} event @param {readonly Types.WaitingEntry[]} entries @param {Contact} contact */
+  constructor(event, entries, contact) {
     this.event = event;
+    this.#contact = contact;
     this.#quantity.input.max = String(event.max_per_booking);
     this.#type.element.hidden = event.ticket_types.length === 1;
     this.#type.input.append(...event.ticket_types.map((each) => h("option", { value: each.id }, each.name)));

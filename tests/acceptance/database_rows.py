@@ -20,7 +20,8 @@ from tests.acceptance.polling import eventually
 
 Row = Mapping[str, Any]
 
-# Columns that change without a cause from outside: retry times, their attempts, and which report was acknowledged.
+# Columns that change without a cause from outside: retry times, their attempts, which report was acknowledged, and
+# whether a change of an event is still to be announced.
 VOLATILE = (
     "settle_after",
     "settle_attempts",
@@ -30,6 +31,7 @@ VOLATILE = (
     "drive_after",
     "drive_attempts",
     "notify_after",
+    "to_announce",
 )
 NOT_COMPARED = ("event_cursor", "tortoise_migrations")
 # What has not been announced yet, and the mails of it that nobody has tried to send.
@@ -119,6 +121,12 @@ async def snapshot(stack: Stack) -> dict[str, list[str]]:
         for table, content in zip(tables, await rows(url, *tables), strict=True):
             found[f"{name}.{table}"] = sorted(_fixed(row) for row in content)
     return found
+
+
+def differences(before: Mapping[str, list[str]], after: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """By table: the rows that are in one of two snapshots only."""
+    found = {table: sorted({*before[table]} ^ {*after[table]}) for table in before}
+    return {table: rows for table, rows in found.items() if rows}
 
 
 async def _tables(url: str) -> list[str]:

@@ -36,7 +36,9 @@ from common.contracts.statuses import CancelReason, IntentStatus, MailKind
 from common.contracts.values import Customer, Venue
 from common.contracts.webhooks import DisabledReason
 from common.postgres.database import Database
+from common.runtime.health import Gate
 from common.runtime.urls import smtp_options
+from tests.acceptance.polling import eventually
 from tests.booking.mail_server import MailServerInTests, mail_server
 from tests.booking.stage import SIGNING_KEY, Clock, Show, Stage, report
 from tests.booking.test_box_office import refund, sale, sold
@@ -499,6 +501,31 @@ async def test_while_the_server_is_unavailable_no_attempt_is_counted(post: Post)
     assert (await sender.next_due() or post.stage.clock()) > post.stage.clock()
     post.server.port = port
     assert len(await post.run(post.sender())) == 1
+
+
+async def test_a_sender_goes_on_when_one_of_its_connections_to_postgres_was_lost(post: Post) -> None:
+    show, claimed, go = await post.stage.show(10), asyncio.Event(), asyncio.Event()
+
+    async def waits(_: Letter) -> list[Attachment]:
+        claimed.set()
+        await go.wait()
+        return []
+
+    for _ in range(2):
+        await post.confirmed(show)
+    await post.stage.announcer.run_once()
+    sender = post.sender(MailTexts(SENDER, attach=(waits,)), connections=2)
+    sending = asyncio.create_task(sender.run(Gate("mail")))
+    await claimed.wait()
+    async with post.database.transaction() as other:
+        await other.execute("SELECT FROM mails FOR UPDATE")
+        go.set()
+        await post.stage.until_somebody_waits_for_a_lock()
+        await other.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted")
+    post.stage.clock.ahead += HOUR  # the claim has ended
+    assert await eventually(post.statuses, lambda found: set(found) == {"sent"}) == ["sent", "sent"]
+    sender.stop()
+    await sending
 
 
 async def test_two_senders_send_each_mail_once(post: Post) -> None:

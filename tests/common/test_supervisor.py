@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from structlog.testing import capture_logs
@@ -21,6 +22,19 @@ async def cancelled_by_nobody() -> None:
     await future
 
 
+async def cancelled_by_a_task_group() -> None:
+    """Before Python 3.13 the group leaves its task counted as one that is being cancelled."""
+
+    async def broken_later() -> None:
+        await asyncio.sleep(0)
+        raise RuntimeError("broken")
+
+    with suppress(ExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(broken_later())
+    raise asyncio.CancelledError
+
+
 async def endless() -> None:
     await asyncio.Event().wait()
 
@@ -29,7 +43,7 @@ async def done() -> None:
     return
 
 
-@pytest.mark.parametrize("work", [broken, cancelled_by_nobody])
+@pytest.mark.parametrize("work", [broken, cancelled_by_nobody, cancelled_by_a_task_group])
 async def test_a_task_that_fails_stops_the_process(work: object) -> None:
     supervisor = Supervisor()
     with capture_logs() as logs:

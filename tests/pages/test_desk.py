@@ -258,7 +258,7 @@ async def test_a_promo_code_is_made_and_stopped(shop: Holdfast, visit: NewVisito
 async def test_who_waits_is_listed(shop: Holdfast, visit: NewVisitor) -> None:
     event = await shop.event((4500, 1))
     (await shop.client().book(event, 1)).ok(201)
-    ada = {"name": "Ada Lovelace", "email": "ada@example.org"}
+    ada = {"name": "Ada Lovelace", "email": "ada@example.org", "locale": "en"}
     wish = {"event_id": event["id"], "quantity": 1, "customer": ada}
     key = {"Idempotency-Key": event["id"]}
     (await shop.client().request("POST", "/waiting-list", json=wish, headers=key)).ok(201)

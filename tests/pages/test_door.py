@@ -173,7 +173,7 @@ async def test_without_a_network_the_list_decides_and_all_is_sent_later(shop: Ho
     await met.get_by_role("button", name="Seen").click()
     await expect(met).to_have_count(0)
     await other.follow()
-    assert other.states == {one["id"]: "used", two["id"]: "used"}
+    assert other.known.states == {one["id"]: "used", two["id"]: "used"}
 
 
 async def test_a_check_in_whose_answer_was_lost_counts_once_and_is_undone_later(
@@ -194,7 +194,7 @@ async def test_a_check_in_whose_answer_was_lost_counts_once_and_is_undone_later(
     await steward.types(ticket["code"])
     await steward.sees("Let in", "Checked offline")
     await other.follow()
-    assert other.states == {ticket["id"]: "used"}
+    assert other.known.states == {ticket["id"]: "used"}
     await steward.answer.get_by_role("button", name="Undo").click()
     await page.unroute("**/admin/tickets/check-in")
     await steward.visitor.context.set_offline(False)
@@ -202,7 +202,7 @@ async def test_a_check_in_whose_answer_was_lost_counts_once_and_is_undone_later(
 
     async def state() -> str:
         await other.follow()
-        return other.states[ticket["id"]]
+        return other.known.states[ticket["id"]]
 
     await eventually(state, lambda found: found == "valid")
 

@@ -97,12 +97,14 @@ async def test_what_is_left_is_counted_down_until_it_is_sold_out(shop: Holdfast,
     await visitor.opens(event)
     await expect(visitor.page.get_by_text("12 available")).to_be_visible()
     await visitor.chooses(10)
+    await visitor.fills_in()
     others = shop.client()
     (await others.book(event, 10)).ok(201)
     await expect(visitor.page.get_by_text("Only 2 left")).to_be_visible()
     await expect(visitor.page.locator(".stepper input")).to_have_value("2")
     (await others.book(event, 2)).ok(201)
     await expect(visitor.page.locator(".state")).to_have_text("Sold out")
+    await expect(visitor.page.get_by_label("Name")).to_have_value("Ada Lovelace")  # who wants to wait is known
     await visitor.look("sold-out")
 
 
