@@ -228,7 +228,8 @@ export function exports(query, name = "") {
 }
 
 /**
- * A dialog that does one thing. It stays open while that has failed, and says why.
+ * A dialog that does one thing. It stays open while that has failed, and says why. What is risky is not what a key
+ * pressed too early does.
  * @param {{ title: string, content: any[], yes: string, risky?: boolean, act: () => unknown }} of
  */
 export function dialog({ title, content, yes, risky = false, act }) {
@@ -239,7 +240,7 @@ export function dialog({ title, content, yes, risky = false, act }) {
       h("h2", { id: "dialog-title" }, title),
       content.flat(),
       said,
-      h("div.actions", null, submit, h("button.button.secondary", { type: "button", autofocus: true, onclick: () => shown.close() }, t("desk.back"))),
+      h("div.actions", null, submit, h("button.button.secondary", { type: "button", autofocus: risky, onclick: () => shown.close() }, t("desk.back"))),
     ),
   );
   const opener = document.activeElement;

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.async_api import Browser, Page, expect
+from yarl import URL
 
 from tests.pages.visitor import DESKTOP, PHONE, Visitor
 
@@ -68,11 +69,13 @@ CUT = """() => [...document.querySelectorAll("body *")].flatMap((each) => {
   const most = Math.round(Math.max(scrolls ? 0 : over, beyond));
   return most > 1 ? [`${most} px: ${each.outerHTML.slice(0, 120)}`] : [];
 })"""
-# Images that wait until they are scrolled to, and one more frame for all that follows a change of colours.
-SETTLED = """async () => {
+# Images that wait until they are scrolled to, what sticks to the end of the window at its own place, and one more
+# frame for all that follows a change of colours.
+READY = """async () => {
   for (const each of document.images) each.loading = "eager";
   await Promise.all([...document.images].map((each) => each.decode().catch(() => {})));
   await document.fonts.ready;
+  document.querySelector(".bar-below")?.scrollIntoView({ block: "end" });
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 }"""
 MOUNT = """<!doctype html><style>
@@ -100,7 +103,8 @@ class Gallery:
         self.taken.add(name)
 
     async def _load(self, page: Page, language: str) -> None:
-        await page.goto(f"{page.url.partition('?')[0]}?lang={language}", wait_until="networkidle")
+        url = URL(page.url).update_query(lang=language)
+        await page.goto(str(url), wait_until="networkidle")
         await expect(page.locator("main h1").first).to_be_visible()
 
     async def _take(self, visitor: Visitor, name: str, language: str = "") -> None:
@@ -112,7 +116,7 @@ class Gallery:
             await page.set_viewport_size(size)
             for scheme in ("light", "dark"):
                 await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-                await page.evaluate(SETTLED)
+                await page.evaluate(READY)
                 picture = f"{name}{language}-{device}-{scheme}"
                 path = self._folder / f"{picture}.png"
                 over_all = await page.locator("dialog[open]").count() > 0
@@ -122,7 +126,7 @@ class Gallery:
             if DEVICE_OF.get(name) == device and not language:
                 await page.emulate_media(color_scheme="light", reduced_motion="reduce")
                 await page.evaluate("scrollTo(0, 0)")
-                await page.evaluate(SETTLED)
+                await page.evaluate(READY)
                 await page.screenshot(path=self._folder / f"{name}@2x.png")
         await page.set_viewport_size(PHONE)
 
