@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.async_api import async_playwright
 
-from tests.acceptance.holdfast import running
+from tests.acceptance.holdfast import SLOW_BANKS, running
 from tests.pages import desk_scenes, door_scenes, shop_scenes
 from tests.pages.camera import Camera
 from tests.pages.chromium import MISSING, launched
@@ -24,8 +24,7 @@ from tests.pages.season import Season, prepared
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "build" / "pictures"
 SHOWN = ROOT / "docs" / "pictures"
-# What a test of the desk needs, and more: a bank debit stays on its way.
-STACK = {**SETTINGS, "SANDBOX_SETTLE_SECONDS": "3600"}
+STACK = {**SETTINGS, **SLOW_BANKS}
 Scene = Callable[[House, Season], Awaitable[None]]
 SCENES: tuple[Scene, ...] = (*shop_scenes.SCENES, *door_scenes.SCENES, *desk_scenes.SCENES)
 
