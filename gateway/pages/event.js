@@ -117,7 +117,7 @@ class Sale {
   /** The question for it that is under way. */
   #asked = Promise.resolve();
   #questions = 0;
-  /** One for both forms, so that whoever has filled it in when the last seat goes can wait for another. */
+  /** One for both forms, so that a visitor who has filled it in when the last seat goes can wait for another. */
   #contact = new Contact();
   #contactPlace = h("div");
   #submit = h("button.button.primary.wide", { type: "submit" });
