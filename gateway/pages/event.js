@@ -2,13 +2,13 @@
 
 import { Contact } from "./contact.js";
 import { busy, h, notice, say } from "./dom.js";
-import { addressOf, freeText, idIn, imageOf, isFew, saleOf, saleText } from "./events.js";
+import { addressLines, addressOf, freeText, idIn, imageOf, isFew, saleOf, saleText } from "./events.js";
 import { HoldfastError } from "./holdfast.js";
 import { attend, empty, explained, holdfast, open, titled } from "./page.js";
 import { PromoCode } from "./promo-code.js";
 import { shop } from "./shop.js";
 import { entriesOf, hasWaited, WaitingList } from "./waiting.js";
-import { locale, money, t, when } from "./words.js";
+import { money, t, when } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
 
@@ -49,18 +49,9 @@ async function read(id, code) {
 const REFRESHES = 8;
 const REFRESH_MS = 500;
 
-const countries = new Intl.DisplayNames([locale], { type: "region" });
-
 /** @param {Types.EventDetails} event */
 function facts(event) {
   const { venue } = event;
-  const lines = venue
-    ? [
-        venue.address,
-        [venue.postal_code, venue.city].filter(Boolean).join(" "),
-        venue.country && countries.of(venue.country),
-      ].filter(Boolean)
-    : [];
   return h(
     "dl.facts",
     null,
@@ -79,7 +70,7 @@ function facts(event) {
           "dd",
           null,
           venue.name,
-          lines.map((each) => h("span.line", null, each ?? "")),
+          addressLines(venue).map((each) => h("span.line", null, each)),
         ),
       ),
     event.cancel_until &&

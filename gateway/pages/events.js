@@ -1,7 +1,7 @@
 // What is known of an event without asking: its address, its image, whether it can be booked.
 
 import { h } from "./dom.js";
-import { t, when } from "./words.js";
+import { locale, t, when } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
 
@@ -77,6 +77,12 @@ export function freeText(type) {
 export function placeOf({ venue }) {
   return venue ? [venue.name, venue.city].filter(Boolean).join(", ") : "";
 }
+
+const countries = new Intl.DisplayNames([locale], { type: "region" });
+
+/** The lines of a venue's address. @param {Types.Venue} venue */
+export const addressLines = ({ address, postal_code, city, country }) =>
+  [address, [postal_code, city].filter(Boolean).join(" "), country && countries.of(country)].filter((each) => each != null && each !== "");
 
 /** Its image, or a plain surface in its place. @param {Types.Event} event */
 export function imageOf({ image, name }) {

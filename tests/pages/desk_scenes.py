@@ -36,6 +36,7 @@ async def empty(house: House) -> None:
 async def overview(house: House, season: Season) -> None:
     failing = await house.buys(season.jazz, 0, 1)
     (await house.asks(f"/admin/bookings/{failing.id}/refund", {})).ok(202)
+    await failing.receives_payment("refunded")
     (refund, *_) = await house.shop.stripe.all("refunds")
     await house.shop.stripe.control(f"/refunds/{refund['id']}/fail")
     await failing.receives_payment("refund_failed")
