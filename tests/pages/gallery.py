@@ -6,9 +6,10 @@ import asyncio
 import io
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 from yarl import URL
 
 from tests.pages.visitor import DESKTOP, PHONE, Visitor
@@ -48,13 +49,24 @@ STATES = {
 }
 PAGE_OF = {name: path for path, names in STATES.items() for name in names.split()}
 DEVICES = {"phone": PHONE, "desktop": DESKTOP}
-# What README and docs show: states side by side, on which device, and how wide in pixels.
+
+
+class Mount(NamedTuple):
+    """States that README and docs show side by side. `width`: of the whole, in pixels; `frame`: of each, as CSS."""
+
+    states: tuple[str, ...]
+    window: ViewportSize
+    width: int
+    frame: str
+
+
+HANDHELD = "border-radius: 44px; border-width: 9px"
 MOUNTED = {
-    "shop": (("event", "booking-pay", "booking-tickets"), "phone", 1200),
-    "door": (("door-camera", "door-in", "door-used"), "phone", 1200),
-    "desk": (("desk-event",), "desktop", 1400),
+    "shop": Mount(("event", "booking-pay", "booking-tickets"), PHONE, 1200, HANDHELD),
+    "door": Mount(("door-camera", "door-in", "door-used"), PHONE, 1200, HANDHELD),
+    "desk": Mount(("desk-event",), {"width": 1280, "height": 1130}, 1400, "border-radius: 18px"),
 }
-DEVICE_OF = {name: device for names, device, _ in MOUNTED.values() for name in names}
+WINDOW_OF = {state: mount.window for mount in MOUNTED.values() for state in mount.states}
 BYTES_MAX = 60_000
 
 # What is wider than its place, and by how many pixels: it is cut off, or lies over what is beside it.
@@ -78,11 +90,10 @@ READY = """async () => {
   document.querySelector(".bar-below")?.scrollIntoView({ block: "end" });
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 }"""
-MOUNT = """<!doctype html><style>
+PAGE = """<!doctype html><style>
 body {{ margin: 0; display: flex; gap: 48px; padding: 24px; width: max-content; }}
-img {{ display: block; width: {width}px; border-radius: {radius}px; border: {edge}px solid #17181c;
-  box-shadow: 0 12px 32px rgb(0 0 0 / 25%); }}
-</style>"""
+img {{ width: {width}px; box-shadow: 0 12px 32px rgb(0 0 0 / 25%); border: 3px solid #17181c; {frame}; }}
+</style>{images}"""
 
 
 class Gallery:
@@ -96,6 +107,8 @@ class Gallery:
     async def take(self, visitor: Visitor, name: str, *, german: bool = False) -> None:
         """The page as it is. `german`: also in German, where the state survives that the page is loaded again."""
         await self._take(visitor, name)
+        if name in WINDOW_OF:
+            await self._keep(visitor.page, name)
         if german:
             await self._load(visitor.page, "de")
             await self._take(visitor, name, "-de")
@@ -123,30 +136,32 @@ class Gallery:
                 await page.screenshot(path=path, full_page=not over_all, scale="css")
                 self.complaints += [f"{picture}: {each}" for each in await visitor.faults()]
             self.complaints += [f"{name}{language}-{device}: cut by {each}" for each in await page.evaluate(CUT)]
-            if DEVICE_OF.get(name) == device and not language:
-                await page.emulate_media(color_scheme="light", reduced_motion="reduce")
-                await page.evaluate("scrollTo(0, 0)")
-                await page.evaluate(READY)
-                await page.screenshot(path=self._folder / f"{name}@2x.png")
+        await page.set_viewport_size(PHONE)
+
+    async def _keep(self, page: Page, name: str) -> None:
+        """For `mount`: what is seen first, as sharp as on a phone."""
+        await page.set_viewport_size(WINDOW_OF[name])
+        await page.emulate_media(color_scheme="light", reduced_motion="reduce")
+        await page.evaluate("scrollTo(0, 0)")
+        await page.evaluate(READY)
+        await page.screenshot(path=self._folder / f"{name}@2x.png")
         await page.set_viewport_size(PHONE)
 
     async def mount(self, browser: Browser, folder: Path) -> list[Path]:
         """What README and docs show, of the states that were taken: as small as it has to be."""
         page = await browser.new_page(device_scale_factor=2)
         made = []
-        for shown, (names, device, width) in MOUNTED.items():
-            if not self.taken.issuperset(names):
+        for name, (states, window, width, frame) in MOUNTED.items():
+            if not self.taken.issuperset(states):
                 continue
-            phone = device == "phone"
-            style = MOUNT.format(width=DEVICES[device]["width"], radius=44 if phone else 18, edge=9 if phone else 3)
-            # A page may load files only where it is one.
-            mount = self._folder / f"{shown}.html"
-            mount.write_text(style + "".join(f'<img src="{name}@2x.png">' for name in names))
-            await page.goto(mount.as_uri(), wait_until="networkidle")
+            images = "".join(f'<img src="{state}@2x.png">' for state in states)
+            file = self._folder / f"{name}.html"  # a page may load files only where it is one
+            file.write_text(PAGE.format(width=window["width"], frame=frame, images=images))
+            await page.goto(file.as_uri(), wait_until="networkidle")
+            file.unlink()
             picture = await page.locator("body").screenshot(omit_background=True)
-            made.append(folder / f"{shown}.webp")
+            made.append(folder / f"{name}.webp")
             await asyncio.to_thread(_save, picture, made[-1], width)
-            mount.unlink()
         await page.close()
         return made
 
