@@ -6,7 +6,7 @@ import re
 
 from playwright.async_api import Page, expect
 
-from tests.pages.house import House, at
+from tests.pages.house import House, at, broken
 from tests.pages.season import Season
 from tests.pages.visitor import DESKTOP
 
@@ -56,7 +56,7 @@ async def overview(house: House, season: Season) -> None:
     ):
         await page.goto(path, wait_until="networkidle")
         await house.take(visitor, name, german=True)
-    await page.route(re.compile(r"/admin/events(\?|$)"), lambda route: route.abort())
+    await page.route(re.compile(r"/admin/events(\?|$)"), broken)
     await page.goto("/desk")
     await house.take(visitor, "desk-error")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from playwright.async_api import Route, expect
+from playwright.async_api import expect
 
 from tests.acceptance.client import Json
 from tests.acceptance.scanner import Scanner, tickets
-from tests.pages.house import House, at
+from tests.pages.house import House, at, broken
 from tests.pages.season import Season
 from tests.pages.test_door import KEPT, Steward, forged
 
@@ -90,11 +90,7 @@ async def answers(house: House, season: Season, steward: Steward, event: Json, t
         await house.take(steward.visitor, name)
         await steward.next()
 
-    async def fails(route: Route) -> None:
-        problem = {"type": "urn:holdfast:problem:internal", "title": "Broken", "status": 500, "code": "internal"}
-        await route.fulfill(status=500, json=problem, content_type="application/problem+json")
-
-    await steward.page.route("**/admin/tickets/check-in", fails)
+    await steward.page.route("**/admin/tickets/check-in", broken)
     await steward.types(ticket["code"])
     await steward.sees("Cannot tell")
     await house.take(steward.visitor, "door-unknown")

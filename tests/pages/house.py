@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Route
 
 from tests.acceptance.client import Answer, Client, Json
 from tests.acceptance.customers import Customer
@@ -51,6 +51,12 @@ def at(days: float, hour: int = 20) -> str:
     """So many days from now, at this hour by the venue's clock."""
     day = datetime.now(ZONE) + timedelta(days=days)
     return day.replace(hour=hour, minute=0, second=0, microsecond=0).astimezone(UTC).isoformat()
+
+
+async def broken(route: Route) -> None:
+    """An answer that nobody foresaw; what a network swallows is asked for again and again."""
+    problem = {"type": "urn:holdfast:problem:internal", "title": "Broken", "status": 500, "code": "internal"}
+    await route.fulfill(status=500, json=problem, content_type="application/problem+json")
 
 
 class House:

@@ -9,7 +9,7 @@ from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from tests.acceptance.polling import eventually
 from tests.acceptance.stripe_side import BANK_DEBIT
-from tests.pages.house import House, at
+from tests.pages.house import House, at, broken
 from tests.pages.season import Season
 from tests.pages.test_shop import short_holds
 from tests.pages.visitor import NO_MONEY, SECURE, Visitor
@@ -62,7 +62,7 @@ async def lists(house: House, _: Season) -> None:
     await page.keyboard.press("Enter")
     await expect(page.get_by_text("Nothing found")).to_be_visible()
     await house.take(visitor, "home-nothing-found")
-    await page.route(re.compile(r"/events(\?|$)"), lambda route: route.abort())
+    await page.route(re.compile(r"/events(\?|$)"), broken)
     await page.goto("/")
     await house.take(visitor, "home-error")
 
