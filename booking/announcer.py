@@ -22,7 +22,9 @@ from common.runtime.reconciler import Reconciler
 from common.runtime.telemetry import Metrics
 
 # Bookings announced in one transaction: their rows stay locked for a few milliseconds.
-PASS_MAX = 100
+PASS_MAX = 300
+# Seconds between passes that leave nothing: in a rush one pass announces what many would have announced one by one.
+GATHER_SECONDS = 0.5
 # A booking that cannot be announced, which only a mistake of ours can cause, holds up no other, and is tried again
 # after this time.
 FAILED_AGAIN = timedelta(minutes=1)
@@ -46,6 +48,13 @@ class Announcer(Reconciler):
         self._metrics = metrics
         # By booking that could not be announced: when it is tried again.
         self._failed: dict[UUID, datetime] = {}
+        # Whether the last pass announced as many bookings as one may: others wait.
+        self._full = False
+
+    async def run_once(self) -> float:
+        self._full = False
+        pause = await super().run_once()
+        return pause if self._full else max(pause, GATHER_SECONDS)
 
     async def next_due(self) -> datetime | None:
         """When the oldest booking with something to announce was made, which is in the past: it is due at once."""
@@ -84,6 +93,7 @@ class Announcer(Reconciler):
             bookings = await rows.take(limit, self._failed)
             if taken is not None:
                 taken += bookings
+            self._full = len(bookings) == PASS_MAX
             if not bookings:
                 return
             changes = await rows.changes(bookings.values())

@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from booking.announcements import Announcement
+from booking.announcer import GATHER_SECONDS
 from common.contracts.ids import ticket_id
 from common.contracts.messages import (
     BookingChanged,
@@ -25,6 +26,7 @@ from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, IntentStatus
 from common.contracts.values import Customer
 from common.postgres.database import Database
+from common.runtime.reconciler import BUSY_SECONDS, POLL_SECONDS
 from tests.booking.stage import Stage, of, report
 from tests.booking.test_box_office import sale, sold
 from tests.booking.test_waiting_list import end, join, offered, wish
@@ -206,6 +208,17 @@ async def test_a_booking_that_cannot_be_announced_holds_up_no_other(announcing: 
     announcing.clock.ahead += timedelta(minutes=1)
     await announcing.announcer.run_once()
     assert announced.kinds(bookings[0]) == ["confirmed"]
+
+
+async def test_more_bookings_than_one_pass_takes_do_not_wait_for_others_to_gather(
+    announcing: Stage, announced: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("booking.announcer.PASS_MAX", 2)
+    show = await announcing.show()
+    bookings = [await announcing.confirmed(show) for _ in range(3)]
+    pauses = [await announcing.announcer.run_once() for _ in range(3)]
+    assert pauses == [BUSY_SECONDS, GATHER_SECONDS, POLL_SECONDS]
+    assert [announced.kinds(booking) for booking in bookings] == [["confirmed"]] * 3
 
 
 async def test_a_booking_that_another_announcer_has_is_left_to_it(announcing: Stage, announced: Listener) -> None:
