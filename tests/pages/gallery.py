@@ -87,7 +87,7 @@ READY = """async () => {
   for (const each of document.images) each.loading = "eager";
   await Promise.all([...document.images].map((each) => each.decode().catch(() => {})));
   await document.fonts.ready;
-  document.querySelector(".bar-below")?.scrollIntoView({ block: "end" });
+  if (document.querySelector(".bar-below")) scrollTo(0, document.body.scrollHeight);
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 }"""
 PAGE = """<!doctype html><style>
@@ -124,6 +124,7 @@ class Gallery:
         page = visitor.page
         address = page.url.removeprefix(visitor.base_url).partition("?")[0]
         assert re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", PAGE_OF[name]), address), f"{name} is taken at {address}"
+        await expect(page.locator("h1").first).to_be_visible()
         await expect(page.locator("div.waiting:visible")).to_have_count(0)
         for device, size in DEVICES.items():
             await page.set_viewport_size(size)

@@ -210,7 +210,7 @@ async def paying(house: House, season: Season) -> None:
     await house.take(visitor, "booking-cancel")
     await press(page, "Cancel the booking")
     await visitor.sees("You have cancelled this booking")
-    await expect(visitor.notice("were refunded")).to_be_visible()
+    await expect(visitor.notice("were refunded")).to_be_visible(timeout=60_000)
     await house.take(visitor, "booking-refunded", german=True)
     stranger = await house.visitor()
     await stranger.page.goto(address.partition("?")[0])
