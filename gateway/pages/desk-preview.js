@@ -2,14 +2,14 @@
 
 import { admin, facts, inPath, openDesk } from "./desk.js";
 import { h, notice } from "./dom.js";
-import { addressLines, addressOf, freeText, imageOf, saleText } from "./events.js";
+import { addressOf, addressOfVenue, freeText, imageOf, saleText } from "./events.js";
 import { titled } from "./page.js";
 import { money, t, when } from "./words.js";
 
 openDesk(async () => {
   const event = await admin.event(inPath(3));
   const { venue } = event;
-  const where = venue ? [venue.name, ...addressLines(venue)] : [];
+  const where = venue ? [venue.name, addressOfVenue(venue)] : [];
   const description = h("div.prose");
   description.innerHTML = event.description_html ?? ""; // the gateway has made it safe
   // The image of a draft is shown to nobody, as the page's <img> sends no token.
@@ -23,7 +23,7 @@ openDesk(async () => {
       h("div.about-event", null, imageOf(shown), titled(event.name),
         facts([
           [t("event.when"), when(event.starts_at, event.time_zone)],
-          [t("event.where"), where.map((each) => h("span.line", null, each))],
+          [t("event.where"), where.filter(Boolean).map((each) => h("span.line", null, each))],
           [t("event.cancel"), event.cancel_until && t("event.cancel_until", { time: when(event.cancel_until, event.time_zone) })],
         ].filter(([, value]) => value?.length)),
         description),

@@ -2,7 +2,7 @@
 
 import { Contact } from "./contact.js";
 import { busy, h, notice, say } from "./dom.js";
-import { addressLines, addressOf, freeText, idIn, imageOf, isFew, saleOf, saleText } from "./events.js";
+import { addressOf, addressOfVenue, freeText, idIn, imageOf, isFew, saleOf, saleText } from "./events.js";
 import { HoldfastError } from "./holdfast.js";
 import { attend, empty, explained, holdfast, open, titled } from "./page.js";
 import { PromoCode } from "./promo-code.js";
@@ -70,7 +70,7 @@ function facts(event) {
           "dd",
           null,
           venue.name,
-          addressLines(venue).map((each) => h("span.line", null, each)),
+          h("span.line", null, addressOfVenue(venue)),
         ),
       ),
     event.cancel_until &&

@@ -80,9 +80,9 @@ export function placeOf({ venue }) {
 
 const countries = new Intl.DisplayNames([locale], { type: "region" });
 
-/** The lines of a venue's address. @param {Types.Venue} venue */
-export const addressLines = ({ address, postal_code, city, country }) =>
-  [address, [postal_code, city].filter(Boolean).join(" "), country && countries.of(country)].filter((each) => each != null && each !== "");
+/** A venue's address in one line. @param {Types.Venue} venue */
+export const addressOfVenue = ({ address, postal_code, city, country }) =>
+  [address, [postal_code, city].filter(Boolean).join(" "), country && countries.of(country)].filter(Boolean).join(", ");
 
 /** Its image, or a plain surface in its place. @param {Types.Event} event */
 export function imageOf({ image, name }) {

@@ -81,13 +81,11 @@ CUT = """() => [...document.querySelectorAll("body *")].flatMap((each) => {
   const most = Math.round(Math.max(scrolls ? 0 : over, beyond));
   return most > 1 ? [`${most} px: ${each.outerHTML.slice(0, 120)}`] : [];
 })"""
-# Images that wait until they are scrolled to, what sticks to the end of the window at its own place, and one more
-# frame for all that follows a change of colours.
+# Images that wait until they are scrolled to, and one more frame for all that follows a change of colours.
 READY = """async () => {
   for (const each of document.images) each.loading = "eager";
   await Promise.all([...document.images].map((each) => each.decode().catch(() => {})));
   await document.fonts.ready;
-  if (document.querySelector(".bar-below")) scrollTo(0, document.body.scrollHeight);
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 }"""
 PAGE = """<!doctype html><style>
@@ -128,6 +126,9 @@ class Gallery:
         await expect(page.locator("div.waiting:visible")).to_have_count(0)
         for device, size in DEVICES.items():
             await page.set_viewport_size(size)
+            if await page.locator(".bar-below").count():  # it sticks to the end of the window, not of the picture
+                height = await page.evaluate("document.documentElement.scrollHeight")
+                await page.set_viewport_size({**size, "height": height})
             for scheme in ("light", "dark"):
                 await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 await page.evaluate(READY)
