@@ -166,6 +166,11 @@ async def test_who_waits_for_a_sold_out_event_gets_the_seat_that_is_added(shop: 
 
     await eventually(offered, lambda found: found)
     await visitor.look("offer")
+    more["ticket_types"][0]["capacity"] = 9
+    (await shop.client(operator=True).request("PATCH", f"/admin/events/{event['id']}", json=more)).ok()
+    await page.reload()  # others can buy again
+    await expect(page.locator(".stepper")).to_be_visible()
+    await expect(offer).to_be_visible()
     await offer.get_by_role("button", name="Go to payment").click()
     await visitor.sees("Pay for your tickets")
 
