@@ -22,7 +22,7 @@ TEST_PROCESSES ?= 7
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test coverage check format docs site picture clients bench rush simulate chaos races fuzz migrations lock clean
+.PHONY: help setup up test coverage check format docs site picture pictures clients bench rush simulate chaos races fuzz migrations lock clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -63,6 +63,9 @@ site: $(STAMP) ## Build the documentation's pages into site/; a link that leads 
 
 picture: $(STAMP) ## Record a first booking on a stack of its own for the README: docs/pictures/first-booking.svg
 	@.venv/bin/python -m pictures
+
+pictures: $(STAMP) ## Take pictures of every page and state into build/pictures, and renew those of the documents (needs chromium)
+	@.venv/bin/python -m tests.pages $(ARGS)
 
 docs: $(STAMP) ## Write docs/schema.md, docs/messages.md, the clients' types and the glossary's retired words anew, from the code
 	@.venv/bin/python -m documents

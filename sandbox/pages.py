@@ -21,8 +21,10 @@ from sandbox.work import Work
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:28rem;margin:4rem auto;padding:0 1rem}}
-button{{font:inherit;padding:.5rem 1rem;margin-right:.5rem}}</style></head>
+<style>body{{font:16px/1.5 system-ui,sans-serif;max-width:28rem;margin:2.5rem auto;padding:0 1rem}}
+button{{font:inherit;padding:.6rem 1rem;margin:0 .5rem .5rem 0;
+  border:1px solid #777;border-radius:.5rem;background:#f4f4f6}}
+button:first-of-type{{background:#1b1b1f;color:#fff}}</style></head>
 <body><h1>{title}</h1>{content}</body></html>"""
 
 CHALLENGE = """<p>A bank asks here whether the payment of <strong>{amount}</strong> is yours.</p>

@@ -182,7 +182,7 @@ class BookingView {
       ),
       reader,
     );
-    tickets(booking, this.#shown.signal).then(
+    tickets(booking, event ? placeOf(event) : "", this.#shown.signal).then(
       (shown) => reader.replaceChildren(shown),
       (error) => this.#shown.signal.aborted || reader.replaceChildren(failure(error, () => location.reload())),
     );
@@ -193,7 +193,9 @@ class BookingView {
         h(
           "p.small.no-print",
           null,
-          open ? t("booking.cancel_until", { time: when(until, event?.time_zone) }) : t("booking.cancel_over"),
+          open
+            ? t(`booking.cancel_until${booking.amount ? "" : ".free"}`, { time: when(until, event?.time_zone) })
+            : t("booking.cancel_over"),
         ),
       );
     if (open) this.#body.append(this.#cancel());
@@ -212,7 +214,7 @@ class BookingView {
 
   #ended() {
     const { booking, event } = this;
-    const again = event && h("a.button.primary", { href: addressOf(event) }, t("booking.again"));
+    const again = event && !event.called_off_at && h("a.button.primary", { href: addressOf(event) }, t("booking.again"));
     const end = this.#end();
     const draw = () =>
       this.#body.replaceChildren(
@@ -221,7 +223,7 @@ class BookingView {
           null,
           h("p.lead", null, t(`booking.${end}.text`)),
           refunds(this.booking),
-          h("div.actions", null, again, h("a.button.secondary", { href: "/" }, t("all_events"))),
+          h("div.actions", null, again, h(`a.button.${again ? "secondary" : "primary"}`, { href: "/" }, t("all_events"))),
         ),
       );
     draw();

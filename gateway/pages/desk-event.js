@@ -34,6 +34,7 @@ class EventView {
   /** How many seats were sold when. @type {{ at: number, count: number }[]} */
   #points = [];
   #facts = h("div");
+  #noLatest = h("p.nothing", { hidden: true }, t("desk.latest.none"));
   #latest = table(t("desk.latest"), BOOKING_COLUMNS, []);
   #history = h("ul.timeline");
   #drawn = "";
@@ -49,7 +50,7 @@ class EventView {
         h("div.stack", null,
           h("section.card-box", { "aria-labelledby": "sales" }, h("div.line", null, h("h2", { id: "sales" }, t("desk.sales"))), legend(), this.#seats, this.#figures.element),
           h("section.card-box", { "aria-labelledby": "over-time" }, h("h2", { id: "over-time" }, t("desk.over_time")), this.#curve),
-          h("section.card-box", { "aria-labelledby": "latest" }, h("h2", { id: "latest" }, t("desk.latest")), this.#latest.element,
+          h("section.card-box", { "aria-labelledby": "latest" }, h("h2", { id: "latest" }, t("desk.latest")), this.#noLatest, this.#latest.element,
             h("div.actions", null, h("a", { href: `/desk/bookings?event_id=${id}` }, t("desk.all_bookings"))),
             exports({ event_id: id }, event.name)),
         ),
@@ -210,6 +211,8 @@ class EventView {
         admin.bookings({ event_id: this.event.id, limit: LATEST }),
         admin.bookings({ event_id: this.event.id, payment: "refund_failed", limit: 1 }),
       ]);
+      this.#noLatest.hidden = items.length > 0;
+      this.#latest.element.hidden = !items.length;
       this.#latest.clear();
       this.#latest.add(items.map((each) => bookingRow(each)));
       const shown = failing.items.length && can("finance") && !this.event.called_off_at;

@@ -17,7 +17,7 @@ openDesk(async () => {
   const past = asked.has("past") || status !== "published";
   const query = { status, ...(past && { from: EVER }) };
   const first = await admin.events(query);
-  const columns = [t("desk.event"), t("desk.when"), numbers(t("desk.sold")), numbers(t("desk.held")), numbers(t("desk.free")), t("desk.sale")];
+  const columns = [t("desk.event"), numbers(t("desk.sold")), numbers(t("desk.held")), numbers(t("desk.free")), t("desk.sale")];
   const list = table(t("desk.events"), columns, []);
   return h("div", null,
     h("div.head", null, titled(t("desk.events")), can("admin") && h("a.button.primary", { href: "/desk/events/new" }, t("desk.new_event"))),
@@ -35,8 +35,7 @@ openDesk(async () => {
 function row(event) {
   const seats = seatsOf(event.ticket_types);
   return [
-    h("a", { href: `/desk/events/${event.id}` }, event.name),
-    when(event.starts_at, event.time_zone, "short"),
+    [h("a", { href: `/desk/events/${event.id}` }, event.name), h("span.small.line", null, when(event.starts_at, event.time_zone, "short"))],
     number(seats.sold), number(seats.held), number(seats.available),
     saleTag(event),
   ];

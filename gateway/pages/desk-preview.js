@@ -2,14 +2,14 @@
 
 import { admin, facts, inPath, openDesk } from "./desk.js";
 import { h, notice } from "./dom.js";
-import { addressOf, freeText, imageOf, saleText } from "./events.js";
+import { addressOf, addressOfVenue, freeText, imageOf, saleText } from "./events.js";
 import { titled } from "./page.js";
 import { money, t, when } from "./words.js";
 
 openDesk(async () => {
   const event = await admin.event(inPath(3));
   const { venue } = event;
-  const where = venue ? [venue.name, venue.address, [venue.postal_code, venue.city].filter(Boolean).join(" "), venue.country] : [];
+  const where = venue ? [venue.name, addressOfVenue(venue)] : [];
   const description = h("div.prose");
   description.innerHTML = event.description_html ?? ""; // the gateway has made it safe
   // An <img> sends no token, without which nobody gets the image of a draft.

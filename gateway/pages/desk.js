@@ -3,7 +3,7 @@
 import { openDialog } from "./dialog.js";
 import { button, busy, field, h, notice } from "./dom.js";
 import { Holdfast, HoldfastError } from "./holdfast.js";
-import { attend, explained, languageLinks, offline, open, titled, watchConnection } from "./page.js";
+import { attend, explained, failedPage, languageLinks, offline, open, titled, watchConnection } from "./page.js";
 import { shop } from "./shop.js";
 import { add, has, number, t } from "./words.js";
 
@@ -60,7 +60,7 @@ export function openDesk(draw) {
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       if (error.status === 401) return signIn(t("desk.ended"));
-      return failed(error, () => openDesk(draw));
+      return failedPage(told(error), () => openDesk(draw));
     }
   }, drawHeader);
 }
@@ -91,6 +91,7 @@ function drawHeader() {
     ),
     offline,
   );
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
 function signOut() {

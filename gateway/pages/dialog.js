@@ -8,7 +8,7 @@ import { attend, failure } from "./page.js";
 export class Incomplete extends Error {}
 
 /**
- * It stays open while that has failed, and says why.
+ * It stays open while that has failed, and says why. What is risky is not what a key pressed too early does.
  * @param {object} of
  * @param {string} of.title
  * @param {any[]} of.content
@@ -41,7 +41,7 @@ export function openDialog({ title, content, yes, no, risky = false, act, failed
         "div.actions",
         null,
         submit,
-        h("button.button.secondary", { type: "button", autofocus: true, onclick: () => shown.close() }, no),
+        h("button.button.secondary", { type: "button", autofocus: risky, onclick: () => shown.close() }, no),
       ),
     ),
   );

@@ -43,10 +43,9 @@ export async function found(client, reference, show) {
     cursor = page.next_cursor;
     if (!cursor) break;
   }
-  const who = [booking.customer?.name, booking.reference].filter(Boolean).join(" · ");
   return h("section.lookup", null,
-    h("h2", null, who),
-    h("p.small", null, event.name),
+    h("h2", null, booking.customer?.name ?? booking.reference),
+    h("p.small", null, `${booking.reference} · ${event.name}`),
     !tickets.length && h("p", null, t("door.lookup.none")),
     h("ul.lookup-tickets", null, tickets.map((each) => h("li.line", null,
       h("span", null, `${each.ticket_type} · ${t("door.number", { number: each.number })}`),

@@ -6,7 +6,7 @@ import { Scanner } from "./door-scanner.js";
 import { Store } from "./door-store.js";
 import { DoorView } from "./door-view.js";
 import { Holdfast, HoldfastError } from "./holdfast.js";
-import { attend, failure, holdfast, languageLinks, titled } from "./page.js";
+import { attend, empty, explained, failedPage, failure, holdfast, languageLinks, titled } from "./page.js";
 import { shop } from "./shop.js";
 import { add, t, when } from "./words.js";
 
@@ -33,10 +33,10 @@ const alone = new Promise((resolve) => {
 
 async function start() {
   frame();
-  if (!isSecureContext) return main.replaceChildren(notice("bad", t("door.insecure"), t("door.insecure.text")));
+  if (!isSecureContext) return main.replaceChildren(empty(t("door.insecure"), t("door.insecure.text")));
   try {
     if (!(await alone)) {
-      return main.replaceChildren(notice("warning", t("door.second"), t("door.second.text"), button(t("try_again"), () => location.reload())));
+      return main.replaceChildren(empty(t("door.second"), t("door.second.text"), button(t("try_again"), () => location.reload(), "primary")));
     }
     store = await Store.open();
     await keepAddress();
@@ -46,7 +46,7 @@ async function start() {
     else if (!event) await choose(token);
     else await scan(token, event);
   } catch (error) {
-    main.replaceChildren(failure(error, start));
+    main.replaceChildren(failedPage(explained(error), start));
     if (!(error instanceof HoldfastError)) throw error;
   }
   navigator.serviceWorker?.register(new URL("door-worker.js", import.meta.url), { scope: "/door" }).catch(reportError);
@@ -178,7 +178,7 @@ async function scan(token, eventId) {
   else if (refusal) await choose(token, t("door.event.none"));
   else {
     view.abort();
-    main.replaceChildren(notice("bad", t("door.no_list"), t("door.no_list.text"), button(t("try_again"), () => scan(token, eventId))));
+    main.replaceChildren(failedPage({ title: t("door.no_list"), advice: t("door.no_list.text") }, () => scan(token, eventId)));
   }
 }
 

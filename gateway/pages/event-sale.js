@@ -3,7 +3,7 @@
 import { Contact } from "./contact.js";
 import { busy, h, notice, say } from "./dom.js";
 import { Row } from "./event-row.js";
-import { isOpen, saleOf, saleText } from "./events.js";
+import { hasWaited, isOpen, saleOf, saleText } from "./events.js";
 import { HoldfastError } from "./holdfast.js";
 import { attend, explained, holdfast } from "./page.js";
 import { PromoCode } from "./promo-code.js";
@@ -31,6 +31,8 @@ export class Sale {
   #rows = new Map();
   #said = h("div.said");
   #total = h("strong.total");
+  #tax = shop.tax_line && h("p.small", null, shop.tax_line);
+  #held = h("p.small", null, t("event.held"));
   #discount = h("strong");
   #discountLine = h("p.line", { hidden: true }, h("span", null, t("promo.discount")), this.#discount);
   #promo = new PromoCode((code) => this.#apply(code));
@@ -61,10 +63,10 @@ export class Sale {
         null,
         this.#discountLine,
         h("p.line", { "aria-live": "polite" }, h("span", null, t("total")), this.#total),
-        shop.tax_line && h("p.small", null, shop.tax_line),
+        this.#tax,
         this.#said,
         this.#submit,
-        h("p.small", null, t("event.held")),
+        this.#held,
       ),
     );
     this.element = h(
@@ -84,10 +86,12 @@ export class Sale {
     const unlocked = this.#unlocked.filter((each) => !known.has(each.id));
     event = { ...event, ticket_types: [...event.ticket_types, ...unlocked] };
     this.event = event;
+    const sale = saleOf(event);
     const open = isOpen(event);
     this.#state.textContent = open ? "" : saleText(event);
     this.#state.hidden = open;
-    this.#promo.element.hidden = !open && saleOf(event) !== "sold_out";
+    this.#promo.element.hidden = !open && sale !== "sold_out";
+    this.#list.hidden = sale === "cancelled";
     this.#order.hidden = !open;
     const before = this.#amount();
     for (const type of event.ticket_types) {
@@ -185,8 +189,11 @@ export class Sale {
     const discount = this.#quote?.discount ?? 0;
     this.#discountLine.hidden = !discount;
     this.#discount.textContent = money(-discount, this.event);
-    this.#total.textContent = seats && !amount ? t("price.free") : money(amount, this.event);
-    this.#submit.textContent = seats && !amount ? t("event.book_free") : t("event.hold");
+    const free = seats ? !amount : this.event.ticket_types.every((each) => !each.unit_amount);
+    this.#total.textContent = free ? t("price.free") : money(amount, this.event);
+    this.#submit.textContent = t(free ? "event.book_free" : "event.hold");
+    this.#held.hidden = free;
+    if (this.#tax) this.#tax.hidden = free;
   }
 
   /** @param {"info" | "warning" | "bad"} kind @param {string} title @param {string} [text] */
@@ -195,9 +202,10 @@ export class Sale {
     say([title, text].filter(Boolean).join(" "));
   }
 
-  /** Shows for what this visitor waits. It is of interest where nothing is left. */
+  /** Shows for what this visitor waits: where nothing is left, and where seats have come back, which may be theirs. */
   async #readWaiting() {
-    if (document.hidden || this.event.ticket_types.every((each) => each.available)) return;
+    const isOfInterest = hasWaited(this.event.id) || this.event.ticket_types.some((each) => !each.available);
+    if (document.hidden || !isOfInterest) return;
     const { entriesOf } = await import("./waiting.js");
     for (const entry of await entriesOf(this.event.id)) {
       const waiting = await this.#rows.get(entry.ticket_type_id)?.waiting();

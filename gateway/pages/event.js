@@ -2,9 +2,9 @@
 
 import { h } from "./dom.js";
 import { read, Sale } from "./event-sale.js";
-import { addressOf, idIn, imageOf } from "./events.js";
+import { addressOf, addressOfVenue, idIn, imageOf } from "./events.js";
 import { empty, open, titled } from "./page.js";
-import { locale, t, when } from "./words.js";
+import { t, when } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
 
@@ -27,18 +27,9 @@ open(async () => {
   );
 });
 
-const countries = new Intl.DisplayNames([locale], { type: "region" });
-
 /** @param {Types.EventDetails} event */
 function facts(event) {
   const { venue } = event;
-  const lines = venue
-    ? [
-        venue.address,
-        [venue.postal_code, venue.city].filter(Boolean).join(" "),
-        venue.country && countries.of(venue.country),
-      ].filter(Boolean)
-    : [];
   return h(
     "dl.facts",
     null,
@@ -57,7 +48,7 @@ function facts(event) {
           "dd",
           null,
           venue.name,
-          lines.map((each) => h("span.line", null, each ?? "")),
+          h("span.line", null, addressOfVenue(venue)),
         ),
       ),
     event.cancel_until &&

@@ -1,7 +1,8 @@
 // What is known of an event without asking: its address, its image, whether it can be booked.
 
 import { h } from "./dom.js";
-import { t, when } from "./words.js";
+import { recall, remember } from "./shop.js";
+import { locale, t, when } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
 
@@ -67,16 +68,31 @@ export function saleText(event) {
   return t(`sale.${sale}`, { count: free });
 }
 
+/** Whether a hurry is in order. @param {Types.TicketType} type */
+export const isFew = (type) => type.available > 0 && type.available <= few(type);
+
 /** How many are free, in words. @param {Types.TicketType} type */
 export function freeText(type) {
   if (type.available === 0) return t("sale.sold_out");
-  return t(type.available <= few(type) ? "sale.few" : "sale.free", { count: type.available });
+  return t(isFew(type) ? "sale.few" : "sale.free", { count: type.available });
 }
+
+/** Whether somebody has joined a waiting list of an event in this browser. @param {string} eventId */
+export const hasWaited = (eventId) => recall(`waits ${eventId}`) !== null;
+
+/** Somebody has joined one. @param {string} eventId */
+export const rememberWaiting = (eventId) => remember(`waits ${eventId}`, "1");
 
 /** @param {Types.Event} event */
 export function placeOf({ venue }) {
   return venue ? [venue.name, venue.city].filter(Boolean).join(", ") : "";
 }
+
+const countries = new Intl.DisplayNames([locale], { type: "region" });
+
+/** A venue's address in one line. @param {Types.Venue} venue */
+export const addressOfVenue = ({ address, postal_code, city, country }) =>
+  [address, [postal_code, city].filter(Boolean).join(" "), country && countries.of(country)].filter(Boolean).join(", ");
 
 /** Its image, or a plain surface in its place. @param {Types.Event} event */
 export function imageOf({ image, name }) {

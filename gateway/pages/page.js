@@ -31,7 +31,7 @@ export async function open(draw, drawOwnHeader = drawHeader) {
   try {
     main.replaceChildren(await draw());
   } catch (error) {
-    main.replaceChildren(failure(error, () => open(draw, drawOwnHeader)));
+    main.replaceChildren(failedPage(explained(error), () => open(draw, drawOwnHeader)));
     if (!(error instanceof HoldfastError)) throw error;
   }
 }
@@ -67,6 +67,12 @@ export function explained(error) {
 export function failure(error, again) {
   const { title, advice } = explained(error);
   return notice("bad", title, advice, again && button(t("try_again"), again));
+}
+
+/** A page that cannot be shown. @param {{ title: string, advice: string }} what @param {() => void} again */
+export function failedPage({ title, advice }, again) {
+  say(title);
+  return empty(title, advice, button(t("try_again"), again, "primary"));
 }
 
 /** A page that has nothing to show. @param {string} title @param {string} text @param {...any} more */

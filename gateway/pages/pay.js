@@ -96,7 +96,9 @@ export class PayForm {
     if (!error || this.#signal.aborted) return;
     const known = [error.decline_code, error.code].find((each) => each && has(`decline.${each}`));
     const advice = t(known ? `decline.${known}` : "decline.other");
-    this.#said.replaceChildren(notice("bad", error.message ?? t("pay.declined"), advice, t("pay.nothing_taken")));
+    // Stripe's own words are in the language of the attempt, and are needed where we have none.
+    const title = known ? t("pay.declined") : (error.message ?? t("pay.declined"));
+    this.#said.replaceChildren(notice("bad", title, advice, t("pay.nothing_taken")));
   }
 }
 
@@ -111,6 +113,6 @@ function terms() {
     null,
     t("pay.terms"),
     " ",
-    links.flatMap((each) => [link(each), " "]),
+    links.flatMap((each, place) => [place ? ", " : "", link(each)]),
   );
 }

@@ -8,9 +8,10 @@ import { t, when } from "./words.js";
 
 /**
  * @param {Types.Booking} booking
+ * @param {string} place Where the event takes place
  * @param {AbortSignal} signal
  */
-export async function tickets(booking, signal) {
+export async function tickets(booking, place, signal) {
   const all = [];
   let first = null;
   for (let cursor; ;) {
@@ -24,7 +25,7 @@ export async function tickets(booking, signal) {
   const list = h(
     "ul.tickets",
     null,
-    all.map((each, place) => ticket(booking, event, each, place, all.length, signal)),
+    all.map((each, index) => ticket(booking, event, place, each, t("tickets.number", { place: index + 1, count: all.length }), signal)),
   );
   const save = async () => offer(await holdfast.calendar(booking.id), `${booking.reference}.ics`);
   return h(
@@ -40,8 +41,8 @@ export async function tickets(booking, signal) {
   );
 }
 
-/** @param {Types.Booking} booking @param {any} event @param {Types.Ticket} each @param {number} place @param {number} count @param {AbortSignal} signal */
-function ticket(booking, event, each, place, count, signal) {
+/** @param {Types.Booking} booking @param {any} event @param {string} place @param {Types.Ticket} each @param {string} title @param {AbortSignal} signal */
+function ticket(booking, event, place, each, title, signal) {
   const valid = each.state === "valid" || each.state === "used";
   const code = h("div.code");
   if (valid && each.code) drawCode(code, booking.id, each, signal);
@@ -51,9 +52,10 @@ function ticket(booking, event, each, place, count, signal) {
     h(
       "div.ticket-text",
       null,
-      h("p.small", null, t("tickets.number", { place: place + 1, count })),
+      h("p.small", null, title),
       h("h2", null, event.name),
       h("p", null, when(event.starts_at, event.time_zone)),
+      place && h("p", null, place),
       h("p", null, h("strong", null, each.ticket_type)),
       h("p.small", null, `${booking.reference}${booking.customer ? ` · ${booking.customer.name}` : ""}`),
       each.state !== "valid" && h(`p.tag.${each.state}`, null, t(`tickets.${each.state}`)),

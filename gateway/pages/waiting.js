@@ -3,7 +3,7 @@
 import { Contact } from "./contact.js";
 import { Incomplete, openDialog } from "./dialog.js";
 import { button, field, h, notice, say } from "./dom.js";
-import { isOpen, saleOf } from "./events.js";
+import { isOpen, rememberWaiting, saleOf } from "./events.js";
 import { HoldfastError } from "./holdfast.js";
 import { explained, failure, holdfast } from "./page.js";
 import { TimeLeft } from "./time-left.js";
@@ -145,6 +145,7 @@ export class Waiting {
         wrong[0]?.focus();
         if (wrong.length) throw new Incomplete();
         const entry = await this.#enter(Number(quantity.input.value), contact);
+        rememberWaiting(this.#event.id);
         this.follow(entry);
         say(t("waiting.waits"));
       },

@@ -81,6 +81,6 @@ export function when(time, timeZone, form = "long") {
 
 /** @param {number} seconds As minutes and seconds */
 export function duration(seconds) {
-  const whole = Math.max(0, Math.ceil(seconds));
+  const whole = Math.max(0, Math.floor(seconds));
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -12,9 +11,9 @@ from playwright.async_api import Browser, async_playwright
 from ops.child import free_port
 from tests.acceptance.holdfast import Holdfast, complaints, running
 from tests.pages.camera import Camera
+from tests.pages.chromium import CHROMIUM, MISSING, launched
 from tests.pages.visitor import Visitor
 
-CHROMIUM = shutil.which("chromium")
 REQUIRED = os.environ.get("HOLDFAST_BROWSER") == "required"
 
 
@@ -28,17 +27,12 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Camera:
 async def browser(camera: Camera) -> AsyncIterator[Browser]:
     """Debian's Chromium. Where there is none the tests are skipped, unless HOLDFAST_BROWSER=required."""
     if CHROMIUM is None:
-        message = "the pages are not tested: there is no `chromium` (apt-get install chromium)"
+        message = f"the pages are not tested: {MISSING}"
         if REQUIRED:
             pytest.fail(message)
         pytest.skip(message)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *camera.arguments],
-        )
+    async with async_playwright() as playwright, launched(playwright, camera) as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture(scope="session")

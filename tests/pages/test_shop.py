@@ -198,6 +198,11 @@ async def test_who_waits_for_a_sold_out_ticket_type_sees_the_offer_at_once(
     (await operator.request("PATCH", path, json=more)).ok()
     await expect(offer.get_by_role("timer")).to_contain_text("29:")
     await visitor.look("offer")
+    more["ticket_types"][0]["capacity"] = 9
+    (await operator.request("PATCH", path, json=more)).ok()
+    await expect(page.get_by_role("button", name="One more: Row 1")).to_be_visible()  # others can buy again
+    await page.reload()
+    await expect(offer.get_by_role("timer")).to_be_visible()
     await offer.get_by_role("link", name="Go to payment").click()
     await visitor.sees("Pay for your tickets")
 

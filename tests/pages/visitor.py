@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, Literal
 
 from axe_playwright_python.async_playwright import Axe
@@ -26,7 +24,6 @@ DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 VISA, NO_MONEY, SECURE = "4242424242424242", "4000000000009995", "4000000000003220"
 # What the first page that somebody opens weighs at most, with its headers, in bytes as they are sent.
 FIRST_VIEW_MAX = 60_000
-SCREENSHOTS = os.environ.get("HOLDFAST_SCREENSHOTS")
 AXE = Axe()
 # Other processes want these cores, too.
 expect.set_options(timeout=20_000)
@@ -43,6 +40,7 @@ class Visitor:
     def __init__(self, holdfast: Holdfast, context: BrowserContext, page: Page, site: str) -> None:
         """`site`: where its pages are, of which another front end than the gateway's may be one."""
         assert holdfast.stack.sandbox_url is not None
+        self.site = site
         self._allowed = (site, holdfast.url, holdfast.stack.sandbox_url, "blob:", "data:")
         self.context = context
         self.page = page
@@ -110,19 +108,19 @@ class Visitor:
     # --- how it is looked at
 
     async def look(self, name: str) -> None:
-        """By axe, light and dark; where HOLDFAST_SCREENSHOTS names a folder also for people, phone and desktop."""
+        """By axe, light and dark, on a phone."""
         for scheme, rules in SCHEMES.items():
             await self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            found = await AXE.run(self.page, options=rules)
-            self.complaints += [
-                f"{name}, {scheme}: {each['id']}: {node['html']} {node.get('failureSummary', '')}"
-                for each in found.response["violations"]
-                for node in each["nodes"]
-            ]
-            for device, size in (("desktop", DESKTOP), ("phone", PHONE)) if SCREENSHOTS else ():
-                await self.page.set_viewport_size(size)
-                path = Path(SCREENSHOTS or "") / f"{name}-{device}-{scheme}.png"
-                await self.page.screenshot(path=path, full_page=True)
+            self.complaints += [f"{name}, {scheme}: {each}" for each in await self.faults(rules)]
         assert await self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
             "too wide for a phone"
         )
+
+    async def faults(self, rules: dict[str, Any] = RULES) -> list[str]:
+        """What axe finds on the page as it is."""
+        found = await AXE.run(self.page, options=rules)
+        return [
+            f"{each['id']}: {node['html']} {node.get('failureSummary', '')}"
+            for each in found.response["violations"]
+            for node in each["nodes"]
+        ]
