@@ -59,6 +59,6 @@ def read_svg(image: bytes) -> str:
 def _decoded(rows: Sequence[Sequence[int]]) -> str:
     pixels = memoryview(bytes(grey for row in rows for grey in row)).cast("B", shape=[len(rows), len(rows[0])])
     # Among the modules of a code there can be what looks like a code of another kind.
-    (found,) = zxingcpp.read_barcodes(pixels, formats=zxingcpp.BarcodeFormat.QRCode)
+    (found,) = zxingcpp.read_barcodes(pixels, formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode))
     text: str = found.text
     return text
