@@ -1,7 +1,7 @@
 // One ticket type on the page of an event, and how many of it are chosen.
 
 import { h } from "./dom.js";
-import { freeText, isFew, isOpen, saleOf } from "./events.js";
+import { freeText, isFew, isOpen } from "./events.js";
 import { money, t } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
@@ -69,7 +69,7 @@ export class Row {
     this.most = open ? Math.min(type.available, event.max_per_booking) : 0;
     this.#name.textContent = type.name;
     this.#price.textContent = type.unit_amount ? money(type.unit_amount, event) : t("price.free");
-    this.#free.textContent = open || saleOf(event) === "sold_out" ? freeText(type) : "";
+    this.#free.textContent = open ? freeText(type) : ""; // else the whole event says why there are none
     this.#free.classList.toggle("few", isFew(type));
     this.element.classList.toggle("gone", type.available === 0);
     this.#stepper.hidden = !this.most;

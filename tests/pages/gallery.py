@@ -25,7 +25,7 @@ STATES = {
     "/b/{reference}": """
         booking-queue booking-pay booking-not-loaded booking-declined booking-3d-secure booking-confirming
         booking-processing booking-tickets booking-cancel booking-refunded booking-expired booking-event-cancelled
-        booking-used booking-elsewhere
+        booking-used booking-elsewhere booking-link-not-good
     """,
     "/my": "my my-empty my-recovery-code my-recovery-code-wrong",
     "/door": """
