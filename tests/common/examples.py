@@ -348,7 +348,7 @@ _ALL: list[m.Message] = [
     ),
     m.UpdatePromoCode(event_id=OTHER, code_id=ID, changes=CODE_TERMS, **REQUEST),
     m.ListPromoCodes(event_id=OTHER, after="SOMMER20", code="Sommer 20", limit=20),
-    m.GetEventImage(event_id=OTHER, known="00"),
+    m.GetEventImage(event_id=OTHER, known="00", operator=True),
     m.GetEventHistory(event_id=OTHER, after=3, limit=20),
     m.CreateWebhookEndpoint(endpoint_id=ID, endpoint=ENDPOINT, **REQUEST),
     m.UpdateWebhookEndpoint(endpoint_id=ID, changes=ENDPOINT, **REQUEST),
