@@ -21,7 +21,7 @@ from ops.stack import Stack
 
 # The last line that `holdfast up` prints before it serves.
 UP = "Up after"
-PORTS = ("GATEWAY", "BOOKING", "PAYMENT", "SANDBOX", "POSTGRES", "REDIS")
+PORTS = ("GATEWAY", "BOOKING", "PAYMENT", "SANDBOX", "POSTGRES", "REDIS", "MAIL")
 # The kinds of the servers' processes by their names; actors are recognized by their module.
 SERVERS = {"postgres": "postgres", "redis-server": "redis"}
 

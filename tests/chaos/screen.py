@@ -22,12 +22,14 @@ UNAVAILABLE_S = 1.0
 @dataclass
 class _Line:
     """One socket's life. `last` and `positions`: the last version and queue position of each booking on it;
-    `awaited`: the bookings whose snapshot is still to come, with the least version that it must have."""
+    `deferred`: those that are behind all others in the queue; `awaited`: the bookings whose snapshot is still to
+    come, with the least version that it must have."""
 
     socket: aiohttp.ClientWebSocketResponse
     opened_at: float
     last: dict[str, int] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
+    deferred: set[str] = field(default_factory=set)
     awaited: dict[str, int] = field(default_factory=dict)
 
 
@@ -148,13 +150,15 @@ class Screen:
         if version < last or (version == last and kind == "booking"):
             judge.breaks("versions on a socket grow", f"{kind} of {id}: version {version} after {last}")
         line.last[id] = max(version, last)
+        if booking["payment"].get("deferred"):
+            line.deferred.add(id)
         least = line.awaited.pop(id, -1) if kind == "snapshot" else -1
         self._visitor.witness.shown(booking, f"socket, {kind}", least=least)
         if id in self._notified:
             self._notified[id].set()
 
     def _show_position(self, line: _Line, id: str, position: int) -> None:
-        if position > line.positions.get(id, position):
+        if position > line.positions.get(id, position) and id not in line.deferred:
             text = f"{id}: {position} after {line.positions[id]}"
             self._visitor.judge.breaks("queue positions on a socket fall", text)
         line.positions[id] = position

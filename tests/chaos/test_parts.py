@@ -510,6 +510,12 @@ def change(version: int) -> Json:
     return {"type": "booking", "booking": booking(version)}
 
 
+def deferred(version: int) -> Json:
+    message = snapshot(version)
+    message["booking"]["payment"] |= {"deferred": True}
+    return message
+
+
 def queue(number: int) -> Json:
     return {"type": "queue", "booking_id": ID, "queue_position": number}
 
@@ -524,6 +530,7 @@ def queue(number: int) -> Json:
         ([[snapshot(3), change(4)], [snapshot(3)]], [FORWARD]),
         ([[queue(5), queue(4), queue(4)]], []),
         ([[queue(4), queue(5)]], ["queue positions on a socket fall"]),
+        ([[deferred(1), queue(4), queue(5)]], []),  # others, who are not deferred, came before it
         ([[snapshot(1), {"type": "error", "code": "not_found", "booking_id": ID}]], []),  # no snapshot was due
         ([[snapshot(1)], [{"type": "error", "code": "not_found", "booking_id": ID}]], [SHOWN]),
     ],

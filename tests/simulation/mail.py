@@ -12,6 +12,7 @@ from typing import Any, cast
 from aiosmtplib import SMTP
 
 from booking.smtp import MailNotTaken, MailServer, MailServerUnavailable
+from common.runtime.urls import smtp_options
 from tests.announced import mail_findings
 from tests.simulation.faults import Fault, Point
 from tests.simulation.gates import Gates
@@ -24,7 +25,7 @@ class SimulatedMailServer(MailServer):
     """Takes mails, with every fault that a mail server has."""
 
     def __init__(self, gates: Gates) -> None:
-        """Without a network."""
+        super().__init__(smtp_options("smtp://no.network.example"), timeout_s=1.0)
         self._gates = gates
         # By Message-ID: the mails that were taken, and the attempts whose outcome the sender may not have learned.
         self.taken: dict[str, list[EmailMessage]] = defaultdict(list)
