@@ -1,4 +1,4 @@
-"""Who waits for seats of sold-out ticket types until there is an offer, or for as long as they want, and what they are told."""
+"""Who waits for seats of sold-out ticket types, for a time of their own, and what they are told."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.chaos.judge import Judge
 from tests.chaos.shopper import JOURNEY_S, REFUSED, Order, Shopper
 
 # For how many seconds somebody waits, from and to, and after how many without a notification they ask.
-WAIT_MAX_S, SILENCE_S = (2.0, 20.0), 2.0
+WAITING_S, SILENCE_S = (2.0, 20.0), 2.0
 
 KEPT = "a place in a line that was answered is kept"
 PASSED_OVER = "nobody is passed over"
