@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from gateway.settings import GatewaySettings
 from gateway.shared import DIGEST_BYTES, tagged
 
 FOLDER = Path(__file__).parent / "pages"
+# The stylesheet of all pages.
+STYLESHEET = "pages.css"
 SHELL = "page.html"
 MESSAGES = "messages/"
 MEDIA_TYPES = {
@@ -31,12 +34,14 @@ TEXTS = frozenset({".css", ".js", ".json", ".svg"})
 
 
 class PageFile(NamedTuple):
-    """A file that is served. `compressed`: by gzip; None where that makes it no smaller."""
+    """A file that is served. `compressed`: by gzip; None where that makes it no smaller. `imports`: the modules
+    that it names."""
 
     body: bytes
     compressed: bytes | None
     media_type: str
     tag: str
+    imports: tuple[str, ...]
 
 
 class PageFiles:
@@ -44,18 +49,13 @@ class PageFiles:
 
     def __init__(self, settings: GatewaySettings) -> None:
         """Raises OSError where the logo cannot be read."""
-        bodies = {
-            path.relative_to(FOLDER).as_posix(): path.read_bytes()
-            for path in sorted(FOLDER.rglob("*"))
-            if path.suffix in MEDIA_TYPES and path.name != SHELL
-        }
-        bodies["holdfast.js"] = (ASSETS / "holdfast.js").read_bytes()
-        bodies["pages.css"] += stylesheet(settings.shop_colour).encode()
+        shipped = _shipped()
+        own = {STYLESHEET: shipped[STYLESHEET].body + stylesheet(settings.shop_colour).encode()}
         self.logo: str | None = None
         if settings.shop_logo is not None:
             self.logo = f"logo{settings.shop_logo.suffix.lower()}"
-            bodies[self.logo] = settings.shop_logo.read_bytes()
-        self._files = {name: _file(name, body) for name, body in bodies.items()}
+            own[self.logo] = settings.shop_logo.read_bytes()
+        self._files = shipped | {name: _file(name, body) for name, body in own.items()}
         digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
         for name, file in sorted(self._files.items()):
             digest.update(f"{name} {file.tag} ".encode())
@@ -72,8 +72,7 @@ class PageFiles:
         found: dict[str, None] = {}
         waiting = [script]
         while waiting:
-            body = self._files[waiting.pop()].body.decode()
-            new = [name for name in IMPORTED.findall(body) if name not in found]
+            new = [name for name in self._files[waiting.pop()].imports if name not in found]
             found |= dict.fromkeys(new)
             waiting += new
         return sorted(found, key=lambda name: -len(self._files[name].body))
@@ -84,10 +83,28 @@ class PageFiles:
     def stylesheets(self, script: str) -> list[str]:
         """The one of all pages, then those of the modules that `script` needs."""
         own = (f"{Path(name).stem}.css" for name in [script, *self.modules(script)])
-        return ["pages.css", *(name for name in own if name in self._files)]
+        return [STYLESHEET, *(name for name in own if name in self._files)]
+
+
+@cache
+def _shipped() -> dict[str, PageFile]:
+    """Those that every installation has, read and compressed once in a process."""
+    bodies = {
+        path.relative_to(FOLDER).as_posix(): path.read_bytes()
+        for path in sorted(FOLDER.rglob("*"))
+        if path.suffix in MEDIA_TYPES and path.name != SHELL
+    }
+    bodies["holdfast.js"] = (ASSETS / "holdfast.js").read_bytes()
+    return {name: _file(name, body) for name, body in bodies.items()}
 
 
 def _file(name: str, body: bytes) -> PageFile:
     suffix = Path(name).suffix
     compressed = gzip.compress(body, mtime=0) if suffix in TEXTS else body
-    return PageFile(body, compressed if len(compressed) < len(body) else None, MEDIA_TYPES[suffix], tagged(body))
+    return PageFile(
+        body,
+        compressed if len(compressed) < len(body) else None,
+        MEDIA_TYPES[suffix],
+        tagged(body),
+        tuple(IMPORTED.findall(body.decode())) if suffix == ".js" else (),
+    )

@@ -31,8 +31,8 @@ REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "accep
 
 # The files that wait longest for real processes, longest first; every other process begins with them.
 LONGEST = (
-    "chaos/test_chaos.py", "acceptance/test_up.py", "acceptance/test_catalogue.py", "chaos/test_upgrade.py",
-    "pages/test_shop.py", "races/", "fuzz/test_fuzz.py", "acceptance/", "bench/", "gateway/test_socket.py",
+    "chaos/test_chaos.py", "pages/test_shop.py", "acceptance/test_catalogue.py", "acceptance/test_up.py",
+    "chaos/test_upgrade.py", "races/", "fuzz/test_fuzz.py", "acceptance/", "bench/", "gateway/test_socket.py",
     "common/test_outages.py", "common/test_exchange.py", "payment/test_intents.py", "ops/test_embedded_servers.py",
 )  # fmt: skip
 # Files whose tests share a stack, by the name of its fixture: one process runs them all, so that it starts once.
@@ -42,10 +42,8 @@ STACKS = {
         "stopped_servers",
     ),
     "holdfast": (
-        "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "main_job",
-        "privacy", "promo_codes", "rush", "tickets", "webhooks", "who_did_it",
         "audit", "bad_input", "clients", "customers", "events", "generated_clients", "guests", "mail", "main_job",
-        "outgoing_webhooks", "privacy", "rush", "tickets", "webhooks", "who_did_it",
+        "outgoing_webhooks", "privacy", "promo_codes", "rush", "tickets", "webhooks", "who_did_it",
     ),
     "shop": ("desk", "door", "front_end", "shop"),
 }  # fmt: skip

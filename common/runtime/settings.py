@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from common.contracts.errors import ConfigurationError
 from common.runtime.urls import RedisUrl
@@ -79,6 +85,18 @@ class ProcessSettings(BaseSettings):
     idle_seconds: float = Field(default=75.0, gt=0, le=3600)
     # How many seconds a request's body may take to arrive.
     body_seconds: float = Field(default=30.0, gt=0, le=300)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing but the environment: to look into files that are not there takes as long once more."""
+        return init_settings, env_settings
 
 
 class ActorSettings(ProcessSettings):

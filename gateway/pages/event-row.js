@@ -5,7 +5,7 @@ import { freeText, isFew, isOpen } from "./events.js";
 import { money, t } from "./words.js";
 
 /** @import * as Types from "../../clients/js/types.js" */
-/** @import { Contact } from "./contact.js" */
+/** @import { Contact } from "./event-fields.js" */
 /** @import { Waiting } from "./waiting.js" */
 
 export class Row {

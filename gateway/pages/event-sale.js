@@ -1,12 +1,11 @@
 // What is chosen of an event, what it costs, and who buys it.
 
-import { Contact } from "./contact.js";
 import { busy, h, notice, say } from "./dom.js";
+import { Contact, PromoCode } from "./event-fields.js";
 import { Row } from "./event-row.js";
 import { hasWaited, isOpen, saleOf, saleText } from "./events.js";
 import { HoldfastError } from "./holdfast.js";
 import { attend, explained, holdfast } from "./page.js";
-import { PromoCode } from "./promo-code.js";
 import { shop } from "./shop.js";
 import { money, t } from "./words.js";
 

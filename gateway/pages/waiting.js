@@ -1,8 +1,8 @@
 // The waiting list of one ticket type: how to join it while nothing is left, and how this visitor's entry stands.
 
-import { Contact } from "./contact.js";
 import { Incomplete, openDialog } from "./dialog.js";
 import { button, field, h, notice, say } from "./dom.js";
+import { Contact } from "./event-fields.js";
 import { isOpen, rememberWaiting, saleOf } from "./events.js";
 import { HoldfastError } from "./holdfast.js";
 import { explained, failure, holdfast } from "./page.js";

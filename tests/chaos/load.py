@@ -23,7 +23,7 @@ from tests.chaos.notified import ADDRESSED
 from tests.chaos.screen import Screen
 from tests.chaos.shopper import SHARES, Order, Shopper
 from tests.chaos.visitor import Visitor
-from tests.chaos.waiting import PATIENCE_S, Line
+from tests.chaos.waiting import WAITING_S, Line
 
 PRICE = 1500
 SEATS, SCARCE_SEATS = 1_000_000, 30
@@ -130,7 +130,7 @@ class Load:
         if role.coded:
             code = chance.choice(list(TERMS))
             order = replace(order, code=code, row=int(code == UNLOCKS))
-        wait = self.line.wait(shopper, order, chance.uniform(*PATIENCE_S)) if role.waited else None
+        wait = self.line.wait(shopper, order, chance.uniform(*WAITING_S)) if role.waited else None
         self._spawn(wait or shopper.go(order), order.key)
         if self.door is not None and chance.random() < VISITS:
             self._spawn(self.door.visit(self.shoppers), f"door after {order.key}")

@@ -125,7 +125,7 @@ def test_the_database_must_have_the_entries_that_clients_were_answered(
     assert [each.promise for each in line.judge.broken] == broken
 
 
-def placed(number: int, status: str, offer: int | None = None, together: str = "", of: str = "T") -> Json:
+def entry_of(number: int, status: str, offer: int | None = None, together: str = "", of: str = "T") -> Json:
     offered = {"offer": offer, "together": together or str(offer)}
     return {"id": number, "ticket_type_id": of, "number": number, "status": status, **offered}
 
@@ -133,11 +133,11 @@ def placed(number: int, status: str, offer: int | None = None, together: str = "
 @pytest.mark.parametrize(
     ("entries", "found"),
     [
-        ([placed(1, "offered", 5), placed(2, "left"), placed(3, "offered", 6), placed(4, "waiting")], ""),
-        ([placed(1, "waiting"), placed(2, "offered", 5)], "2 got an offer before number 1, who waits"),
-        ([placed(1, "offered", 6), placed(2, "offered", 5)], "number 2 got an offer before number 1"),
-        ([placed(1, "offered", 6, "one"), placed(2, "offered", 5, "one")], ""),  # both at once
-        ([placed(1, "offered", 6, of="S"), placed(2, "waiting", of="S"), placed(3, "offered", 5)], ""),
+        ([entry_of(1, "offered", 5), entry_of(2, "left"), entry_of(3, "offered", 6), entry_of(4, "waiting")], ""),
+        ([entry_of(1, "waiting"), entry_of(2, "offered", 5)], "2 got an offer before number 1, who waits"),
+        ([entry_of(1, "offered", 6), entry_of(2, "offered", 5)], "number 2 got an offer before number 1"),
+        ([entry_of(1, "offered", 6, "one"), entry_of(2, "offered", 5, "one")], ""),  # both at once
+        ([entry_of(1, "offered", 6, of="S"), entry_of(2, "waiting", of="S"), entry_of(3, "offered", 5)], ""),
     ],
 )
 def test_nobody_is_passed_over(entries: list[Json], found: str) -> None:

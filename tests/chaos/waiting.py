@@ -1,4 +1,4 @@
-"""Who waits for seats of sold-out ticket types until there is an offer or patience ends, and what they are told."""
+"""Who waits for seats of sold-out ticket types, for a time of their own, and what they are told."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.chaos.judge import Judge
 from tests.chaos.shopper import JOURNEY_S, REFUSED, Order, Shopper
 
 # For how many seconds somebody waits, from and to, and after how many without a notification they ask.
-PATIENCE_S, SILENCE_S = (2.0, 20.0), 2.0
+WAITING_S, SILENCE_S = (2.0, 20.0), 2.0
 
 KEPT = "a place in a line that was answered is kept"
 PASSED_OVER = "nobody is passed over"
@@ -36,7 +36,7 @@ class Line:
         # By entry: what was shown last.
         self._shown: dict[str, Json] = {}
 
-    async def wait(self, shopper: Shopper, order: Order, patience_s: float) -> None:
+    async def wait(self, shopper: Shopper, order: Order, wait_max_s: float) -> None:
         """Wait, and then do with the offer what is wished. Where seats are free, book them."""
         id = waiting_entry_id(shopper.subject, order.key)
         offer = str(offer_id(id))
@@ -45,7 +45,7 @@ class Line:
         outcome = "unfinished"
         try:
             async with asyncio.timeout(JOURNEY_S):
-                outcome = await self._wait(shopper, order, str(id), self._judge.now + patience_s)
+                outcome = await self._wait(shopper, order, str(id), self._judge.now + wait_max_s)
         except TimeoutError:
             self._judge.breaks("a client comes to an end", f"waits, {id}: {self._shown.get(str(id))}")
         shopper.endings["waits", outcome] += 1

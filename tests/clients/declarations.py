@@ -23,6 +23,7 @@ OPTIONS = {
     "moduleResolution": "nodenext",
     "lib": ["es2023", "dom", "dom.iterable"],
     "types": [],
+    "skipDefaultLibCheck": True,  # TypeScript's own, which take half of the time
 }
 
 

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -78,11 +79,16 @@ class RedisServer:
 Answer = Callable[[Any], Any]
 
 
+@cache  # reading them takes longer than many a test
+def _settings(redis_url: str) -> ActorSettings:
+    return ActorSettings(redis_url=redis_url, block_ms=20)
+
+
 class ScriptedBooking:
     """Reads what gateways send as the booking actor does, and answers by script."""
 
     def __init__(self, redis_url: str) -> None:
-        self._settings = ActorSettings(redis_url=redis_url, block_ms=20)
+        self._settings = _settings(redis_url)
         self._redis = connect(redis_url)
         self.bus = Publisher(self._redis, source="/booking/test")
         self._answers: dict[type[Message], Answer] = {}

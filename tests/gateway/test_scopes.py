@@ -49,6 +49,7 @@ NOBODY = frozenset[str]()
 MAY: Mapping[str, tuple[frozenset[str], str]] = {
     "admin_list_events": (READ, "holdfast:read"),
     "admin_get_event": (READ, "holdfast:read"),
+    "admin_get_event_image": (READ, "holdfast:read"),
     "get_event_history": (READ, "holdfast:read"),
     "list_waiting_list": (READ, "holdfast:read"),
     "create_event": (ADMIN, "holdfast:admin"),

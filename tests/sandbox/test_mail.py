@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, unused_port
 
-from sandbox.mail import KEPT, Mailbox, add_routes, serving
+from sandbox import mail
+from sandbox.mail import Mailbox, add_routes, serving
 
 Client = TestClient[web.Request, web.Application]
 HTML = {"Accept": "text/html"}
@@ -60,8 +61,15 @@ async def test_a_mail_runs_nothing_in_the_page(pages: tuple[Client, int]) -> Non
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
-async def test_only_the_newest_are_kept(pages: tuple[Client, int]) -> None:
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many mails are kept: fewer than usual."""
+    monkeypatch.setattr(mail, "KEPT", 5)
+    return 5
+
+
+async def test_only_the_newest_are_kept(few: int, pages: tuple[Client, int]) -> None:
     client, port = pages
-    await send(port, times=KEPT + 1)
+    await send(port, times=few + 1)
     mails = (await (await client.get("/_sandbox/mail")).json())["mails"]
-    assert (len(mails), mails[0]["number"]) == (KEPT, 2)
+    assert (len(mails), mails[0]["number"]) == (few, 2)

@@ -1,10 +1,54 @@
-// The field for a promo code, beside the tickets of an event, and which code counts now.
+// What visitors fill in on the page of an event: whom the tickets are for, and a promo code.
 
 import { busy, button, field, h, say } from "./dom.js";
 import { HoldfastError } from "./holdfast.js";
 import { explained } from "./page.js";
-import { t } from "./words.js";
+import { locale, t } from "./words.js";
 
+/** Whom a booking is for. */
+export class Contact {
+  #name = field(t("contact.name"), { autocomplete: "name", maxlength: 200, required: true });
+  #email = field(
+    t("contact.email"),
+    { type: "email", autocomplete: "email", maxlength: 254, required: true },
+    t("contact.email.hint"),
+  );
+  element = h("fieldset.contact", null, h("legend", null, t("contact.title")), this.#name.element, this.#email.element);
+
+  /** @param {{ name: string, email: string }} [customer] What is filled in already */
+  constructor({ name, email } = { name: "", email: "" }) {
+    this.#name.input.value = name;
+    this.#email.input.value = email;
+  }
+
+  get customer() {
+    return { name: this.#name.input.value, email: this.#email.input.value, locale };
+  }
+
+  /** The inputs that are not filled in; each says what is missing. */
+  wrong() {
+    const wrong = [];
+    for (const [of, missing] of /** @type {const} */ ([
+      [this.#name, "contact.name.missing"],
+      [this.#email, "contact.email.wrong"],
+    ])) {
+      of.input.value = of.input.value.trim();
+      if (of.input.validity.valid) of.show();
+      else (of.show(t(missing)), wrong.push(of.input));
+    }
+    return wrong;
+  }
+
+  /** Whether the API has refused the email address: then the field says so. @param {readonly { loc: readonly unknown[] }[]} errors */
+  refused(errors) {
+    if (!errors.some((each) => each.loc.includes("email"))) return false;
+    this.#email.show(t("contact.email.wrong"));
+    this.#email.input.focus();
+    return true;
+  }
+}
+
+/** A promo code, and which one counts now. */
 export class PromoCode {
   /** What was entered last and is good; null: none. @type {string | null} */
   code = null;
