@@ -322,6 +322,7 @@ export class Scanner extends EventTarget {
 
   /** @param {Kept[]} entries Of one event, as many as the server takes @param {AbortSignal} signal */
   async #sendBatch(entries, signal) {
+    if (!navigator.onLine) return; // nothing would arrive: what is undone meanwhile is certainly not known there
     for (const entry of entries) entry.tried = true;
     await this.#store.keep(entries);
     for (const { id, outcome, check_in } of await this.#sent(entries, signal)) {
