@@ -71,7 +71,7 @@ async def test_nothing_is_lost_in_a_rolling_upgrade_under_load(tmp_path: Path, r
             verdict = await finish(harness, load)
             (bookings,) = await rows(stack.booking_database_url, "bookings")
     assert any(each["deferred"] for each in bookings)
-    assert not judge.broken
+    assert not judge.broken, "\n".join(map(str, judge.broken))
     assert verdict.audit is not None
     assert verdict.audit.code == 0
     assert any(ending.startswith("confirmed; payment paid") for ending in verdict.endings)
