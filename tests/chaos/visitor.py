@@ -43,6 +43,8 @@ class Visitor:
         except NO_ANSWER as error:
             self.judge.unanswered(request, error, sent_at)
             return None
+        if answer.status == 408:
+            return None  # a gateway that drains was closing the connection: the request may be sent again
         self.judge.answered(request, answer, sent_at)
         if _is_booking(answer.body) and answer.status < 300:
             self.witness.shown(answer.body, request)
