@@ -1,8 +1,7 @@
 // What is chosen of an event, what it costs, and who buys it.
 
 import { busy, h, notice, say } from "./dom.js";
-import { Contact, PromoCode } from "./event-fields.js";
-import { Row } from "./event-row.js";
+import { Contact, PromoCode, Row } from "./event-fields.js";
 import { hasWaited, isOpen, saleOf, saleText } from "./events.js";
 import { HoldfastError } from "./holdfast.js";
 import { attend, explained, holdfast } from "./page.js";
