@@ -102,6 +102,11 @@ class BookingView {
     }
   }
 
+  /** Shows an answer, unless a message that left after it has overtaken it. @param {Types.Booking} booking */
+  #answered(booking) {
+    if (booking.version >= this.booking.version) this.show(booking);
+  }
+
   /** @param {Types.Booking} booking */
   show(booking) {
     this.booking = booking;
@@ -203,7 +208,7 @@ class BookingView {
     this.#update = (now) => {
       if (now.payment.status === status) return;
       this.#state = "";
-      this.show(now);
+      this.#answered(now);
     };
   }
 
@@ -238,7 +243,7 @@ class BookingView {
       const question = paid ? t("cancel.paid", { amount: money(booking.amount, booking) }) : t("cancel.unpaid");
       if (!(await confirmed(t("cancel.title"), question, t("cancel.yes"), t("cancel.no")))) return;
       try {
-        this.show(/** @type {Types.Booking} */ (await holdfast.cancel(booking.id)));
+        this.#answered(/** @type {Types.Booking} */ (await holdfast.cancel(booking.id)));
       } catch (error) {
         const { title, advice } = explained(error);
         said.replaceChildren(notice("bad", title, advice));
