@@ -208,7 +208,7 @@ class BookingView {
     this.#update = (now) => {
       if (now.payment.status === status) return;
       this.#state = "";
-      this.#answered(now);
+      this.show(now);
     };
   }
 
