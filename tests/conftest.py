@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 import structlog
 import uvloop
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from common.runtime.process import GC_NEW_OBJECTS
@@ -24,6 +25,10 @@ from ops.redis import RedisServer, embedded_redis
 from tests.forked import forked_actors
 from tests.servers import copied_clusters, make_migrated, make_templates, server_with_tables, without_fsync
 from tests.workers import forked_workers
+
+# How long an example takes says what the machine is doing, and nothing of the code.
+settings.register_profile("holdfast", deadline=None)
+settings.load_profile("holdfast")
 
 # Which of Redis' sixteen databases each package of tests uses.
 REDIS_DATABASES = {"common": 1, "gateway": 2, "booking": 3, "payment": 4, "acceptance": 5}
