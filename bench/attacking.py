@@ -17,6 +17,7 @@ import orjson
 import uvloop
 
 from bench.clients import JSON
+from bench.cpu import give_way
 from bench.wire import END_OF_HEAD, Reply, Wires, request
 
 # What a broken connection, or a gateway that does not accept one, counts as.
@@ -128,8 +129,7 @@ class Attacking:
 async def main() -> None:
     """Reads the orders, a line of JSON, writes a line when it begins, and attacks until the input ends; then writes
     how many answers of each status there were."""
-    # It runs only while nobody else wants its core: attackers have machines of their own.
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    give_way()  # attackers have machines of their own
     reader = asyncio.StreamReader(limit=LINE_MAX)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

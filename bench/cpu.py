@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 
 import psutil
 
@@ -35,6 +36,14 @@ def _own(process: psutil.Process) -> float:
     except psutil.NoSuchProcess:
         return 0.0
     return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def give_way(pid: int | None = None) -> None:
+    """This process, or another, and its descendants run from now on only while nobody else wants their cores."""
+    process = psutil.Process(pid)
+    for each in (process, *process.children(recursive=True)):
+        with suppress(ProcessLookupError):
+            os.sched_setscheduler(each.pid, os.SCHED_IDLE, os.sched_param(0))
 
 
 class Meter:

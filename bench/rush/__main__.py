@@ -19,7 +19,7 @@ from bench.machine import described
 from bench.progress import stoppable
 from bench.report import Report
 from bench.rush.attackers import USUAL
-from bench.rush.findings import compared, findings
+from bench.rush.findings import Compared, compared, findings
 from bench.rush.sale import Plan, Rush, play
 from bench.rush.screen import shown
 from ops.errors import StartError
@@ -29,8 +29,8 @@ INTERRUPTED = 130
 # A rush asks for more than a machine can carry: its latency says what the machine is. Attackers are compared
 # at a load that it carries: clients come evenly, attackers were there before them, and nobody is sold out.
 COMPARED: dict[str, Any] = {"clients": 480, "seats": 480, "within": 12.0, "office": 0, "attacked_before": 3.0}
-# How often each of the two is played.
-ROUNDS = 3
+# How often each of the sales is played that are compared.
+ROUNDS = 5
 
 
 def arguments(words: Sequence[str] | None = None) -> Plan:
@@ -86,10 +86,15 @@ async def run(plan: Plan, console: Console) -> Report:
 
         found = {"rush": findings(await watched(plan))}
         if plan.attacks:
-            attacked = replace(plan, **COMPARED)
-            calm = replace(attacked, attacks=())
-            rounds = [(await watched(calm), await watched(attacked)) for _ in range(ROUNDS)]
-            found["attack"] = compared([each for each, _ in rounds], [each for _, each in rounds])
+            here = replace(plan, **COMPARED)
+            plans = (replace(here, attacks=()), replace(here, elsewhere=True), here)
+            rounds = []
+            for number in range(ROUNDS):
+                # Another first each time, so that a trend of the machine adds to none.
+                order = [(number + place) % len(plans) for place in range(len(plans))]
+                played = {which: await watched(plans[which]) for which in order}
+                rounds.append(Compared(*(played[which] for which in range(len(plans)))))
+            found["attack"] = compared(rounds)
         return Report(machine, time.monotonic() - started, found)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from statistics import median
+from typing import NamedTuple
 
 from bench.findings import Chart, Findings, Goal, Series, Table, cell
 from bench.rush.sale import Rush
@@ -115,6 +117,17 @@ def _times_table(rush: Rush) -> Table:
 
 # What attackers may cost the others: a tenth of their latency.
 COSTS_MAX = 1.1
+
+
+class Compared(NamedTuple):
+    """Three sales, played one after the other: without attackers, with attackers of another installation on this
+    machine, and with attackers."""
+
+    calm: Rush
+    elsewhere: Rush
+    attacked: Rush
+
+
 WAITS: tuple[tuple[str, Callable[[Rush], Sequence[float]]], ...] = (
     ("an answer", lambda rush: rush.tally.latencies),
     ("knew whether there is a seat", lambda rush: rush.tally.verdicts),
@@ -122,18 +135,32 @@ WAITS: tuple[tuple[str, Callable[[Rush], Sequence[float]]], ...] = (
 )
 
 
-def compared(calm: Sequence[Rush], attacked: Sequence[Rush]) -> Findings:
-    """What attackers have cost the others, beside sales without them."""
+def compared(rounds: Sequence[Compared]) -> Findings:
+    """What attackers have cost the others. Here they share the machine's cores and its kernel with those whom they
+    attack, which real ones do not: what they cost beside those who attack somebody else is what they cost Holdfast.
+
+    Medians of the rounds, so that the machine's other work disturbs one round and not the figure."""
     rows, goals, figures = [], [], {}
     for name, of in WAITS:
-        before, with_them = (_spread([wait for each in rushes for wait in of(each)]) for rushes in (calm, attacked))
-        figures[name] = {"calm_ms": before, "attacked_ms": with_them}
+        spreads = [[_spread(of(rush)) for rush in each] for each in rounds]
         for point in ("p50", "p90", "p99"):
-            ratio = _ratio(before[point], with_them[point])
-            rows.append((f"{name}, {point}", cell(before[point]), cell(with_them[point]), cell(ratio, 2)))
-            goals.append(Goal(f"attack: {name}, {point}", ratio, COSTS_MAX, False, "times"))
+            known = [waits for spread in spreads if all(waits := [each[point] or 0.0 for each in spread])]
+            calm, elsewhere, attacked = (
+                median(waits) if waits else None for waits in ([each[n] for each in known] for n in range(3))
+            )
+            to_calm, times = (median([waits[2] / waits[n] for waits in known]) if known else None for n in range(2))
+            figures[f"{name}, {point}"] = {
+                "calm_ms": calm,
+                "elsewhere_ms": elsewhere,
+                "attacked_ms": attacked,
+                "times_calm": to_calm,
+                "times": times,
+            }
+            cells = (cell(calm), cell(elsewhere), cell(attacked), cell(to_calm, 2), cell(times, 2))
+            rows.append((f"{name}, {point}", *cells))
+            goals.append(Goal(f"attack: {name}, {point}", times, COSTS_MAX, False, "times"))
     got = Counter[tuple[str, int]]()
-    for each in attacked:
+    for _, _, each in rounds:
         got.update({(name, status): n for name, counts in each.attackers.items() for status, n in counts.items()})
     answers = [
         (f"{name}, answers {status or 'without a status'}", f"{number:,}")
@@ -142,16 +169,16 @@ def compared(calm: Sequence[Rush], attacked: Sequence[Rush]) -> Findings:
     return Findings(
         figures=figures,
         tables=[
-            Table("What attackers cost the others, in ms", ("", "without", "with", "times"), rows),
+            Table(
+                "What attackers cost the others, in ms",
+                ("", "no attackers", "elsewhere", "here", "here / none", "here / elsewhere"),
+                rows,
+            ),
             Table("What the attackers got", ("", "answers"), answers),
         ],
         goals=goals,
-        problems=[problem for each in (*calm, *attacked) for problem in each.problems],
+        problems=[problem for each in rounds for rush in each for problem in rush.problems],
     )
-
-
-def _ratio(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after / before
 
 
 def _charts(samples: Sequence[Sample]) -> list[Chart]:

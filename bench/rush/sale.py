@@ -6,8 +6,8 @@ import asyncio
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from uuid import UUID
@@ -17,7 +17,7 @@ import asyncpg
 from bench import stage as stages
 from bench.audit import problems
 from bench.clients import order
-from bench.cpu import Usage, difference
+from bench.cpu import Usage, difference, give_way
 from bench.lag import Lag
 from bench.measures import percentile
 from bench.rush.attackers import Attack, Attackers
@@ -59,7 +59,8 @@ Sampled = Callable[[Tally], None]
 class Plan:
     """`clients` come within `within` seconds for `seats`, over at most `connections` connections. Each is a guest
     with an address of its own; `office` of them share one. `attacks`: those who come beside them, and
-    `attacked_before`: for how many seconds before them."""
+    `attacked_before`: for how many seconds before them. `elsewhere`: they attack another installation on this
+    machine, whose processes give way to all others as the attackers do."""
 
     clients: int = 20_000
     seats: int = 1000
@@ -70,6 +71,7 @@ class Plan:
     office: int = 500
     attacks: tuple[Attack, ...] = ()
     attacked_before: float = 0.0
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ async def play(plan: Plan, sampled: Sampled, began: Callable[[str], None]) -> Ru
     connections = _connections(plan.connections, OTHER_FILES + sum(attack.connections for attack in plan.attacks))
     async with stages.running(plan.scale, **SETTINGS) as stage:
         began("making the event and the tokens")
-        event, other = await stage.events(2, plan.seats, "Opening night")
+        (event,) = await stage.events(1, plan.seats, "Opening night")
         tally = Tally(plan.clients, plan.seats)
         targets = Targets(
             gateway=Wires(stage.gateway_url, connections),
@@ -134,14 +136,15 @@ async def play(plan: Plan, sampled: Sampled, began: Callable[[str], None]) -> Ru
             Visitor(targets, tally, stage.token(f"{GUEST}rush-{number}"), chance, _address(number, plan.office))
             for number in range(plan.clients)
         ]
-        # They want another event's seats: those of the clients are counted.
-        attackers = [Attackers(attack, stage, order(other["id"])) for attack in plan.attacks]
         coming = sorted(chance.uniform(0, plan.within) for _ in visitors)
         began(f"the sale is open: {plan.clients:,} clients within {plan.within:g} s for {plan.seats:,} seats")
         lag = Lag()
         meter = stage.meter()
         before = meter.read()
-        async with AsyncExitStack() as attacked:
+        async with _attacked(plan, stage) as target, AsyncExitStack() as attacked:
+            # They want another event's seats: those of the clients are counted.
+            (other,) = await target.events(1, plan.seats, "Another night")
+            attackers = [Attackers(attack, target, order(other["id"])) for attack in plan.attacks]
             for each in attackers:
                 await attacked.enter_async_context(each)
             await asyncio.sleep(plan.attacked_before)
@@ -156,6 +159,18 @@ async def play(plan: Plan, sampled: Sampled, began: Callable[[str], None]) -> Ru
         began("stopping")
     statuses = {each.attack.name: each.statuses for each in attackers}
     return Rush(plan, tally, seconds, targets.gateway.opened, cpu, percentile(lag.samples, 0.99), wrong, statuses)
+
+
+@asynccontextmanager
+async def _attacked(plan: Plan, stage: Stage) -> AsyncIterator[Stage]:
+    """Whose gateway the attackers reach."""
+    if not plan.elsewhere:
+        yield stage
+        return
+    async with stages.running(plan.scale, **SETTINGS) as other:
+        for pid in other.pids().values():
+            give_way(pid)
+        yield other
 
 
 def _address(number: int, office: int) -> str:

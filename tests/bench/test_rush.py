@@ -17,7 +17,7 @@ from rich.console import Console
 from bench.attacking import Kind
 from bench.rush.__main__ import arguments
 from bench.rush.attackers import Attack
-from bench.rush.findings import compared, findings
+from bench.rush.findings import Compared, compared, findings
 from bench.rush.sale import Plan, Rush, play
 from bench.rush.screen import drawn, spark
 from bench.rush.tally import Tally
@@ -101,8 +101,13 @@ def test_attackers_that_cost_the_others_more_than_a_tenth_miss_the_goal() -> Non
     for seconds, sold in ((0.1, 2.0), (0.105, 3.0)):
         tally = Tally(clients=1, seats=2, latencies=[seconds], verdicts=[seconds], sales=[sold])
         rushes.append(Rush(Plan(1, 2), tally, 1.0, 1, {}, None, [], {"3 loops": Counter({202: 5, 0: 1})}))
-    found = compared(rushes[:1], rushes[1:])
+    (calm, attacked) = rushes
+    found = compared([Compared(calm, calm, attacked)])
     assert [goal.met for goal in found.goals] == [True] * 6 + [False] * 3
+    assert [goal.met for goal in compared([Compared(calm, attacked, attacked)]).goals] == [True] * 9
+    disturbed = Compared(calm, attacked, calm)
+    usual = Compared(calm, calm, attacked)
+    assert compared([usual, disturbed, usual]).goals == found.goals
     assert found.tables[1].rows == [("3 loops, answers without a status", "1"), ("3 loops, answers 202", "5")]
 
 
