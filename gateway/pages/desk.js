@@ -2,6 +2,7 @@
 
 import { openDialog } from "./dialog.js";
 import { button, busy, field, h, notice } from "./dom.js";
+import { saleOf } from "./events.js";
 import { Holdfast, HoldfastError } from "./holdfast.js";
 import { attend, explained, failedPage, languageLinks, offline, open, titled, watchConnection } from "./page.js";
 import { shop } from "./shop.js";
@@ -198,8 +199,11 @@ export const tag = (state, kind) => h(`span.tag.${state}`, null, named(kind, sta
 export const named = (kind, value) => (has(`desk.${kind}.${value}`) ? t(`desk.${kind}.${value}`) : value.replaceAll("_", " "));
 
 /** Whether an event is sold; nothing of one that customers do not see. @param {Types.OperatorsEvent} event */
-export const saleTag = ({ called_off_at, on_sale, status }) =>
-  (called_off_at || (status ?? "published") === "published") && tag(called_off_at ? "cancelled" : on_sale ? "open" : "closed", "sale");
+export function saleTag(event) {
+  if (!event.called_off_at && (event.status ?? "published") !== "published") return false;
+  const sale = saleOf(event);
+  return tag(sale === "few" ? "open" : sale, "sale");
+}
 
 /** Saves a file from the API. @param {string} name @param {PromiseLike<Blob>} file */
 export async function download(name, file) {

@@ -19,7 +19,8 @@ from common.contracts.scopes import OPERATOR, Scope
 from common.runtime.settings import load
 from gateway.brand import CONTRAST, DARK, LIGHT, Colour, contrast, readable, stylesheet
 from gateway.catalogue_reader import CATALOGUE
-from gateway.page_files import FOLDER, PageFiles
+from gateway.docs import ASSETS
+from gateway.page_files import COMMENTS, FOLDER, PageFiles, without_comments
 from gateway.page_views import PAGE_FILES, PAGES, chosen_language, id_of, policy
 from gateway.settings import GatewaySettings
 from payment.sdk import STRIPE_VERSION
@@ -28,6 +29,7 @@ from tests.gateway.stage import EVENT_ID, SECRET, Client, event
 
 SLUG_ID = "01j000000070080000000000e0"  # not an event's
 LANGUAGES = ["de", "en"]
+CLIENT = ASSETS / "holdfast.js"
 SANDBOX = "http://127.0.0.1:12111/stripe.js"
 
 
@@ -65,6 +67,36 @@ async def test_each_page_is_the_shell_with_its_script(gateway: Client, path: str
     assert response.headers["Cache-Control"] == "no-cache"
     assert (await gateway.get(path, headers={"If-None-Match": tag})).status == 304
     assert (await gateway.head(path)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("script", "served"),
+    [
+        ("// a\nlet a = 1; // b\n", "\nlet a = 1; // b\n"),
+        ("/** a\n * b\n */\nlet a;\n", "\n\n\nlet a;\n"),
+        ("  /** @type {A} */ \n", "\n"),
+        ("let a =\n  /** @type {A} */ (b);\n/** c */\n", "let a =\n  /** @type {A} */ (b);\n\n"),
+        ("/*! licence */\n", "/*! licence */\n"),
+        ("let a = `http://a`;\n", "let a = `http://a`;\n"),
+    ],
+)
+def test_comments_of_scripts_stay_at_home(script: str, served: str) -> None:
+    assert without_comments(script) == served
+
+
+async def test_scripts_are_served_without_comments_and_with_all_else(gateway: Client) -> None:
+    """Each line is one of the file, or empty where the file has a comment; no text in quotes looks like one."""
+    release = gateway.app[PAGE_FILES].release
+    for path in (*FOLDER.glob("*.js"), CLIENT):
+        written = path.read_text()
+        answer = await gateway.get(f"/pages/{release}/{path.name}")
+        lines = list(zip(written.splitlines(), (await answer.text()).splitlines(), strict=True))
+        left_out = [line.strip() for line, there in lines if line and not there]
+        assert all(line == there for line, there in lines if there)
+        assert all(line.startswith(("//", "/**", "*")) for line in left_out)
+        assert written.count("`") % 2 == 0
+        inside = re.findall(r"`[^`]*`", written)
+        assert not any(COMMENTS.search(text) for text in inside), path.name
 
 
 async def test_pages_load_from_here_and_from_stripe_alone(start: Gateway) -> None:
@@ -222,7 +254,7 @@ async def served(gateway: Client, name: str, **headers: str) -> ClientResponse:
 
 
 async def test_files_are_compressed_for_those_who_can_read_it(gateway: Client) -> None:
-    plain = (FOLDER / "page.js").read_bytes()
+    plain = without_comments((FOLDER / "page.js").read_text()).encode()
     compressed = await served(gateway, "page.js", **{"Accept-Encoding": "br, gzip"})
     assert compressed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(await compressed.read()) == plain

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 
-from playwright.async_api import Page, Route, WebSocketRoute, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.acceptance.polling import eventually
 from tests.acceptance.stripe_side import BANK_DEBIT
 from tests.pages.house import House, at, broken
+from tests.pages.network import Socket
 from tests.pages.season import Season
 from tests.pages.test_shop import short_holds
 from tests.pages.visitor import NO_MONEY, SECURE, Visitor
@@ -117,35 +118,15 @@ async def changing(house: House, _: Season) -> None:
 async def connection(house: House, season: Season) -> None:
     visitor = await house.visitor()
     page = visitor.page
-    sockets: list[WebSocketRoute] = []
-    cut = False
-
-    async def connect(socket: WebSocketRoute) -> None:
-        if cut:
-            await socket.close(code=1001)
-            return
-        socket.connect_to_server()
-        sockets.append(socket)
-
-    async def connected() -> int:
-        return len(sockets)
-
-    async def cuts() -> None:
-        nonlocal cut
-        cut = True
-        for socket in sockets:
-            await socket.close(code=1001)
-        await expect(page.get_by_text("No connection.")).to_be_visible()
-
-    await page.route_web_socket("**/ws", connect)
+    socket = await Socket.of(page)
     await visitor.opens(season.night)
     await expect(page.locator(".type")).to_have_count(3)
-    await eventually(connected, bool)
-    await cuts()
+    await eventually(socket.opened, bool)
+    await socket.cut()
     await house.take(visitor, "event-offline")
-    cut = False
+    socket.mend()
     await holds(visitor, season.night, "Balcony", 1)
-    await cuts()
+    await socket.cut()
     await visitor.pays()
     await visitor.sees("Confirming your booking")
     await house.take(visitor, "booking-confirming")

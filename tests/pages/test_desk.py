@@ -19,7 +19,7 @@ from tests.acceptance.customers import Customer
 from tests.acceptance.holdfast import STARTS_AT, Holdfast
 from tests.acceptance.stripe_side import REFUND_FAILS, VISA
 from tests.pages.conftest import NewVisitor
-from tests.pages.test_shop import reach
+from tests.pages.keyboard import enter, fill
 from tests.pages.visitor import DESKTOP, Visitor
 
 pytestmark = pytest.mark.timeout(120)
@@ -218,6 +218,13 @@ async def test_two_who_edit_one_event_overwrite_nothing(shop: Holdfast, visit: N
     await expect(page.locator(".timeline")).to_contain_text("ben")
 
 
+async def test_a_sale_that_begins_later_is_not_called_open(shop: Holdfast, visit: NewVisitor) -> None:
+    event = await shop.event((4500, 40), sales_start="2090-04-01T10:00:00Z")
+    visitor = await operator(shop, visit, f"/desk/events/{event['id']}")
+    await visitor.sees(event["name"])
+    await expect(visitor.page.get_by_text("Sale not begun")).to_be_visible()
+
+
 async def test_what_the_api_refuses_is_shown_at_its_field(shop: Holdfast, visit: NewVisitor) -> None:
     event = await shop.event((4500, 40))
     visitor = await operator(shop, visit, f"/desk/events/{event['id']}/edit")
@@ -364,23 +371,14 @@ async def test_signing_in_says_what_is_wrong_and_ends_with_signing_out(shop: Hol
 
 async def test_an_event_is_made_in_german_by_keyboard_alone(shop: Holdfast, visit: NewVisitor) -> None:
     visitor = await operator(shop, visit, "/desk", locale="de-DE")
-    page, keyboard = visitor.page, visitor.page.keyboard
+    page = visitor.page
     await visitor.sees("Überblick")
-    await reach(page, "Veranstaltungen")
-    await keyboard.press("Enter")
+    await enter(page, "Veranstaltungen")
     await visitor.sees("Veranstaltungen")
-    await reach(page, "Neue Veranstaltung")
-    await keyboard.press("Enter")
+    await enter(page, "Neue Veranstaltung")
     await visitor.sees("Neue Veranstaltung")
-    await reach(page, "Name")
-    await keyboard.type("Abend am Hafen")
-    await reach(page, "Ticketart")
-    await keyboard.type("Parkett")
-    await reach(page, "Preis")
-    await keyboard.type("45,50")
-    await reach(page, "Plätze")
-    await keyboard.type("40")
-    await keyboard.press("Enter")
+    await fill(page, {"Name": "Abend am Hafen", "Ticketart": "Parkett", "Preis": "45,50", "Plätze": "40"})
+    await page.keyboard.press("Enter")
     await visitor.sees("Abend am Hafen")
     await expect(page.get_by_text("Entwurf", exact=True)).to_be_visible()
     await expect(page.get_by_text("45,50 €")).to_be_visible()

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 import zxingcpp
 from PIL import Image
-from playwright.async_api import Page, Response, WebSocketRoute, expect
+from playwright.async_api import Response, expect
 
 from ops.actor import ActorProcess
 from tests.acceptance.customers import CANCELLABLE
@@ -19,7 +19,9 @@ from tests.acceptance.holdfast import Holdfast
 from tests.acceptance.polling import eventually
 from tests.acceptance.test_mail import mails_to
 from tests.pages.conftest import NewVisitor
-from tests.pages.visitor import FIRST_VIEW_MAX, NO_MONEY, SECURE, Visitor
+from tests.pages.keyboard import enter, fill
+from tests.pages.network import Socket
+from tests.pages.visitor import FIRST_VIEW_MAX, NO_MONEY, SECURE, VISA, Visitor
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -235,25 +237,12 @@ async def test_a_second_tab_follows_and_nobody_pays_twice(shop: Holdfast, visito
 
 
 async def test_a_page_without_a_network_says_so_and_is_right_afterwards(shop: Holdfast, visitor: Visitor) -> None:
-    sockets: list[WebSocketRoute] = []
-    cut = False
-
-    async def connect(socket: WebSocketRoute) -> None:
-        if cut:
-            await socket.close(code=1001)
-            return
-        socket.connect_to_server()
-        sockets.append(socket)
-
-    await visitor.page.route_web_socket("**/ws", connect)
+    socket = await Socket.of(visitor.page)
     await visitor.holds(await shop.event((4500, 40), **CANCELLABLE))
-    cut = True
-    for socket in sockets:
-        await socket.close(code=1001)
-    await expect(visitor.page.get_by_text("No connection.")).to_be_visible()
+    await socket.cut()
     await visitor.pays()
     await visitor.sees("Confirming your booking")
-    cut = False
+    socket.mend()
     await visitor.page.evaluate("dispatchEvent(new Event('online'))")
     await visitor.sees("Your tickets")
     await expect(visitor.page.get_by_text("No connection.")).to_be_hidden()
@@ -324,51 +313,21 @@ async def test_the_link_in_a_mail_opens_its_booking_and_changes_nobodys_guest(
 async def test_somebody_buys_in_german_by_keyboard_alone(shop: Holdfast, visit: NewVisitor) -> None:
     event = await shop.event((4500, 40), time_zone="Europe/Berlin", cancel_until="2090-04-30T10:00:00Z")
     visitor = await visit(locale="de-DE")
-    page, keyboard = visitor.page, visitor.page.keyboard
+    page = visitor.page
     await page.goto("/")
     await visitor.sees("Veranstaltungen")
-    await reach(page, event["name"])
-    await keyboard.press("Enter")
+    await enter(page, event["name"])
     await visitor.sees(event["name"])
-    await reach(page, "Eins mehr: Row 1")
-    await keyboard.press("Enter")
-    await reach(page, "Name")
-    await keyboard.type("Ada Lovelace")
-    await reach(page, "E-Mail")
-    await keyboard.type("ada@example.org")
-    await keyboard.press("Enter")
+    await enter(page, "Eins mehr: Row 1")
+    await fill(page, {"Name": "Ada Lovelace", "E-Mail": "ada@example.org"})
+    await page.keyboard.press("Enter")
     await visitor.sees("Tickets bezahlen")
     await visitor.look("pay-german")
-    await reach(page, "Kartennummer")
-    await keyboard.type("4242424242424242")
-    await reach(page, "Gültig bis (MM / JJ)")
-    await keyboard.type("1234")
-    await reach(page, "Prüfziffer")
-    await keyboard.type("123")
-    await reach(page, "Zahlungspflichtig bestellen")
-    await keyboard.press("Enter")
+    await fill(page, {"Kartennummer": VISA, "Gültig bis (MM / JJ)": "1234", "Prüfziffer": "123"})
+    await enter(page, "Zahlungspflichtig bestellen")
     await visitor.sees("Ihre Tickets")
     await expect(page.locator("html")).to_have_attribute("lang", "de")
     await expect(page.get_by_text("Montag, 1. Mai 2090")).to_have_count(2)
-
-
-async def reach(page: Page, name: str) -> None:
-    """Presses Tab until what has this name has the focus."""
-    for _ in range(60):
-        await page.keyboard.press("Tab")
-        if await page.evaluate(FOCUSED) == name:
-            return
-    raise AssertionError(f"no key leads to {name}")
-
-
-# The name of what has the focus, also within a component's own tree.
-FOCUSED = """() => {
-  let at = document.activeElement;
-  while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
-  const label = at?.labels?.[0]?.firstChild ?? at?.closest("label")?.firstChild;
-  const heading = at?.querySelector("h2");
-  return (at?.ariaLabel ?? label?.textContent ?? heading?.textContent ?? at?.textContent ?? "").trim();
-}"""
 
 
 async def test_in_a_rush_the_place_in_the_queue_is_shown(shop: Holdfast, visitor: Visitor) -> None:
