@@ -71,6 +71,11 @@ class Health:
         self._gates.append(gate)
         return gate
 
+    async def opened(self) -> None:
+        """Returns once every gate was opened, which what it needs may close again."""
+        for gate in self._gates:
+            await gate.opened.wait()
+
     def check(self, name: str, ping: Callable[[], Awaitable[object]]) -> None:
         """`ping` raises when the dependency cannot serve."""
         self._checks[name] = ping

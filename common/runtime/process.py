@@ -30,6 +30,9 @@ S = TypeVar("S", bound=ProcessSettings)
 # After this many new objects Python's garbage collector searches them for cycles. A batch makes tens of thousands,
 # which hardly ever need it: with Python's default of 700 the collector used a fifth of an actor's CPU.
 GC_NEW_OBJECTS = 20_000
+# So long a process that shares its port waits to be able to serve, before it listens: several times what a start
+# takes.
+UNHEARD_SECONDS = 5.0
 
 
 async def serve(app: web.Application, settings: ProcessSettings) -> int:
@@ -56,6 +59,8 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
         public = Site(runner, settings.host, settings.port, reuse_port=settings.reuse_port)
         operators = Site(admin, settings.admin_host, settings.admin_port)
         try:
+            if settings.reuse_port:
+                await _until_it_can_serve(app)
             await public.start()
             await operators.start()  # last: what is ready there also listens for its clients
         except OSError as error:
@@ -77,6 +82,15 @@ async def serve(app: web.Application, settings: ProcessSettings) -> int:
         await asyncio.gather(runner.cleanup(), admin.cleanup())
     log.info("stopped")
     return 1 if supervisor.failed else 0
+
+
+async def _until_it_can_serve(app: web.Application) -> None:
+    """Where processes share a port, the others serve clients meanwhile. After UNHEARD_SECONDS it listens all the
+    same, and says what is wrong: in an outage the others may have ended."""
+    waiting = [asyncio.ensure_future(event) for event in (app[HEALTH].opened(), app[SUPERVISOR].stop.wait())]
+    await asyncio.wait(waiting, timeout=UNHEARD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    for each in waiting:
+        each.cancel()
 
 
 def _allow_open_files() -> None:

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from typing import Literal
 
+import structlog
 from aiohttp import web
 
+from common.runtime.health import HEALTH
 from common.runtime.process import main
 from common.runtime.settings import ProcessSettings
 from common.runtime.supervisor import SUPERVISOR
 from common.runtime.web import new_app, read_body
 
+log = structlog.get_logger()
+
 
 class Settings(ProcessSettings):
     ends: Literal["on stop", "dying", "cancelled"] = "on stop"
     a_secret: int = 0
+    # It cannot serve until it is sent SIGUSR1.
+    gated: bool = False
 
 
 def build_app(settings: Settings) -> web.Application:
     app = new_app(body_seconds=settings.body_seconds)
     app.router.add_get("/slow", slow)
     app.router.add_post("/size", size)
+
+    if settings.gated:
+        app.on_startup.append(gated)
 
     async def background(app: web.Application) -> AsyncIterator[None]:
         stopped = asyncio.Event()
@@ -33,6 +43,17 @@ def build_app(settings: Settings) -> web.Application:
 
     app.cleanup_ctx.append(background)
     return app
+
+
+async def gated(app: web.Application) -> None:
+    gate = app[HEALTH].gate("what it needs")
+
+    def on_signal() -> None:
+        gate.open()
+        log.info("opened")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, on_signal)
+    log.info("gated")
 
 
 async def work(ends: str, stopped: asyncio.Event) -> None:

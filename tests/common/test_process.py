@@ -85,6 +85,35 @@ async def test_a_draining_process_is_not_ready_and_finishes_its_requests() -> No
         assert await program.end() == 0
 
 
+async def test_a_process_that_shares_its_port_listens_once_it_can_serve() -> None:
+    """Until then others serve the clients."""
+    async with running(GATED="true", REUSE_PORT="true") as program, aiohttp.ClientSession() as client:
+        await program.until("gated")
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await client.get(f"{program.url}/health/ready")
+        program.send_signal(signal.SIGUSR1)
+        await program.until("listening")
+        assert [line["event"] for line in program.lines] == ["gated", "opened", "listening"]
+        async with client.get(f"{program.url}/health/ready") as response:
+            assert response.status == 200
+
+
+@pytest.mark.parametrize("shared", ["true", "false"])
+async def test_a_process_that_cannot_serve_says_so_in_the_end(shared: str) -> None:
+    """One that shares its port after some seconds: there may be nobody else who does."""
+    async with running(GATED="true", REUSE_PORT=shared) as program, aiohttp.ClientSession() as client:
+        await program.until("listening")
+        async with client.get(f"{program.url}/health/ready") as response:
+            assert response.status == 503
+
+
+async def test_a_process_can_be_stopped_before_it_listens() -> None:
+    async with running(GATED="true", REUSE_PORT="true", DRAIN_SECONDS="0") as program:
+        await program.until("gated")
+        program.send_signal(signal.SIGTERM)
+        assert await program.end() == 0
+
+
 @pytest.mark.parametrize(("ends", "error"), [("dying", "the worker is broken"), ("cancelled", "CancelledError")])
 async def test_a_background_task_that_fails_ends_the_process_with_code_1(ends: str, error: str) -> None:
     async with running(ENDS=ends, DRAIN_SECONDS="60") as program:
