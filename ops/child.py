@@ -34,10 +34,23 @@ FREE_PORTS = range(15_000, 32_000)
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface on which no process listens now."""
-    while not can_bind(port := random.choice(FREE_PORTS)):
-        pass
-    return port
+    """A TCP port of the loopback interface on which no process listens now, and which for the next minute only a
+    server can use that is told which one it is: nobody else gets it from here."""
+    while True:
+        port = random.choice(FREE_PORTS)
+        with closing(socket.socket()) as server:
+            try:
+                server.bind((HOST, port))
+            except OSError:
+                continue
+            # The side that closes a connection first keeps the port for a minute (TIME_WAIT): it can then be bound
+            # with SO_REUSEADDR alone, which servers use and this function does not.
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.listen(1)
+            with closing(socket.create_connection((HOST, port))):
+                accepted, _ = server.accept()
+                accepted.close()
+        return port
 
 
 def can_bind(port: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 import tomllib
@@ -15,6 +16,8 @@ import typer
 from typer.testing import CliRunner
 
 import ops.version
+from ops import child
+from ops.child import HOST, can_bind, free_port
 from ops.cli import app, parse_scale
 from ops.layout import Ports, Scale
 from ops.log_follower import readable
@@ -150,6 +153,17 @@ def test_free_ports_are_all_different() -> None:
     ports = vars(resolved(Ports.free())).values()
     assert 0 not in ports
     assert len(set(ports)) == len(ports)
+
+
+async def test_a_free_port_is_given_once_and_a_server_can_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many stacks start at once: each has chosen its ports long before its servers listen."""
+    few = [free_port() for _ in range(20)]
+    other = next(port for port in range(14_000, 15_000) if can_bind(port))
+    monkeypatch.setattr(child, "FREE_PORTS", [*few, other])
+    assert free_port() == other
+    for port in few:
+        server = await asyncio.start_server(lambda *_: None, HOST, port)
+        server.close()
 
 
 def test_given_ports_stay() -> None:

@@ -1,7 +1,7 @@
 """The seeds that the tests play, as `python -m tests.simulation.choose` has found them."""
 
 # Together they reach every fault, point and end.
-COVERING = [3, 18, 20, 21, 28, 29, 48, 51, 52, 55]
+COVERING = [3, 20, 21, 22, 29, 33, 39, 46, 48, 55]
 # By planted mistake the seed that shows it soonest. When schedules have changed since, another may show it instead.
 SHOWN_BY = {
     "acknowledge_before_commit": 19,
@@ -12,7 +12,7 @@ SHOWN_BY = {
     "amount_not_compared": 49,
     "nobody_has_asked": 7,
     "currency_not_compared": 14,
-    "refunds_not_retried": 9,
+    "refunds_not_retried": 5,
     "webhooks_in_a_cache": 21,
     "cursor_in_our_own_time": 6,
     "cursor_passes_over_what_is_not_listed_yet": 105,
@@ -43,4 +43,8 @@ SHOWN_BY = {
     "the_small_pass_the_large": 19,
     "a_webhook_gets_another_id": 1,
     "a_webhook_is_sent_once": 5,
+    "marks_are_cleared_before_announcing": 10,
+    "a_mail_that_was_not_taken_counts_as_sent": 54,
+    "a_message_id_for_each_attempt": 33,
+    "a_later_change_moves_the_mark": 58,
 }
