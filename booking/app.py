@@ -11,7 +11,6 @@ from functools import partial
 from aiohttp import web
 
 from booking.announcer import Announce, Announcer
-from booking.attention_handlers import AttentionHandlers
 from booking.availability import Availability
 from booking.box_office import BoxOffice
 from booking.door_handlers import DoorHandlers
@@ -39,6 +38,7 @@ from booking.webhook_announcer import EventAnnouncer, announced_by_webhook
 from booking.webhook_client import open_client
 from booking.webhook_handlers import ENDPOINTS_MAX, WebhookHandlers
 from booking.webhook_sender import WebhookMetrics, WebhookSender
+from common.attention import AttentionHandlers
 from common.contracts.messages import (
     BOOKING_COMMANDS,
     BOOKING_DOOR,
@@ -47,6 +47,7 @@ from common.contracts.messages import (
     PAYMENT_COMMANDS,
     PAYMENT_DEFERRED,
     PAYMENT_INTENTS,
+    GetAttention,
 )
 from common.messaging.consumer import Subscription
 from common.postgres.database import Database, open_database
@@ -129,9 +130,9 @@ def booking_context(settings: BookingSettings) -> Context:
         mails = MailHandlers(store, now, on=settings.smtp_url is not None)
         webhooks = WebhookHandlers(store, now, settings.webhook_terms)
         queries = {**QueryHandlers(store, now).queries, **tokens.queries, **tickets.queries}
-        attention = AttentionHandlers(store, redis, READS, now)
+        attention = AttentionHandlers(store.reading, redis, READS, now)
         queries |= {**guests.queries, **waiting.queries, **mails.queries, **webhooks.queries}
-        queries |= attention.queries
+        queries |= {GetAttention: attention.get_attention}
         commands = {**bookings.commands, **events.commands, **tokens.commands, **guests.commands}
         commands |= {
             **waiting.commands,

@@ -4,13 +4,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-import asyncpg
-
-from common.contracts.attention import AttentionItem, AttentionKind
+from common.contracts.attention import AttentionKind
 from common.contracts.webhooks import DisabledReason
-from common.postgres.attention import Watched, needing_a_person
+from common.postgres.attention import Watched
 
 _BOOKING = "id::text AS id, id AS booking_id, event_id, currency, updated_at AS since"
 WATCHED = {
@@ -22,6 +18,24 @@ FROM bookings WHERE payment = 'refund_failed' ORDER BY updated_at, bookings.id
         "List them with GET /admin/bookings?payment=refund_failed. Correct the cause that `refund_error` names, "
         "then POST /admin/events/{id}/refunds/retry, or /admin/bookings/{id}/refund for one; or pay the customer "
         "another way: docs/operations.md, Refunds that wait, or failed",
+    ),
+    AttentionKind.REFUND_BY_HAND: Watched(
+        f"""
+SELECT {_BOOKING}, amount_captured - amount_refunded AS amount, 'it was paid by ' || (box_office->>'method') AS text
+FROM bookings WHERE payment = 'refund_pending' AND box_office IS NOT NULL ORDER BY updated_at, bookings.id
+""",
+        "Give the money back, then note it with POST /admin/bookings/{id}/refund: docs/operations.md, Selling at "
+        "the box office",
+    ),
+    AttentionKind.BALANCE_TOO_LOW: Watched(
+        f"""
+SELECT {_BOOKING}, refund_waiting AS text
+FROM bookings WHERE payment = 'refund_pending' AND refund_waiting IN
+    ('insufficient_funds', 'insufficient_balance_for_refund', 'balance_insufficient')
+ORDER BY updated_at, bookings.id
+""",
+        "Pay in at Stripe, or wait for sales: the refunds are then made without you, those that Stripe has refused "
+        "within an hour, for 7 days: docs/operations.md, Refunds that wait, or failed",
     ),
     AttentionKind.PAYMENT_MISMATCH: Watched(
         f"""
@@ -58,12 +72,3 @@ ORDER BY disabled_at, webhook_endpoints.id
         "has waited; then POST /admin/webhook-endpoints/{id}/repeat for what has failed. Or delete it",
     ),
 }
-
-
-class AttentionRows:
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
-
-    async def items(self, since: datetime) -> list[AttentionItem]:
-        """What needs a person; of what nobody can end, what has happened since then."""
-        return await needing_a_person(self._connection, WATCHED, since)

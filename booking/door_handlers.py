@@ -20,7 +20,7 @@ from common.contracts.messages import CheckInEntry, CheckInTickets, GetDoor, Und
 from common.contracts.statuses import CheckInOutcome
 from common.contracts.tickets import CheckIn, CheckInResult, CheckInResults, Door, DoorTicket, DoorTicketType
 from common.messaging.batch import Handlers
-from common.messaging.envelope import Delivery, Envelope, answers
+from common.messaging.envelope import Delivery, Envelope, answer_each, answers
 
 # Check-ins of one statement; before the next ones others have their turn, as checking a code takes 0.1 ms.
 PART_MAX = 100
@@ -113,16 +113,13 @@ class DoorHandlers:
         return answers((each, undone.get(each.message.check_in_id) or NotFound()) for each in deliveries)
 
     async def get_door(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        replies: list[tuple[Delivery, Any]] = []
         async with self._store.reading() as rows:
-            for delivery in deliveries:
-                replies.append((delivery, await self._door(rows, delivery.message) or EventNotFound()))
-        return answers(replies)
+            return await answer_each(deliveries, lambda delivery: self._door(rows, delivery.message))
 
-    async def _door(self, rows: Transaction, message: GetDoor) -> dict[str, Any] | None:
+    async def _door(self, rows: Transaction, message: GetDoor) -> dict[str, Any]:
         event = (await rows.events.find({message.event_id})).get(message.event_id)
         if event is None:
-            return None
+            raise EventNotFound
         begin, changes = await rows.door.changes(event.id, message.since, message.limit + 1)
         ids = list({each.booking_id for each in changes})
         # Read after the changes, so that they are at least as new.

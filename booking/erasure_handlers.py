@@ -9,11 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from booking.repository import Store
-from common.contracts.errors import HoldfastError
 from common.contracts.messages import EraseCustomers
 from common.contracts.resources import Erasure
 from common.messaging.batch import Handlers
-from common.messaging.envelope import Delivery, Envelope, answers
+from common.messaging.envelope import Delivery, Envelope, answer_each
 
 
 class ErasureHandlers:
@@ -25,13 +24,7 @@ class ErasureHandlers:
         self.commands: Handlers = {EraseCustomers: self.erase}
 
     async def erase(self, deliveries: Sequence[Delivery]) -> list[Envelope]:
-        results: list[tuple[Delivery, Any]] = []
-        for delivery in deliveries:
-            try:
-                results.append((delivery, await self._once(delivery)))
-            except HoldfastError as refused:
-                results.append((delivery, refused))
-        return answers(results)
+        return await answer_each(deliveries, self._once)
 
     async def _once(self, delivery: Delivery) -> Any:
         """A repeated request gets the answer of the first one. Raises the error that refuses it."""

@@ -11,11 +11,11 @@ from booking.query_handlers import page_of
 from booking.repository import Store
 from booking.state import CONFIRMED, PENDING, Booking
 from common.contracts import resources
-from common.contracts.errors import HoldfastError, MailNotPossible, NotFound
+from common.contracts.errors import MailNotPossible, NotFound
 from common.contracts.messages import ListMails, ResendMail
 from common.contracts.statuses import MailKind
 from common.messaging.batch import Handlers
-from common.messaging.envelope import Delivery, Envelope, answers
+from common.messaging.envelope import Delivery, Envelope, answer_each
 
 # The most mails that are listed of a booking: a handful is what a booking makes.
 LISTED_MAX = 200
@@ -32,24 +32,19 @@ class MailHandlers:
         self.queries: Handlers = {ListMails: self.list_mails}
 
     async def list_mails(self, deliveries: Sequence[Delivery]) -> list[Envelope]:
-        replies: list[tuple[Delivery, Any]] = []
         async with self._store.reading() as rows:
-            for delivery in deliveries:
+
+            async def page(delivery: Delivery) -> Any:
                 id = delivery.message.booking_id
                 found = await rows.mails.of_booking(id, LISTED_MAX)
-                known = found or await rows.bookings.load([id])
-                page = page_of(found, LISTED_MAX, shown, lambda last: [str(last.id)])
-                replies.append((delivery, page if known else NotFound()))
-        return answers(replies)
+                if not found and not await rows.bookings.load([id]):
+                    raise NotFound
+                return page_of(found, LISTED_MAX, shown, lambda last: [str(last.id)])
+
+            return await answer_each(deliveries, page)
 
     async def resend(self, deliveries: Sequence[Delivery]) -> list[Envelope]:
-        results: list[tuple[Delivery, Any]] = []
-        for delivery in deliveries:
-            try:
-                results.append((delivery, await self._once(delivery)))
-            except HoldfastError as refused:
-                results.append((delivery, refused))
-        return answers(results)
+        return await answer_each(deliveries, self._once)
 
     async def _once(self, delivery: Delivery) -> Any:
         """A repeated request gets the answer of the first one. Raises NotFound or MailNotPossible."""

@@ -43,7 +43,7 @@ from common.contracts.messages import (
 from common.contracts.resources import Resource
 from common.contracts.statuses import EventStatus
 from common.messaging.batch import Handlers
-from common.messaging.envelope import Delivery, Envelope, answers
+from common.messaging.envelope import Delivery, Envelope, answer_each, answers
 
 OPERATORS_BEGIN_EARLIER = timedelta(days=1)
 # Before every id: a position with it is before all events that start at its time.
@@ -118,84 +118,84 @@ class QueryHandlers:
         )
 
     async def list_promo_codes(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        replies: list[tuple[Delivery, Any]] = []
         async with self._store.reading() as rows:
             known = await rows.events.find({delivery.message.event_id for delivery in deliveries})
-            for delivery in deliveries:
+
+            async def page(delivery: Delivery) -> Any:
                 message: ListPromoCodes = delivery.message
                 if message.event_id not in known:
-                    replies.append((delivery, EventNotFound()))
-                else:
-                    after, limit = code_key(message.after or ""), message.limit
-                    found = await rows.codes.page(message.event_id, after, message.code, limit + 1)
-                    replies.append((delivery, page_of(found, limit, shown_code, lambda last: [last.code])))
-        return answers(replies)
+                    raise EventNotFound
+                after, limit = code_key(message.after or ""), message.limit
+                found = await rows.codes.page(message.event_id, after, message.code, limit + 1)
+                return page_of(found, limit, shown_code, lambda last: [last.code])
+
+            return await answer_each(deliveries, page)
 
     async def get_event_images(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        replies: list[tuple[Delivery, Any]] = []
         async with self._store.reading() as rows:
             events = await rows.events.find({delivery.message.event_id for delivery in deliveries})
-            for delivery in deliveries:
+
+            async def found(delivery: Delivery) -> Any:
                 message: GetEventImage = delivery.message
                 event = events.get(message.event_id)
                 if event is None or (event.status is EventStatus.DRAFT and not message.operator):
-                    replies.append((delivery, EventNotFound()))
-                elif (image := await rows.contents.image(event.id, message.known)) is None:
-                    replies.append((delivery, NotFound("The event has no image")))
-                else:
-                    data = None if image.data is None else base64.b64encode(image.data).decode()
-                    replies.append((delivery, {"hash": image.hash, "data": data}))
-        return answers(replies)
+                    raise EventNotFound
+                if (image := await rows.contents.image(event.id, message.known)) is None:
+                    raise NotFound("The event has no image")
+                data = None if image.data is None else base64.b64encode(image.data).decode()
+                return {"hash": image.hash, "data": data}
+
+            return await answer_each(deliveries, found)
 
     async def get_history(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
         bookings = await self._load(deliveries)
-        replies: list[tuple[Delivery, Any]] = []
         async with self._store.reading() as rows:
-            for delivery in deliveries:
+
+            async def page(delivery: Delivery) -> Any:
                 if (booking := visible(delivery.message, bookings)) is None:
-                    replies.append((delivery, NotFound()))
-                else:
-                    history = await rows.bookings.history(booking.id)
-                    show = _as_it_is if delivery.message.owner is None else _without_requester
-                    replies.append((delivery, page_of(history, len(history), show, _by_version)))
-        return answers(replies)
+                    raise NotFound
+                history = await rows.bookings.history(booking.id)
+                show = _as_it_is if delivery.message.owner is None else _without_requester
+                return page_of(history, len(history), show, _by_version)
+
+            return await answer_each(deliveries, page)
 
     async def get_event_histories(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        replies: list[tuple[Delivery, Any]] = []
         async with self._store.reading() as rows:
             known = await rows.events.find({delivery.message.event_id for delivery in deliveries})
-            for delivery in deliveries:
+
+            async def page(delivery: Delivery) -> Any:
                 message: GetEventHistory = delivery.message
                 if message.event_id not in known:
-                    replies.append((delivery, EventNotFound()))
-                else:
-                    history = await rows.events.history(message.event_id, message.after or 0, message.limit + 1)
-                    replies.append((delivery, page_of(history, message.limit, _as_it_is, _by_version)))
-        return answers(replies)
+                    raise EventNotFound
+                history = await rows.events.history(message.event_id, message.after or 0, message.limit + 1)
+                return page_of(history, message.limit, _as_it_is, _by_version)
+
+            return await answer_each(deliveries, page)
 
     async def list_bookings(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        replies: list[tuple[Delivery, Any]] = []
-        for delivery in deliveries:
+        async def page(delivery: Delivery) -> Any:
             message: ListBookings = delivery.message
             async with self._store.reading() as rows:
                 found = await rows.bookings.page(message)
             positioned = await with_positions(self._store, [shown(each) for each in found[: message.limit]])
             show = partial(_for_asker, message, positioned=positioned)
-            replies.append((delivery, page_of(found, message.limit, show, by_time("created_at"))))
-        return answers(replies)
+            return page_of(found, message.limit, show, by_time("created_at"))
+
+        return await answer_each(deliveries, page)
 
     async def list_events(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        replies: list[tuple[Delivery, Any]] = []
-        for delivery in deliveries:
+        async def page(delivery: Delivery) -> Any:
             message: ListEvents = delivery.message
             status = message.status if message.operator else EventStatus.PUBLISHED
             async with self._store.reading() as rows:
                 found = await rows.events.page(_behind(message, self._clock()), message.limit + 1, status)
                 contents = await rows.contents.find(() if message.versions_only else found)
-            page = page_of(found, message.limit, _shown_in_list(message, contents), by_time("starts_at"))
+            events = page_of(found, message.limit, _shown_in_list(message, contents), by_time("starts_at"))
             # Gateways may keep a catalogue: processes of this release publish each change of an event for it.
-            replies.append((delivery, {**page, "published": True}))
-        return answers(replies)
+            return {**events, "published": True}
+
+        return await answer_each(deliveries, page)
 
     async def _load(self, deliveries: Sequence[Delivery]) -> dict[UUID, Booking]:
         async with self._store.reading() as rows:

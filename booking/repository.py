@@ -16,7 +16,7 @@ from uuid import UUID
 
 import asyncpg
 
-from booking.attention_rows import AttentionRows
+from booking.attention_rows import WATCHED
 from booking.booking_rows import BookingRows
 from booking.buyer_rows import BuyerRows
 from booking.buyers import NO_LIMITS, BuyerPolicy
@@ -33,6 +33,7 @@ from booking.revocation_rows import RevocationRows
 from booking.state import Booking, Event, SeatMove
 from booking.waiting_rows import WAITED_FOR, WaitingRows
 from booking.webhook_rows import WebhookRows
+from common.postgres.attention import AttentionRows
 from common.postgres.database import Database
 from common.postgres.memory import BaseStore, Memory
 from common.runtime.telemetry import Metrics
@@ -88,7 +89,7 @@ class Transaction:
         self.waiting = WaitingRows(connection)
         self.webhooks = WebhookRows(connection)
         self.mails = MailRows(connection)
-        self.attention = AttentionRows(connection)
+        self.attention = AttentionRows(connection, WATCHED)
 
 
 class Store(BaseStore[Transaction]):

@@ -14,7 +14,7 @@ from common.contracts.errors import HoldfastError
 from common.contracts.messages import ListRevocations, RevokeTokens, TokensRevoked
 from common.contracts.resources import Revocation
 from common.messaging.batch import Handlers
-from common.messaging.envelope import Delivery, Envelope, answer, answers, envelope_for
+from common.messaging.envelope import Delivery, Envelope, answer, answer_each, envelope_for
 
 
 class RevocationHandlers:
@@ -59,10 +59,11 @@ class RevocationHandlers:
         return revocation
 
     async def list(self, deliveries: Sequence[Delivery]) -> list[Envelope]:
-        replies: list[tuple[Delivery, Any]] = []
-        for delivery in deliveries:
-            message: ListRevocations = delivery.message
-            async with self._store.reading() as rows:
+        async with self._store.reading() as rows:
+
+            async def page(delivery: Delivery) -> Any:
+                message: ListRevocations = delivery.message
                 found = await rows.revocations.page(message.before, message.limit + 1)
-            replies.append((delivery, page_of(found, message.limit, Revoked.shown, by_time("revoked_at"))))
-        return answers(replies)
+                return page_of(found, message.limit, Revoked.shown, by_time("revoked_at"))
+
+            return await answer_each(deliveries, page)

@@ -27,7 +27,7 @@ from common.contracts.errors import (
 from common.contracts.messages import GetWaitingEntry, JoinWaitingList, LeaveWaitingList, ListWaitingEntries
 from common.contracts.statuses import WaitingStatus
 from common.messaging.batch import Handlers
-from common.messaging.envelope import Delivery, Envelope, answers
+from common.messaging.envelope import Delivery, Envelope, answer_each, answers
 
 
 class WaitingHandlers:
@@ -118,19 +118,19 @@ class WaitingHandlers:
         return answers((each, found(each.message)) for each in deliveries)
 
     async def list(self, deliveries: Sequence[Delivery]) -> Iterable[Envelope]:
-        replies: list[tuple[Delivery, Any]] = []
         async with self._store.reading() as rows:
-            for delivery in deliveries:
+
+            async def page(delivery: Delivery) -> Any:
                 asked: ListWaitingEntries = delivery.message
                 if asked.event_id is not None and not await rows.events.find([asked.event_id]):
-                    replies.append((delivery, EventNotFound()))
-                    continue
-                page = await rows.waiting.page(
+                    raise EventNotFound
+                found = await rows.waiting.page(
                     asked.limit + 1, asked.behind, owner=asked.owner, event_id=asked.event_id
                 )
                 show = shown_entry if asked.event_id is None else operators_entry
-                replies.append((delivery, page_of(page, asked.limit, show, _by_number)))
-        return answers(replies)
+                return page_of(found, asked.limit, show, _by_number)
+
+            return await answer_each(deliveries, page)
 
 
 def _by_number(seen: SeenEntry) -> list[int]:

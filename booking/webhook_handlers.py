@@ -16,7 +16,7 @@ from booking.repository import Store, Transaction
 from booking.webhook_client import url_problem
 from booking.webhook_rows import Endpoint
 from booking.webhooks import SECRET_BYTES, SECRETS_MAX, WebhookTerms, in_use, new_secret, rotated
-from common.contracts.errors import Conflict, HoldfastError, IdempotencyKeyReused, NotFound
+from common.contracts.errors import Conflict, IdempotencyKeyReused, NotFound
 from common.contracts.messages import (
     CreateWebhookEndpoint,
     DeleteWebhookEndpoint,
@@ -33,7 +33,7 @@ from common.contracts.messages import (
 from common.contracts.resources import Resource
 from common.contracts.webhooks import DisabledReason, Repeated, SecretWebhookEndpoint, WebhookDelivery
 from common.messaging.batch import Handlers
-from common.messaging.envelope import Delivery, Envelope, answers
+from common.messaging.envelope import Delivery, Envelope, answer_each
 
 # Each has requests of its own under way in each process that sends.
 ENDPOINTS_MAX = 20
@@ -76,14 +76,11 @@ class WebhookHandlers:
         }
 
     async def _each(self, do: Do, deliveries: Sequence[Delivery]) -> list[Envelope]:
-        results: list[tuple[Delivery, Any]] = []
-        for delivery in deliveries:
-            try:
-                async with self._store.transaction() as rows:
-                    results.append((delivery, await self._once(do, rows, delivery)))
-            except HoldfastError as refused:
-                results.append((delivery, refused))
-        return answers(results)
+        async def done(delivery: Delivery) -> Any:
+            async with self._store.transaction() as rows:
+                return await self._once(do, rows, delivery)
+
+        return await answer_each(deliveries, done)
 
     async def _once(self, do: Do, rows: Transaction, delivery: Delivery) -> Any:
         """A repeated request gets the answer of the first one, with the secret while that is in use: it is in the
@@ -105,14 +102,8 @@ class WebhookHandlers:
         return result
 
     async def _read(self, read: Read, deliveries: Sequence[Delivery]) -> list[Envelope]:
-        results: list[tuple[Delivery, Any]] = []
         async with self._store.reading() as rows:
-            for delivery in deliveries:
-                try:
-                    results.append((delivery, await read(rows, delivery.message)))
-                except HoldfastError as refused:
-                    results.append((delivery, refused))
-        return answers(results)
+            return await answer_each(deliveries, lambda delivery: read(rows, delivery.message))
 
     # --- commands
 

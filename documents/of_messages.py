@@ -71,6 +71,8 @@ STREAMS = {
 }
 # Messages that code of all processes makes or takes: by message and file, the processes that do.
 VIA = {
+    ("GetAttention", "common/attention.py"): ("booking",),
+    ("GetPaymentAttention", "common/attention.py"): ("payment",),
     ("Reply", "common/messaging/envelope.py"): ("booking", "payment"),
     ("Reply", "common/messaging/listener.py"): ("gateway",),
     ("PaymentReportsApplied", "common/contracts/messages/payment.py"): ("booking",),

@@ -91,15 +91,16 @@ class _File:
             yield self._found[node.id]
 
     def _use(self, method: str) -> Use:
-        """Of a handler: in this file, or in a class that this file imports from its package."""
+        """Of a handler: in this file, or in a class that this file imports from its package or from common."""
         if own := _method(self._tree, method):
             return Use(self._path, own)
-        package = f"{Path(self._path).parts[0]}."
+        packages = (f"{Path(self._path).parts[0]}.", "common.")
         for node in self._tree.body:
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(packages):
                 path = f"{str(node.module).replace('.', '/')}.py"
                 names = {alias.name for alias in node.names}
-                if found := _method(parsed(self._root / path), method, names):
+                is_module = (self._root / path).is_file()  # and no package
+                if is_module and (found := _method(parsed(self._root / path), method, names)):
                     return Use(path, found)
         raise LookupError(f"{self._path} has a handler {method} that is nowhere")
 

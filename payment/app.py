@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
+from common.attention import AttentionHandlers
 from common.contracts.messages import (
     BOOKING_PAYMENTS,
     PAYMENT_COMMANDS,
@@ -14,6 +15,7 @@ from common.contracts.messages import (
     PAYMENT_INTENTS,
     PAYMENT_QUERIES,
     PAYMENT_WEBHOOKS,
+    GetPaymentAttention,
 )
 from common.messaging.consumer import Subscription
 from common.runtime.background import background
@@ -32,7 +34,6 @@ from common.wiring import (
     database_context,
     redis_context,
 )
-from payment.attention_handlers import AttentionHandlers
 from payment.catch_up import CatchUp
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
@@ -115,13 +116,14 @@ def payment_context(settings: PaymentSettings) -> Context:
             command_calls_seconds=calls_seconds,
             deferred_calls_seconds=settings.deferred_calls_seconds,
         )
+        attention = AttentionHandlers(store.reading, app[REDIS], READS, now)
         # Mailboxes whose messages need Stripe calls handle batches concurrently.
         app[SUBSCRIPTIONS] = (
             Subscription(PAYMENT_WEBHOOKS, handlers.webhooks),
             Subscription(PAYMENT_COMMANDS, handlers.commands, settings.stripe_slots),
             Subscription(PAYMENT_INTENTS, handlers.intents, settings.stripe_slots),
             Subscription(PAYMENT_DEFERRED, handlers.deferred, settings.deferred_slots),
-            Subscription(PAYMENT_QUERIES, AttentionHandlers(store, app[REDIS], READS, now).queries),
+            Subscription(PAYMENT_QUERIES, {GetPaymentAttention: attention.get_attention}),
         )
         batches = WebhookBatches(handlers.events.apply, app[PUBLISHER], metrics, settings.batch_max)
         app[WEBHOOK] = Webhook(

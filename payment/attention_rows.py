@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import asyncpg
-
-from common.contracts.attention import COUNT_MAX, AttentionItem, AttentionKind
-from common.postgres.attention import Watched, needing_a_person
+from common.contracts.attention import COUNT_MAX, AttentionKind
+from common.postgres.attention import Watched
 
 # In each, as in an index, those are at the front that are there longest.
 _ORPHANS = f"""
@@ -44,11 +42,3 @@ ORDER BY coalesce(opened_at, seen_at), disputes.id
         "decides at once; money whose refund failed has to go back at Stripe by hand",
     ),
 }
-
-
-class AttentionRows:
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
-
-    async def items(self) -> list[AttentionItem]:
-        return await needing_a_person(self._connection, WATCHED)

@@ -18,8 +18,9 @@ from pydantic import TypeAdapter
 
 from common.contracts.statuses import IntentStatus, PaymentMethods
 from common.contracts.values import PaymentError, Rejection
+from common.postgres.attention import AttentionRows
 from common.postgres.sql import as_json, assignments, few, recordset, revision, values
-from payment.attention_rows import AttentionRows
+from payment.attention_rows import WATCHED
 from payment.columns import columns, fields
 from payment.disputes import Dispute
 from payment.refunds import Refund, RefundStatus
@@ -232,7 +233,7 @@ class PaymentRows:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
         self.strays = StrayRows(connection)
-        self.attention = AttentionRows(connection)
+        self.attention = AttentionRows(connection, WATCHED)
 
     async def insert(self, payments: Sequence[Payment]) -> dict[UUID, str]:
         """Insert the payments that do not exist yet; returns their revisions."""

@@ -556,7 +556,7 @@ export interface ItemRequest {
   quantity: number;
 }
 
-/** Why a person is needed. `refund_failed`: money of a booking could not go back; `dispute`: a bank wants an answer; `money_without_booking`: an intent of no booking, or a second one of a booking, has money that is not all back, or can still bring some; `payment_mismatch`: in the last 7 days a payment had another amount than its booking; `dead_letters`: messages that a mailbox's consumers could not handle; `mail_not_sent`: in the last 7 days a mail was refused or given up, and none was sent instead; `endpoint_disabled`: an endpoint gets no webhooks, as it has failed or is gone. Open: values may be added */
+/** Why a person is needed. `refund_failed`: money of a booking could not go back; `refund_by_hand`: money of a box-office sale is owed, which Holdfast cannot give back; `balance_too_low`: refunds wait for your balance at Stripe; `dispute`: a bank wants an answer; `money_without_booking`: an intent of no booking, or a second one of a booking, has money that is not all back, or can still bring some; `payment_mismatch`: in the last 7 days a payment had another amount than its booking; `dead_letters`: messages that a mailbox's consumers could not handle; `mail_not_sent`: in the last 7 days a mail was refused or given up, and none was sent instead; `endpoint_disabled`: an endpoint gets no webhooks, as it has failed or is gone. Open: values may be added */
 export type KindOfAttention = KnownKindOfAttention | (string & {});
 
 /** What a mail is about; `attention` goes to operators. Open: values may be added */
@@ -572,7 +572,7 @@ export type KnownCheckInOutcome = "cancelled" | "invalid" | "ok" | "other_event"
 export type KnownEventChangeKind = "cancelled" | "changed" | "created";
 
 /** The values of `KindOfAttention` that this release knows. */
-export type KnownKindOfAttention = "dead_letters" | "dispute" | "endpoint_disabled" | "mail_not_sent" | "money_without_booking" | "payment_mismatch" | "refund_failed";
+export type KnownKindOfAttention = "balance_too_low" | "dead_letters" | "dispute" | "endpoint_disabled" | "mail_not_sent" | "money_without_booking" | "payment_mismatch" | "refund_by_hand" | "refund_failed";
 
 /** The values of `KindOfMail` that this release knows. */
 export type KnownKindOfMail = "attention" | "cancellation" | "confirmation" | "offer" | "refund";
@@ -1129,7 +1129,7 @@ export interface OperatorsWaitingEntryPage {
   next_cursor?: string | null;
 }
 
-/** An actor that has not answered. Of `booking` are `refund_failed`, `payment_mismatch`, `mail_not_sent` and `endpoint_disabled`, of `payment` are `dispute` and `money_without_booking`; each knows the `dead_letters` of its own mailboxes. Open: values may be added */
+/** An actor that has not answered. Of `payment` are `dispute` and `money_without_booking`, of `booking` all other kinds; each knows the `dead_letters` of its own mailboxes. Open: values may be added */
 export type PartOfAttention = KnownPartOfAttention | (string & {});
 
 /** Why a payment was declined, in Stripe's words: https://docs.stripe.com/declines/codes. */

@@ -26,6 +26,8 @@ class AttentionKind(StrEnum):
     """Why a person is needed, in the order in which it is listed: money first."""
 
     REFUND_FAILED = "refund_failed"
+    REFUND_BY_HAND = "refund_by_hand"
+    BALANCE_TOO_LOW = "balance_too_low"
     DISPUTE = "dispute"
     MONEY_WITHOUT_BOOKING = "money_without_booking"
     PAYMENT_MISMATCH = "payment_mismatch"
@@ -48,8 +50,10 @@ KindOfAttention = TypeAliasType(
         WithJsonSchema(
             open_enum(
                 AttentionKind,
-                "Why a person is needed. `refund_failed`: money of a booking could not go back; `dispute`: a bank "
-                "wants an answer; `money_without_booking`: an intent of no booking, or a second one of a booking, "
+                "Why a person is needed. `refund_failed`: money of a booking could not go back; `refund_by_hand`: "
+                "money of a box-office sale is owed, which Holdfast cannot give back; `balance_too_low`: refunds "
+                "wait for your balance at Stripe; `dispute`: a bank wants an answer; "
+                "`money_without_booking`: an intent of no booking, or a second one of a booking, "
                 "has money that is not all back, or can still bring some; `payment_mismatch`: in the last 7 days a "
                 "payment had another amount than its booking; `dead_letters`: messages that a mailbox's consumers "
                 "could not handle; `mail_not_sent`: in the last 7 days a mail was refused or given up, and none "
@@ -65,9 +69,8 @@ PartOfAttention = TypeAliasType(
         WithJsonSchema(
             open_enum(
                 AttentionPart,
-                "An actor that has not answered. Of `booking` are `refund_failed`, `payment_mismatch`, "
-                "`mail_not_sent` and `endpoint_disabled`, of `payment` are `dispute` and `money_without_booking`; "
-                "each knows the `dead_letters` of its own mailboxes.",
+                "An actor that has not answered. Of `payment` are `dispute` and `money_without_booking`, of "
+                "`booking` all other kinds; each knows the `dead_letters` of its own mailboxes.",
             )
         ),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -126,3 +126,17 @@ def answer(delivery: Delivery, result: BaseModel | HoldfastError | Any) -> Itera
 def answers(results: Iterable[tuple[Delivery, BaseModel | HoldfastError | Any]]) -> list[Envelope]:
     """The replies to all of these deliveries, in order."""
     return [reply for delivery, result in results for reply in answer(delivery, result)]
+
+
+async def answer_each(
+    deliveries: Iterable[Delivery], handle: Callable[[Delivery], Awaitable[Any]]
+) -> list[Envelope]:
+    """The replies to these deliveries, which `handle` answers one after the other; an error that it refuses one
+    with is the reply to that one."""
+    results: list[tuple[Delivery, Any]] = []
+    for delivery in deliveries:
+        try:
+            results.append((delivery, await handle(delivery)))
+        except HoldfastError as refused:
+            results.append((delivery, refused))
+    return answers(results)

@@ -28,24 +28,28 @@ SELECT *, count(*) OVER () AS count FROM found ORDER BY since, id LIMIT {EXAMPLE
 """
 
 
-async def needing_a_person(
-    connection: asyncpg.Connection, watched: Mapping[AttentionKind, Watched], since: datetime | None = None
-) -> list[AttentionItem]:
-    """An item for each kind of which there are rows; `since`: parameter 1 of each query that takes one."""
-    items = []
-    for kind, each in watched.items():
-        rows = await connection.fetch(each.query, *((since,) if "$1" in each.found else ()))
-        if rows:
-            items.append(
-                AttentionItem(
-                    kind=kind,
-                    count=rows[0]["count"],
-                    since=rows[0]["since"],
-                    to_do=each.to_do,
-                    examples=tuple(map(_example, rows)),
+class AttentionRows:
+    def __init__(self, connection: asyncpg.Connection, watched: Mapping[AttentionKind, Watched]) -> None:
+        self._connection = connection
+        self._watched = watched
+
+    async def items(self, since: datetime) -> list[AttentionItem]:
+        """An item for each kind of which there are rows; of what nobody can end, only what has happened since then:
+        it is parameter 1 of each query that takes one."""
+        items = []
+        for kind, each in self._watched.items():
+            rows = await self._connection.fetch(each.query, *((since,) if "$1" in each.found else ()))
+            if rows:
+                items.append(
+                    AttentionItem(
+                        kind=kind,
+                        count=rows[0]["count"],
+                        since=rows[0]["since"],
+                        to_do=each.to_do,
+                        examples=tuple(map(_example, rows)),
+                    )
                 )
-            )
-    return items
+        return items
 
 
 def _example(row: Any) -> AttentionExample:

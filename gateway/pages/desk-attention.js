@@ -12,6 +12,8 @@ const EXAMPLES = 5;
 /** Where all of a kind are listed. @type {Record<string, string>} */
 const LISTS = {
   refund_failed: "/desk/bookings?payment=refund_failed",
+  refund_by_hand: "/desk/bookings?payment=refund_pending",
+  balance_too_low: "/desk/bookings?payment=refund_pending",
   dispute: "/desk/bookings?payment=disputed",
   endpoint_disabled: "/desk/webhooks",
 };

@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 from redis.asyncio import Redis
 
 from booking.announcer import Announce, Announcer
-from booking.attention_handlers import AttentionHandlers
 from booking.availability import Availability
 from booking.box_office import BoxOffice
 from booking.buyers import NO_LIMITS, BuyerPolicy
@@ -39,6 +38,7 @@ from booking.unit_of_work import UnitOfWork
 from booking.waiting_handlers import WaitingHandlers
 from booking.webhook_handlers import WebhookHandlers
 from booking.webhooks import Policy, WebhookTerms
+from common.attention import AttentionHandlers
 from common.contracts.ids import uuid7
 from common.contracts.messages import (
     MAILBOXES,
@@ -46,6 +46,7 @@ from common.contracts.messages import (
     CancelBooking,
     CreateBooking,
     CreateEvent,
+    GetAttention,
     ItemRequest,
     Message,
     NewTicketType,
@@ -55,6 +56,7 @@ from common.contracts.messages import (
 from common.contracts.resources import Booking
 from common.contracts.statuses import CancelReason, IntentStatus
 from common.contracts.values import PaymentState
+from common.messaging.batch import Handlers
 from common.messaging.envelope import Delivery, Envelope, envelope_for
 from common.messaging.publisher import Publisher
 from common.messaging.streams import Entry
@@ -216,7 +218,7 @@ class Stage:
             handlers=BookingHandlers(store, unit, metrics, clock, TERMS),
             event_handlers=EventHandlers(store, availability, clock),
             box_office=BoxOffice(store, unit, clock),
-            attention_handlers=AttentionHandlers(store, redis, MAILBOXES, clock),
+            attention_handlers=AttentionHandlers(store.reading, redis, MAILBOXES, clock),
             erasure_handlers=ErasureHandlers(store, clock),
             guest_handlers=GuestHandlers(store, clock, CODES_LAST, LINKS),
             mail_handlers=MailHandlers(store, clock, on=bool(announce)),
@@ -236,12 +238,12 @@ class Stage:
 
     async def give(self, *messages: Message) -> list[Envelope]:
         """Hand messages of one type to their handler as one batch; returns what the handler publishes."""
-        table = {
+        table: Handlers = {
             **self.handlers.commands,
             **self.handlers.payments,
             **self.event_handlers.commands,
             **self.box_office.commands,
-            **self.attention_handlers.queries,
+            GetAttention: self.attention_handlers.get_attention,
             **self.erasure_handlers.commands,
             **self.guest_handlers.commands,
             **self.guest_handlers.queries,

@@ -13,9 +13,10 @@ from common.contracts.attention import KnownAttention
 from common.contracts.codes import reference_of
 from common.contracts.messages import GetAttention
 from common.contracts.resources import Booking
-from common.contracts.statuses import IntentStatus
+from common.contracts.statuses import CancelReason, IntentStatus
 from common.messaging.streams import dead_letters
 from tests.booking.stage import Show, Stage, report
+from tests.booking.test_box_office import refund, sale, sold
 
 PERSON = "ada@example.com"
 MAIL = """
@@ -67,6 +68,36 @@ async def test_a_failed_refund_is_listed_with_its_booking_until_it_is_tried_agai
     assert (example["reference"], example["event_id"]) == (reference_of(booking.id), str(booking.event_id))
     assert (example["amount"], example["currency"], example["text"]) == (900, "eur", "declined")
     await stage.rows("UPDATE bookings SET payment = 'refund_pending'")
+    assert await needed(stage) == []
+
+
+async def test_money_of_the_box_office_is_listed_until_it_was_given_back(stage: Stage) -> None:
+    booking = await sold(stage, sale(await stage.show(10), 2))
+    await sold(stage, sale(await stage.show(10)))
+    assert await needed(stage) == []
+    await stage.cancel(booking, CancelReason.BY_OPERATOR)
+    for noted, left in ((2000, 5000), (None, 3000)):
+        (item,) = await needed(stage)
+        (example,) = item["examples"]
+        assert (item["kind"], item["count"], example["id"]) == ("refund_by_hand", 1, str(booking.id))
+        assert (example["amount"], example["text"]) == (left, "it was paid by cash")
+        await refund(stage, booking, noted)
+    assert await needed(stage) == []
+
+
+async def test_refunds_that_wait_for_the_balance_at_stripe_are_listed_until_it_suffices(stage: Stage) -> None:
+    show = await stage.show(10)
+    low, slow = await stage.confirmed(show), await stage.confirmed(show)
+    query = "UPDATE bookings SET payment = 'refund_pending', refund_waiting = $2 WHERE id = $1"
+    await stage.rows(query, slow.id, "processing")
+    assert await needed(stage) == []
+    for reason in ("insufficient_funds", "insufficient_balance_for_refund", "balance_insufficient"):
+        await stage.rows(query, low.id, reason)
+        (item,) = await needed(stage)
+        (example,) = item["examples"]
+        assert (item["kind"], item["count"], example["id"]) == ("balance_too_low", 1, str(low.id))
+        assert (example["amount"], example["text"]) == (None, reason)
+    await stage.rows("UPDATE bookings SET payment = 'refunded'")
     assert await needed(stage) == []
 
 

@@ -296,6 +296,8 @@ async def test_a_link_reads_the_bookings_of_its_reference_alone(stage: Stage) ->
 
 ATTENTION = {
     AttentionKind.REFUND_FAILED: {"bookings_not_refunded"},
+    AttentionKind.REFUND_BY_HAND: {"bookings_refunds_by_hand"},
+    AttentionKind.BALANCE_TOO_LOW: {"bookings_balance_too_low"},
     AttentionKind.PAYMENT_MISMATCH: {"bookings_mismatched"},
     AttentionKind.MAIL_NOT_SENT: {"mails_not_sent", "mails_by_booking"},
 }

@@ -14,7 +14,6 @@ import pytest
 from tortoise import fields
 
 from booking import models as booking_models
-from booking.attention_handlers import AttentionHandlers as BookingAttention
 from booking.box_office import BoxOffice
 from booking.door_handlers import DoorHandlers
 from booking.erasure_handlers import ErasureHandlers
@@ -27,7 +26,16 @@ from booking.revocation_handlers import RevocationHandlers
 from booking.ticket_handlers import TicketHandlers
 from booking.waiting_handlers import WaitingHandlers
 from booking.webhook_handlers import WebhookHandlers
-from common.contracts.messages import BOOKING_COMMANDS, MAILBOXES, NOTIFICATIONS, TYPES, Message
+from common.attention import AttentionHandlers
+from common.contracts.messages import (
+    BOOKING_COMMANDS,
+    MAILBOXES,
+    NOTIFICATIONS,
+    TYPES,
+    GetAttention,
+    GetPaymentAttention,
+    Message,
+)
 from common.messaging.batch import Handlers
 from common.messaging.envelope import envelope_for
 from documents import contracts, messages, schema
@@ -39,7 +47,6 @@ from documents.sources import ROOT
 from documents.tables import Table, tables
 from documents.uses import Use, uses
 from payment import models as payment_models
-from payment.attention_handlers import AttentionHandlers as PaymentAttention
 from payment.handlers import PaymentHandlers
 from payment.lost import LostRows
 from payment.strays import Strays
@@ -229,6 +236,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
     waiting = WaitingHandlers(mock, mock, mock, mock)
     door, erasures = DoorHandlers(mock, mock, mock), ErasureHandlers(mock, mock)
     webhooks = WebhookHandlers(mock, mock, mock)
+    attention = AttentionHandlers(mock, mock, (), mock)
     mails = MailHandlers(mock, mock, on=True)
     lost = LostRows(Strays(mock, mock, mock, mock, mock, 1.0))
     payments = PaymentHandlers(
@@ -254,7 +262,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
             **waiting.queries,
             **mails.queries,
             **webhooks.queries,
-            **BookingAttention(mock, mock, (), mock).queries,
+            GetAttention: attention.get_attention,
         },
         "booking.door": door.door,
         "booking.payments": bookings.payments,
@@ -262,7 +270,7 @@ def test_handlers_are_those_of_the_actors_tables() -> None:
         "payment.commands": payments.commands,
         "payment.deferred": payments.deferred,
         "payment.webhooks": payments.webhooks,
-        "payment.queries": PaymentAttention(mock, mock, (), mock).queries,
+        "payment.queries": {GetPaymentAttention: attention.get_attention},
     }
     assert set(read) == set(MAILBOXES)
     for stream, handlers in read.items():

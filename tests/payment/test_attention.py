@@ -7,11 +7,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from common.attention import AttentionHandlers
 from common.contracts.attention import KnownAttention
 from common.contracts.codes import reference_of
 from common.contracts.messages import GetPaymentAttention
 from common.messaging.streams import dead_letters
-from payment.attention_handlers import AttentionHandlers
 from tests.payment.rows import bank
 from tests.payment.stage import Stage, booking, delivery
 from tests.payment.test_lost import GRACE, close, refunds_of, stray, unknown
@@ -20,7 +20,7 @@ MAILBOXES = ("payment.commands", "payment.queries")
 
 
 async def needed(stage: Stage, redis: Redis) -> list[dict[str, Any]]:
-    handlers = AttentionHandlers(stage.store, redis, MAILBOXES, stage.clock)
+    handlers = AttentionHandlers(stage.store.reading, redis, MAILBOXES, stage.clock)
     asked = delivery(GetPaymentAttention())
     asked = asked._replace(envelope=asked.envelope._replace(replyto="inbox:test", correlationid="c"))
     (reply,) = await handlers.get_attention([asked])

@@ -31,12 +31,14 @@ KnownBookingReason = Literal[
 KnownCheckInOutcome = Literal["cancelled", "invalid", "ok", "other_event", "undone", "used"]
 KnownEventChangeKind = Literal["cancelled", "changed", "created"]
 KnownKindOfAttention = Literal[
+    "balance_too_low",
     "dead_letters",
     "dispute",
     "endpoint_disabled",
     "mail_not_sent",
     "money_without_booking",
     "payment_mismatch",
+    "refund_by_hand",
     "refund_failed",
 ]
 KnownKindOfMail = Literal["attention", "cancellation", "confirmation", "offer", "refund"]
