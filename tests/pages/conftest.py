@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Playwright, async_playwright
 
 from ops.child import free_port
 from tests.acceptance.holdfast import Holdfast, complaints, running
@@ -24,14 +24,26 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Camera:
 
 
 @pytest.fixture(scope="session")
-async def browser(camera: Camera) -> AsyncIterator[Browser]:
-    """Debian's Chromium. Where there is none the tests are skipped, unless HOLDFAST_BROWSER=required."""
+async def playwright() -> AsyncIterator[Playwright]:
+    """Where Debian's Chromium is missing, the tests are skipped, unless HOLDFAST_BROWSER=required."""
     if CHROMIUM is None:
         message = f"the pages are not tested: {MISSING}"
         if REQUIRED:
             pytest.fail(message)
         pytest.skip(message)
-    async with async_playwright() as playwright, launched(playwright, camera) as browser:
+    async with async_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+async def browser(playwright: Playwright) -> AsyncIterator[Browser]:
+    async with launched(playwright) as browser:
+        yield browser
+
+
+@pytest.fixture
+async def browser_with_camera(playwright: Playwright, camera: Camera) -> AsyncIterator[Browser]:
+    async with launched(playwright, camera) as browser:
         yield browser
 
 
@@ -68,7 +80,7 @@ async def visit(shop: Holdfast, browser: Browser) -> AsyncIterator[NewVisitor]:
     """Makes visitors. At the end no page may have broken its policy, or asked another host for anything."""
     visitors: list[Visitor] = []
 
-    async def make(**options: object) -> Visitor:
+    async def make(browser: Browser = browser, **options: object) -> Visitor:
         visitors.append(await Visitor.new(shop, browser, **options))
         return visitors[-1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import Browser, Locator, expect
 
 from tests.acceptance.client import Json
 from tests.acceptance.holdfast import Holdfast
@@ -62,9 +62,11 @@ def forged(code: str) -> str:
     return code[:-9] + ("A" if code[-9] != "A" else "B") + code[-8:]
 
 
-async def test_the_camera_lets_a_ticket_in_once(shop: Holdfast, visit: NewVisitor, camera: Camera) -> None:
+async def test_the_camera_lets_a_ticket_in_once(
+    shop: Holdfast, browser_with_camera: Browser, camera: Camera, visit: NewVisitor
+) -> None:
     event, _, (ticket, _) = await sold(shop, 2)
-    first = Steward(shop, await visit(permissions=["camera"]))
+    first = Steward(shop, await visit(browser=browser_with_camera, permissions=["camera"]))
     page = first.page
     await page.goto("/door")
     await first.visitor.sees("The door")
@@ -86,7 +88,7 @@ async def test_the_camera_lets_a_ticket_in_once(shop: Holdfast, visit: NewVisito
     await expect(page.get_by_text("1 of 2")).to_be_visible()
     await first.visitor.look("door-camera")
 
-    second = Steward(shop, await visit(permissions=["camera"]))
+    second = Steward(shop, await visit(browser=browser_with_camera, permissions=["camera"]))
     await second.opens(event)
     await second.page.get_by_role("button", name="Start the camera").click()
     await second.sees("Used already", "Let in at", "North")
