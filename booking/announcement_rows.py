@@ -11,16 +11,17 @@ from uuid import UUID
 
 import asyncpg
 
-from booking.announcements import Change, Standing
-from booking.booking_rows import BOOKING, booking_of
-from booking.state import Booking
+from booking.announcements import Announced, Change, Standing
 from common.contracts.statuses import BookingStatus, PaymentStatus
 from common.postgres.sql import as_json, recordset
 
 # Oldest bookings first; $1 are bookings that could not be announced a short time ago.
 TO_ANNOUNCE = "FROM bookings WHERE announce_from IS NOT NULL AND id <> ALL($1::uuid[])"
 OLDEST = f"SELECT min(created_at) {TO_ANNOUNCE}"
-TAKE = f"SELECT {BOOKING} {TO_ANNOUNCE} ORDER BY created_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
+TAKE = f"""
+SELECT id, event_id, status, amount_captured, customer ->> 'email' AS email, announce_from
+{TO_ANNOUNCE} ORDER BY created_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
+"""
 # And the transition before the first of them.
 TRANSITIONS = f"""
 SELECT t.booking_id, t.version, t.to_status, t.payment_status,
@@ -41,11 +42,11 @@ class AnnouncementRows:
         made: datetime | None = await self.connection.fetchval(OLDEST, list(but))
         return made
 
-    async def take(self, limit: int, but: Collection[UUID]) -> dict[UUID, Booking]:
+    async def take(self, limit: int, but: Collection[UUID]) -> dict[UUID, Announced]:
         """Bookings with changes to announce, their rows locked, without those that another process has locked."""
-        return {row["id"]: booking_of(row) for row in await self.connection.fetch(TAKE, list(but), limit)}
+        return {row["id"]: _announced(row) for row in await self.connection.fetch(TAKE, list(but), limit)}
 
-    async def changes(self, bookings: Iterable[Booking]) -> list[Change]:
+    async def changes(self, bookings: Iterable[Announced]) -> list[Change]:
         """All changes of these bookings that are still to be announced, by booking and version."""
         announce_from = {each.id: each.announce_from for each in bookings}
         wanted = as_json([{"id": id, "announce_from": version} for id, version in announce_from.items()])
@@ -60,6 +61,11 @@ class AnnouncementRows:
     async def announced(self, ids: Collection[UUID]) -> None:
         """Nothing is left to announce of these bookings, whose rows are locked."""
         await self.connection.execute(ANNOUNCED, list(ids))
+
+
+def _announced(row: Any) -> Announced:
+    id, event_id, status, captured, email, announce_from = row
+    return Announced(id, event_id, BookingStatus(status), captured, email, announce_from)
 
 
 def _change(row: Any, before: Any) -> Change:

@@ -33,6 +33,19 @@ class Standing(NamedTuple):
     amount_refunded: int
 
 
+class Announced(NamedTuple):
+    """What others may be told of a booking, as it is now, which may be after later changes: of the many columns of
+    its row, only these are read for it. `email`: of its customer, None without one. `announce_from`: the first
+    version whose change is still to be announced."""
+
+    id: UUID
+    event_id: UUID
+    status: BookingStatus
+    amount_captured: int
+    email: str | None
+    announce_from: int
+
+
 class Change(NamedTuple):
     """A transition, with how the booking stood before it; None: it made the booking."""
 
@@ -47,12 +60,12 @@ class Change(NamedTuple):
 
 
 class Announcement(NamedTuple):
-    """What others are told of one change. `id` is the same whenever it is made again. `booking` is as it is now,
-    which may be after later changes; `amount`: what this change has refunded."""
+    """What others are told of one change. `id` is the same whenever it is made again. `amount`: what this change
+    has refunded."""
 
     id: UUID
     kind: AnnouncementKind
-    booking: Booking
+    booking: Announced
     change: Change
     amount: int
 
@@ -65,12 +78,12 @@ def is_announced(before: Booking | None, after: Booking, *, offered: bool = Fals
     return _email_changed(before, after) or bool(_kinds(standing(before), standing(after)))
 
 
-def announcements(booking: Booking, change: Change) -> list[Announcement]:
+def announcements(booking: Announced, change: Change) -> list[Announcement]:
     """What others are told of a change of `booking`."""
     kinds = _kinds(change.before, change.after)
     if change.before is None and change.after.status is PENDING and change.cause_type == Cause().type:
         kinds.append(AnnouncementKind.OFFERED)  # time alone makes no other booking
-    if change.cause_type in SetCustomer.types and booking.customer is not None:
+    if change.cause_type in SetCustomer.types and booking.email is not None:
         kinds.append(AnnouncementKind.CUSTOMER_CHANGED)
     amount = change.after.amount_refunded - (change.before.amount_refunded if change.before else 0)
     return [

@@ -80,11 +80,11 @@ def owed(made: Iterable[Announcement], now: datetime, *, operators: bool) -> Owe
     mails: list[Mail] = []
     again: list[NewAddress] = []
     for each in made:
-        customer, confirmed = each.booking.customer, each.booking.status is CONFIRMED
+        email, confirmed = each.booking.email, each.booking.status is CONFIRMED
         if each.kind is AnnouncementKind.CUSTOMER_CHANGED:
-            if customer is not None and confirmed:
-                again.append(NewAddress(_mail(each, MailKind.CONFIRMATION, now), customer.email))
-        elif customer is not None and (kind := _for_customer(each)) is not None:
+            if email is not None and confirmed:
+                again.append(NewAddress(_mail(each, MailKind.CONFIRMATION, now), email))
+        elif email is not None and (kind := _for_customer(each)) is not None:
             mails.append(_mail(each, kind, now))
         if operators and _needs_person(each):
             mails.append(_for_operators(each, now))

@@ -6,8 +6,6 @@ retry time, and none is confirmed for another amount than its own.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from tortoise import fields
 from tortoise.fields import SqlDefault
 from tortoise.indexes import Index
@@ -33,10 +31,7 @@ from common.contracts.values import (
     PROMO_CODE_MAX,
 )
 from common.contracts.webhooks import URL_MAX, DeliveryStatus
-
-
-def _one_of(column: str, values: type[StrEnum]) -> str:
-    return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
+from common.postgres.sql import one_of
 
 
 class Installation(Model):
@@ -91,8 +86,8 @@ class Event(Model):
                 "coalesce(sales_end, CASE WHEN sell_after_start THEN 'infinity' ELSE starts_at END)",
             ),
             CheckConstraint(name="events_cancel_until", check="cancel_after_start OR cancel_until <= starts_at"),
-            CheckConstraint(name="events_payment_methods", check=_one_of("payment_methods", PaymentMethods)),
-            CheckConstraint(name="events_status", check=_one_of("status", EventStatus)),
+            CheckConstraint(name="events_payment_methods", check=one_of("payment_methods", PaymentMethods)),
+            CheckConstraint(name="events_status", check=one_of("status", EventStatus)),
         )
 
 
@@ -254,11 +249,11 @@ class Booking(Model):
             Index(fields=["created_at", "id"], name="bookings_by_time"),
         )
         constraints = (
-            CheckConstraint(name="bookings_status", check=_one_of("status", BookingStatus)),
-            CheckConstraint(name="bookings_payment", check=_one_of("payment", PaymentStatus)),
+            CheckConstraint(name="bookings_status", check=one_of("status", BookingStatus)),
+            CheckConstraint(name="bookings_payment", check=one_of("payment", PaymentStatus)),
             CheckConstraint(name="bookings_secret", check="client_secret IS NULL OR status = 'pending'"),
             CheckConstraint(name="bookings_amount", check="amount >= 0"),
-            CheckConstraint(name="bookings_payment_methods", check=_one_of("payment_methods", PaymentMethods)),
+            CheckConstraint(name="bookings_payment_methods", check=one_of("payment_methods", PaymentMethods)),
             CheckConstraint(name="bookings_hold", check="(status = 'pending') = (expires_at IS NOT NULL)"),
             CheckConstraint(
                 name="bookings_never_stuck",
@@ -273,8 +268,8 @@ class Booking(Model):
             # Its money never came by Stripe, and never goes back by it.
             CheckConstraint(
                 name="bookings_box_office",
-                check="box_office IS NULL OR (intent_id IS NULL AND refund_amount IS NULL AND status IN"
-                " ('confirmed', 'cancelled'))",
+                check="box_office IS NULL OR (intent_id IS NULL AND refund_amount IS NULL AND"
+                f" {one_of('status', ('confirmed', 'cancelled'))})",
             ),
         )
 
@@ -396,7 +391,7 @@ class WaitingEntry(Model):
         )
         constraints = (
             CheckConstraint(
-                name="waiting_entries_status", check="status IN ('waiting', 'offered', 'left', 'closed')"
+                name="waiting_entries_status", check=one_of("status", ("waiting", "offered", "left", "closed"))
             ),
             CheckConstraint(name="waiting_entries_quantity", check="quantity > 0"),
             CheckConstraint(
@@ -464,7 +459,7 @@ class Revocation(Model):
             Index(fields=["revoked_at", "id"], name="revoked_tokens_by_time"),
             Index(fields=["expires_at"], name="revoked_tokens_by_end"),
         )
-        constraints = (CheckConstraint(name="revoked_tokens_claim", check="claim IN ('jti', 'sub')"),)
+        constraints = (CheckConstraint(name="revoked_tokens_claim", check=one_of("claim", ("jti", "sub"))),)
 
 
 class RecoveryCode(Model):
@@ -548,7 +543,7 @@ class EventChange(Model):
     class Meta:
         table = "event_changes"
         unique_together = (("event_id", "version"),)
-        constraints = (CheckConstraint(name="event_changes_what", check=_one_of("what", ChangeKind)),)
+        constraints = (CheckConstraint(name="event_changes_what", check=one_of("what", ChangeKind)),)
 
 
 class Erasure(Model):
@@ -598,8 +593,8 @@ class Mail(Model):
             Index(fields=["made_at"], name="mails_by_age"),
         )
         constraints = (
-            CheckConstraint(name="mails_kind", check=_one_of("kind", MailKind)),
-            CheckConstraint(name="mails_status", check=_one_of("status", MailStatus)),
+            CheckConstraint(name="mails_kind", check=one_of("kind", MailKind)),
+            CheckConstraint(name="mails_status", check=one_of("status", MailStatus)),
             CheckConstraint(name="mails_about", check="(booking_id IS NULL) <> (endpoint_id IS NULL)"),
             CheckConstraint(
                 name="mails_never_stuck",
@@ -689,7 +684,7 @@ class WebhookDelivery(Model):
         unique_together = (("endpoint_id", "message_id"),)
         indexes = (Index(fields=["endpoint_id", "made_at", "id"], name="webhook_deliveries_by_time"),)
         constraints = (
-            CheckConstraint(name="webhook_deliveries_status", check=_one_of("status", DeliveryStatus)),
+            CheckConstraint(name="webhook_deliveries_status", check=one_of("status", DeliveryStatus)),
             CheckConstraint(
                 name="webhook_deliveries_pending",
                 check="(status = 'pending') = (due_at IS NOT NULL) AND num_nonnulls(due_at, finished_at) = 1",

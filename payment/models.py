@@ -10,9 +10,7 @@ from tortoise.models import Model
 
 from common.contracts.statuses import IntentStatus, PaymentMethods
 from common.contracts.values import EMAIL_MAX, INTENT_DESCRIPTION_MAX
-
-STATUSES = ", ".join(repr(each.value) for each in IntentStatus)
-PAYMENT_METHODS = ", ".join(repr(each.value) for each in PaymentMethods)
+from common.postgres.sql import one_of
 
 
 class Installation(Model):
@@ -88,16 +86,16 @@ class Payment(Model):
     class Meta:
         table = "payments"
         constraints = (
-            CheckConstraint(name="payments_status", check=f"status IN ({STATUSES})"),
-            CheckConstraint(name="payments_methods", check=f"payment_methods IN ({PAYMENT_METHODS})"),
-            CheckConstraint(name="payments_change", check="last_change IN ('intent', 'refund', 'dispute')"),
+            CheckConstraint(name="payments_status", check=one_of("status", IntentStatus)),
+            CheckConstraint(name="payments_methods", check=one_of("payment_methods", PaymentMethods)),
+            CheckConstraint(name="payments_change", check=one_of("last_change", ("intent", "refund", "dispute"))),
             CheckConstraint(
                 name="payments_amounts",
                 check="amount >= 0 AND amount_refunded >= 0 AND amount_refunded <= amount_captured",
             ),
             CheckConstraint(
                 name="payments_intent_known",
-                check="intent_id IS NOT NULL OR status IN ('creating', 'canceled', 'rejected')",
+                check=f"intent_id IS NOT NULL OR {one_of('status', ('creating', 'canceled', 'rejected'))}",
             ),
             CheckConstraint(
                 name="payments_versions", check="reported_version >= 0 AND reported_version <= version"
@@ -155,7 +153,7 @@ class Refund(Model):
         indexes = (Index(fields=["booking_id"], name="refunds_booking"),)
         constraints = (
             CheckConstraint(
-                name="refunds_status", check="status IN ('requested', 'pending', 'succeeded', 'failed')"
+                name="refunds_status", check=one_of("status", ("requested", "pending", "succeeded", "failed"))
             ),
             CheckConstraint(name="refunds_amount", check="amount > 0"),
         )
@@ -213,7 +211,7 @@ class StrayIntent(Model):
             ),
             CheckConstraint(
                 name="stray_intents_never_stuck",
-                check="drive_after IS NOT NULL OR status IN ('succeeded', 'canceled')",
+                check=f"drive_after IS NOT NULL OR {one_of('status', ('succeeded', 'canceled'))}",
             ),
         )
 
