@@ -29,6 +29,8 @@ LINGERING_SECONDS = 10.0
 BACKLOG = 4096
 # Accept at most this many connections per wake-up, so that other tasks can run.
 ACCEPT_MAX = 128
+# While no file can be opened, connections wait for so many seconds until the next attempt to accept them.
+ACCEPT_AGAIN_SECONDS = 1.0
 # At a stop: seconds in which handshakes that have begun may end: a round trip to the client.
 HANDSHAKE_SECONDS = 0.3
 # At a stop: seconds after a connection was made, or last answered, in which its next request may still arrive.
@@ -72,11 +74,6 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        admits: Admits | None = cast(_Server, self._manager).admits
-        # It may be one that uvloop has accepted, see Site.
-        if admits is not None and not admits(cast(Any, transport.get_extra_info("peername"))[0]):
-            cast(asyncio.Transport, transport).abort()
-            return
         if USER_TIMEOUT is not None and (kernel := transport.get_extra_info("socket")) is not None:
             kernel.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, int(self.keepalive_timeout * 1000))
 
@@ -149,8 +146,6 @@ class Connection(web.RequestHandler):
 
 
 class _Server(web.Server):
-    admits: Admits | None = None
-
     def __call__(self) -> web.RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
 
@@ -200,9 +195,7 @@ class Runner(web.AppRunner):
                 return translate(error)
 
         factory = partial(cast(Any, made.request_factory), _cls=_Request)
-        server = _Server(answer, request_factory=factory, **self._kwargs)
-        server.admits = self.app.get(ADMITS)
-        return server
+        return _Server(answer, request_factory=factory, **self._kwargs)
 
     async def cleanup(self) -> None:
         """Accept no more connections, answer what has arrived, and stop the application.
@@ -224,33 +217,38 @@ class Runner(web.AppRunner):
 class Site(web.TCPSite):
     """Where the process listens.
 
-    uvloop accepts one connection per iteration of its loop (libuv does, since 1.45), and an iteration is long under
-    load: in a rush more connections arrive than that, and the kernel drops or breaks them. Here all that wait are
-    accepted.
+    The event loop's server only binds the sockets. It would accept one connection per iteration (libuv does, since
+    1.45), and an iteration is long under load: in a rush more connections arrive than that, and the kernel drops or
+    breaks them. Here all that wait are accepted, and nothing is made for those that are refused.
     """
 
     __slots__ = ("_admits", "_listening", "_opening")
 
     def __init__(self, runner: Runner, host: str, port: int, *, reuse_port: bool = False) -> None:
         """Port 0: the system chooses one."""
-        super().__init__(runner, host, port, backlog=BACKLOG, reuse_port=reuse_port or None)
+        super().__init__(runner, host, port, reuse_port=reuse_port or None)
         self._admits = runner.app.get(ADMITS)
         self._listening: list[socket.socket] = []
         self._opening: set[asyncio.Task[object]] = set()
 
     async def start(self) -> None:
         """Raises OSError, which names the address, when it cannot be used."""
+        await web.BaseSite.start(self)
+        assert self._runner.server is not None
+        loop = asyncio.get_running_loop()
         try:
-            await super().start()
+            self._server = await loop.create_server(
+                self._runner.server, self._host, self._port, reuse_port=self._reuse_port, start_serving=False
+            )
+            for each in self._server.sockets:
+                # A copy of the descriptor: the event loop closes its own.
+                listening = socket.socket(fileno=os.dup(each.fileno()))
+                self._listening.append(listening)
+                listening.setblocking(False)
+                listening.listen(BACKLOG)
+                loop.add_reader(listening, self._accept, listening)
         except OSError as error:
             raise OSError(error.errno, f"cannot listen on {self._host}:{self._port}: {error.strerror}") from None
-        assert self._server is not None
-        for each in self._server.sockets:  # type: ignore[attr-defined]
-            # A copy of the descriptor: uvloop watches its own.
-            listening = socket.socket(fileno=os.dup(each.fileno()))
-            listening.setblocking(False)
-            self._listening.append(listening)
-            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     @property
     def port(self) -> int:
@@ -284,7 +282,12 @@ class Site(web.TCPSite):
         for _ in range(ACCEPT_MAX):
             try:
                 connection, peer = listening.accept()
-            except OSError:  # none is left, or no file can be opened: then libuv closes the ones that wait
+            except (BlockingIOError, ConnectionError):  # none is left, or its client has given it up
+                return False
+            except OSError as error:
+                log.warning("no connection can be accepted for a while", error=error.strerror)
+                loop.remove_reader(listening)
+                loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again, listening)
                 return False
             if admits is not None and not admits(peer[0]):
                 connection.close()
@@ -294,3 +297,7 @@ class Site(web.TCPSite):
             self._opening.add(opening)
             opening.add_done_callback(self._opening.discard)
         return True
+
+    def _accept_again(self, listening: socket.socket) -> None:
+        if listening in self._listening:  # it has not been stopped meanwhile
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import structlog
 import uvloop
+from aiohttp import web
 
 from common.runtime.server import ADMITS, USER_TIMEOUT, Runner, Site
 from common.runtime.settings import ProcessSettings
 from common.runtime.web import new_app
+from tests.common.stage import until
 from tests.common.test_process import Program, running
 
 SECRET = "eyJhbGciOi-somebodys-token"
@@ -178,9 +183,36 @@ async def _answers_to(refused: Iterable[str]) -> list[bytes]:
 
 @pytest.mark.parametrize("run", [uvloop.run, asyncio.run])
 async def test_connections_of_refused_addresses_are_closed_without_an_answer(run: Callable[..., Any]) -> None:
-    """Whichever of the two accepts them: uvloop, or Site."""
     answers = await asyncio.to_thread(run, _answers_to({"127.0.7.7"}))
     assert answers == [b"HTTP/1.1 200", b""] * 3
+
+
+async def _attempts_while_no_file_can_be_opened() -> int:
+    """How often connections that wait are tried to be accepted; they are accepted once files can be opened."""
+    runner = Runner(new_app(), ProcessSettings())
+    await runner.setup()
+    await Site(runner, "127.0.0.1", 0).start()
+    assert runner.server is not None
+    with contextlib.ExitStack() as clients, structlog.testing.capture_logs() as attempts:
+        some = [clients.enter_context(socket.socket()) for _ in range(RUSH)]
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), limits[1]))
+        try:
+            for each in some:
+                each.connect(runner.addresses[0])
+            await until(lambda: attempts)
+            for _ in range(RUSH):
+                await asyncio.sleep(0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await until(lambda: len(cast(web.Server, runner.server).connections) == RUSH)
+    await runner.cleanup()
+    return len(attempts)
+
+
+async def test_connections_wait_while_no_file_can_be_opened() -> None:
+    """And the process does not try all the time meanwhile."""
+    assert await asyncio.to_thread(uvloop.run, _attempts_while_no_file_can_be_opened()) == 1
 
 
 async def test_connections_that_arrive_together_are_accepted_together() -> None:
