@@ -36,9 +36,9 @@ SHARE_SECONDS = 1.0
 KNOWN_SECONDS = 5
 # Of wasted bookings a client may have what the rate allows in so many seconds at once: five of one subject.
 WASTED_BURST_SECONDS = 25
-# Connections of an address: what its rate of requests allows in so many seconds at once, and so many at least; and
-# then as many as requests. An office of 500 whose browsers open two each has them at once.
-CONNECTIONS_SECONDS, CONNECTIONS_LEAST = 10, 100.0
+# Connections that an address opens: as many a second as this part of its requests, since each carries several; at
+# once what that allows in so many seconds, and so many at least. An office of 500 has them at once.
+CONNECTIONS_PER_REQUEST, CONNECTIONS_SECONDS, CONNECTIONS_LEAST = 0.2, 25, 50.0
 # Refusals that a gateway keeps waiting at a time, of some 10 KB each; further ones are sent at once.
 PAUSED_MAX = 5000
 
@@ -68,9 +68,9 @@ class Limiter:
         guests = settings.guests_per_address_per_minute
         self.addresses = RateLimit(settings.rate_limit_per_address, clock=clock)
         self.subjects = RateLimit(settings.rate_limit_per_subject, clock=clock)
-        per_address = settings.rate_limit_per_address
+        connections = settings.rate_limit_per_address * CONNECTIONS_PER_REQUEST
         self._connections = RateLimit(
-            per_address, max(CONNECTIONS_LEAST, per_address * CONNECTIONS_SECONDS), clock=clock
+            connections, max(CONNECTIONS_LEAST, connections * CONNECTIONS_SECONDS), clock=clock
         )
         self.guests = RateLimit(guests / 60, guests, clock=clock)
         self._limits = {

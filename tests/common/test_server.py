@@ -162,8 +162,13 @@ async def _iterations_until_accepted() -> int:
 
 async def _answers_to(refused: Iterable[str]) -> list[bytes]:
     """What a client at each of these addresses of this machine reads, from a process that refuses some of them."""
-    app = new_app()
-    app[ADMITS] = lambda peer: peer not in refused
+    app, asked = new_app(), []
+
+    def admits(peer: str) -> bool:
+        asked.append(peer)
+        return peer not in refused
+
+    app[ADMITS] = admits
     runner = Runner(app, ProcessSettings())
     await runner.setup()
     await Site(runner, "127.0.0.1", 0).start()
@@ -178,6 +183,7 @@ async def _answers_to(refused: Iterable[str]) -> list[bytes]:
             except ConnectionError:
                 found.append(b"")
     await runner.cleanup()
+    assert len(asked) == len(found)  # once for each: they are counted
     return found
 
 
