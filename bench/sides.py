@@ -16,6 +16,7 @@ from bench.driver import Driver, Slice
 from bench.figures import HOT, SPREAD, ways
 from bench.measures import middle
 from bench.stage import Stage
+from ops.migrate import migrate
 
 SPREAD_EVENTS = 100
 # More seats than any run can sell.
@@ -77,6 +78,8 @@ class Side:
         wrong = [f"a request failed: {failure}" for each in slices for failure in each.failures]
         if type(self.stage) is Stage:
             wrong += [f"{name} has {count} entries" for name, count in (await self.stage.dead_letters()).items()]
+        # What is read here may be younger than the release before.
+        await migrate(self.database_url, None)
         wrong += await problems(self.database_url, sold, self.expected)
         return [f"{self.name}: {text}" for text in wrong]
 
