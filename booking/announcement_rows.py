@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -22,15 +22,15 @@ TAKE = f"""
 SELECT id, event_id, status, amount_captured, customer ->> 'email' AS email, announce_from
 {TO_ANNOUNCE} ORDER BY created_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 """
-# And the transition before the first of them.
-TRANSITIONS = f"""
+# Clears the marks of the bookings $2, and reads their transitions from these on, with the one before the first.
+CLEAR = f"""
+WITH cleared AS (UPDATE bookings SET announce_from = NULL WHERE id = ANY($2::uuid[]))
 SELECT t.booking_id, t.version, t.to_status, t.payment_status,
     coalesce(t.amount_refunded, 0) AS amount_refunded, t.reason, t.cause_type, t.by, t.at
 FROM {recordset("w", {"id": "uuid", "announce_from": "int"}, sought="id")}
 JOIN booking_transitions t ON t.booking_id = w.id AND t.version >= w.announce_from - 1
 ORDER BY t.booking_id, t.version
 """
-ANNOUNCED = "UPDATE bookings SET announce_from = NULL WHERE id = ANY($1::uuid[])"
 
 
 class AnnouncementRows:
@@ -46,41 +46,22 @@ class AnnouncementRows:
         """Bookings with changes to announce, their rows locked, without those that another process has locked."""
         return {row["id"]: _announced(row) for row in await self.connection.fetch(TAKE, list(but), limit)}
 
-    async def changes(self, bookings: Iterable[Announced]) -> list[Change]:
-        """All changes of these bookings that are still to be announced, by booking and version."""
-        announce_from = {each.id: each.announce_from for each in bookings}
-        wanted = as_json([{"id": id, "announce_from": version} for id, version in announce_from.items()])
-        rows = await self.connection.fetch(TRANSITIONS, wanted)
-        before = {(row["booking_id"], row["version"] + 1): row for row in rows}
-        return [
-            _change(row, before.get((row["booking_id"], row["version"])))
-            for row in rows
-            if row["version"] >= announce_from[row["booking_id"]]
-        ]
-
-    async def announced(self, ids: Collection[UUID]) -> None:
-        """Nothing is left to announce of these bookings, whose rows are locked."""
-        await self.connection.execute(ANNOUNCED, list(ids))
+    async def clear(self, bookings: Mapping[UUID, Announced]) -> list[Change]:
+        """All changes of these bookings, whose rows are locked, that are still to be announced, by booking and
+        version. Once the transaction has committed, none is left."""
+        wanted = as_json([{"id": id, "announce_from": each.announce_from} for id, each in bookings.items()])
+        changes: list[Change] = []
+        standings: dict[tuple[UUID, int], Standing] = {}
+        for id, version, status, payment, refunded, *rest in await self.connection.fetch(
+            CLEAR, wanted, list(bookings)
+        ):
+            after = Standing(BookingStatus(status), PaymentStatus(payment), refunded)
+            standings[id, version] = after
+            if version >= bookings[id].announce_from:
+                changes.append(Change(id, version, standings.get((id, version - 1)), after, *rest))
+        return changes
 
 
 def _announced(row: Any) -> Announced:
     id, event_id, status, captured, email, announce_from = row
     return Announced(id, event_id, BookingStatus(status), captured, email, announce_from)
-
-
-def _change(row: Any, before: Any) -> Change:
-    """`before`: the transition before it, None for the first one."""
-    return Change(
-        booking_id=row["booking_id"],
-        version=row["version"],
-        before=None if before is None else _standing(before),
-        after=_standing(row),
-        reason=row["reason"],
-        cause_type=row["cause_type"],
-        by=row["by"],
-        at=row["at"],
-    )
-
-
-def _standing(row: Any) -> Standing:
-    return Standing(BookingStatus(row["to_status"]), PaymentStatus(row["payment_status"]), row["amount_refunded"])

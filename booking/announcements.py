@@ -60,14 +60,17 @@ class Change(NamedTuple):
 
 
 class Announcement(NamedTuple):
-    """What others are told of one change. `id` is the same whenever it is made again. `amount`: what this change
-    has refunded."""
+    """What others are told of one change. `amount`: what this change has refunded."""
 
-    id: UUID
     kind: AnnouncementKind
     booking: Announced
     change: Change
     amount: int
+
+    @property
+    def id(self) -> UUID:
+        """The same whenever it is made again."""
+        return uuid5(self.booking.id, f"{self.change.version}/{self.kind}")
 
 
 def is_announced(before: Booking | None, after: Booking, *, offered: bool = False) -> bool:
@@ -86,9 +89,7 @@ def announcements(booking: Announced, change: Change) -> list[Announcement]:
     if change.cause_type in SetCustomer.types and booking.email is not None:
         kinds.append(AnnouncementKind.CUSTOMER_CHANGED)
     amount = change.after.amount_refunded - (change.before.amount_refunded if change.before else 0)
-    return [
-        Announcement(uuid5(booking.id, f"{change.version}/{kind}"), kind, booking, change, amount) for kind in kinds
-    ]
+    return [Announcement(kind, booking, change, amount) for kind in kinds]
 
 
 def standing(booking: Booking) -> Standing:

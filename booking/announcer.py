@@ -7,6 +7,7 @@ their own retry times, outside any transaction.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -23,8 +24,9 @@ from common.runtime.telemetry import Metrics
 
 # Bookings announced in one transaction: their rows stay locked for a few milliseconds.
 PASS_MAX = 300
-# Seconds between passes that leave nothing: in a rush one pass announces what many would have announced one by one.
-GATHER_SECONDS = 0.5
+# Seconds between passes that leave nothing: in a rush one pass announces what many would have announced one by one,
+# and what a pass costs by itself is shared by all of them.
+GATHER_SECONDS = 1.0
 # A booking that cannot be announced, which only a mistake of ours can cause, holds up no other, and is tried again
 # after this time.
 FAILED_AGAIN = timedelta(minutes=1)
@@ -96,14 +98,13 @@ class Announcer(Reconciler):
             self._full = len(bookings) == PASS_MAX
             if not bookings:
                 return
-            changes = await rows.changes(bookings.values())
+            changes = await rows.clear(bookings)
             made = [each for change in changes for each in announcements(bookings[change.booking_id], change)]
             for announce in self._announce:
                 await announce(connection, made, now)
-            await rows.announced(bookings)
         self._count(made)
         log.info("announced", bookings=len(bookings), announcements=len(made))
 
     def _count(self, made: Collection[Announcement]) -> None:
-        for each in made:
-            self._metrics.announcements.labels(each.kind).inc()
+        for kind, number in Counter(each.kind for each in made).items():
+            self._metrics.announcements.labels(kind).inc(number)

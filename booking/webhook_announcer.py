@@ -25,8 +25,10 @@ def announced_by_webhook(retried_for: timedelta) -> Announce:
     async def announce(
         connection: asyncpg.Connection, announcements: Sequence[Announcement], now: datetime
     ) -> None:
-        owed = [owed_for_booking(each) for each in announcements]
-        await WebhookRows(connection).owe(owed, now, now + retried_for)
+        rows = WebhookRows(connection)
+        if await rows.any_enabled():
+            owed = [owed_for_booking(each) for each in announcements]
+            await rows.owe(owed, now, now + retried_for)
 
     return announce
 

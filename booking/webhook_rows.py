@@ -112,6 +112,7 @@ FROM {recordset("new", ENDPOINT_COLUMNS, sought="id")} WHERE e.id = new.id
 FIND = f"SELECT {ENDPOINT} FROM webhook_endpoints WHERE id = $1 AND deleted_at IS NULL"
 LIST = f"SELECT {ENDPOINT} FROM webhook_endpoints WHERE deleted_at IS NULL ORDER BY created_at, id"
 ENABLED = "e.disabled_at IS NULL AND e.deleted_at IS NULL"
+ANY_ENABLED = f"SELECT EXISTS (SELECT FROM webhook_endpoints e WHERE {ENABLED})"
 # Once for each change and endpoint, however often it is made. An endpoint gets what happens from its making on.
 ADD = f"""
 INSERT INTO webhook_deliveries
@@ -275,6 +276,11 @@ class WebhookRows:
         await self._connection.execute(RESUME, endpoint_id, now, give_up_at)
 
     # --- deliveries, made and sent
+
+    async def any_enabled(self) -> bool:
+        """Whether an endpoint may want a delivery."""
+        found: bool = await self._connection.fetchval(ANY_ENABLED)
+        return found
 
     async def owe(self, changes: Sequence[Owed], now: datetime, give_up_at: datetime) -> int:
         """Make a delivery for each of these and each endpoint that wants it, unless there is one; returns how many

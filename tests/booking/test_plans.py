@@ -11,7 +11,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from booking.announcement_rows import OLDEST, TAKE, TRANSITIONS
+from booking.announcement_rows import CLEAR, OLDEST, TAKE
 from booking.attention_rows import WATCHED
 from booking.booking_rows import INSERT, SAVE, SAVE_GIVEN_BACK, TAKE_DUE, page_query
 from booking.cancellation_rows import LEFT
@@ -249,7 +249,7 @@ async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: st
         (BY_ID, {"waiting_entries", "bookings"}),
         (FIRST, {"ticket_types", "waiting_entries"}),
         (OPEN, {"waiting_entries", "bookings"}),
-        (TRANSITIONS, {"booking_transitions"}),
+        (CLEAR, {"bookings", "booking_transitions"}),
     ],
     ids=[
         *("insert", "insert by codes", "save", "save a sale", "save a sale without seats", "save a sale by codes"),
@@ -257,7 +257,7 @@ async def test_saved_rows_are_found_by_their_keys(finished: Stage, statement: st
         *("find requests", "keep recovery codes", "use recovery codes"),
         *("check in", "undo", "door", "check-ins of bookings", "confirmed before", "count check-ins"),
         *("count who waits", "end entries", "entries", "first entries", "open entries"),
-        "transitions to announce",
+        "clear announcements",
     ],
 )
 async def test_statements_that_were_planned_for_new_tables_scan_none_of_them(

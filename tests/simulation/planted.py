@@ -434,8 +434,7 @@ def marks_are_cleared_before_announcing() -> None:
         async with self._database.transaction() as connection:
             rows = AnnouncementRows(connection)
             bookings = await rows.take(limit, self._failed)
-            changes = await rows.changes(bookings.values())
-            await rows.announced(bookings)
+            changes = await rows.clear(bookings)
         made = [each for change in changes for each in announcements(bookings[change.booking_id], change)]
         async with self._database.transaction() as connection:
             for announce in self._announce:
