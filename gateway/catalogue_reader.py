@@ -27,7 +27,6 @@ from common.messaging.calls import Calls
 from common.messaging.registry import Registry
 from common.runtime.health import Gate
 from common.runtime.single_flight import SingleFlight
-from common.runtime.supervisor import wait_at_most
 from gateway.bookings import Json
 from gateway.catalogue import Catalogue
 from gateway.event_queries import microseconds
@@ -40,9 +39,6 @@ PAST = timedelta(days=30)
 SINGLE_READ_COST = 10
 # Changed events that are read at the same time.
 READ_AT_ONCE = 20
-# A version that is read is that of a change whose notification may be under way: an event is read anew only if none
-# has come after this time, as each of a sale's events would otherwise be read again and again.
-NOTIFIED_SECONDS = 1.0
 # The catalogue is not used when it was confirmed this many intervals ago.
 CONFIRMED_INTERVALS = 3
 
@@ -197,9 +193,7 @@ class CatalogueReader:
             if len(found) > self._settings.event_catalogue_max:
                 self._give_up(len(found))
                 return seconds * CONFIRMED_INTERVALS
-        if self._loaded and self._unread(found):
-            await wait_at_most(self._sooner, NOTIFIED_SECONDS)
-        unread = self._unread(found)
+        unread = [UUID(id) for id, each in found.items() if "name" not in each and known.get(id) != each["version"]]
         if len(unread) * SINGLE_READ_COST > len(found):
             self._loaded = False  # whole pages are read sooner
             return 0.0
@@ -213,18 +207,6 @@ class CatalogueReader:
         if self._listening.reason is None and published:
             self._confirmed_until = time.monotonic() + CONFIRMED_INTERVALS * pause
         return pause
-
-    def _unread(self, found: dict[str, Json]) -> list[UUID]:
-        """The events of which another version was read than the catalogue has, without those that a notification
-        has brought to a later one since."""
-        known = self.catalogue.versions()
-        return [
-            UUID(id)
-            for id, each in found.items()
-            if "name" not in each
-            and (version := known.get(id)) != each["version"]
-            and not (version is not None and version > each["version"] and id in self._changed)
-        ]
 
     def _take_in(self, read: list[Json], gone: Collection[str], earliest: datetime) -> None:
         """What was read replaces what is known; where a notification came meanwhile, the newer of both stays."""

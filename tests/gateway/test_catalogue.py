@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +14,7 @@ from common.contracts.errors import EventNotFound
 from common.contracts.messages import CreateEvent, EventChanged, GetEvent, ListEvents
 from common.contracts.resources import Event
 from common.runtime.telemetry import METRICS
-from gateway.catalogue_reader import CATALOGUE, NOTIFIED_SECONDS
+from gateway.catalogue_reader import CATALOGUE
 from gateway.reads import PAGE
 from tests.common.stage import until
 from tests.gateway.conftest import Gateway
@@ -123,40 +122,13 @@ async def test_a_notification_changes_what_is_answered(start: Gateway, actor: Sc
     assert asked(actor) == 0
 
 
-async def test_a_change_whose_notification_was_lost_is_found(
-    start: Gateway, actor: ScriptedBooking, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_change_whose_notification_was_lost_is_found(start: Gateway, actor: ScriptedBooking) -> None:
     """Also an older version, as after a backup was restored, and an event that is gone."""
-    monkeypatch.setattr("gateway.catalogue_reader.NOTIFIED_SECONDS", 0.01)
     database = Database(actor, event(version=5), event(OTHER_ID, name="Other"))
     gateway = await current(await start(event_catalogue_max=10, event_catalogue_read_seconds=0.05))
     assert await names(gateway) == ["Other", "Concert"]
     database.has(event(version=3, name="Restored"))
     await names_become(gateway, ["Restored"])
-
-
-async def test_a_change_whose_notification_is_under_way_is_not_read(
-    start: Gateway, actor: ScriptedBooking, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The notification may be of a later version than was read."""
-    waited = asyncio.Event()
-    database = Database(actor, event(), event(OTHER_ID))
-    gateway = await current(await start(event_catalogue_max=10, event_catalogue_read_seconds=0.05))
-
-    async def notified(_: asyncio.Event, seconds: float) -> None:
-        assert seconds == NOTIFIED_SECONDS
-        await actor.notify(EventChanged(event=event(version=2)), EventChanged(event=event(OTHER_ID, version=3)))
-        await until(lambda: gateway.app[CATALOGUE].catalogue.versions() == {str(EVENT_ID): 2, str(OTHER_ID): 3})
-        database.has(event(version=2), event(OTHER_ID, version=3))
-        waited.set()
-
-    monkeypatch.setattr("gateway.catalogue_reader.wait_at_most", notified)
-    database.has(event(version=2), event(OTHER_ID, version=2))
-    async with asyncio.timeout(10):
-        await waited.wait()
-    await actor.wait_for(ListEvents, len(actor.messages(ListEvents)) + 2)
-    assert [each.versions_only for each in actor.messages(ListEvents)].count(False) == 1, "the first read alone"
-    assert actor.messages(GetEvent) == []
 
 
 async def test_all_is_read_again_when_notifications_were_missed(
