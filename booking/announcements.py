@@ -76,6 +76,8 @@ class Announcement(NamedTuple):
 def is_announced(before: Booking | None, after: Booking, *, offered: bool = False) -> bool:
     """Whether others are told of this change; `before` is None for a new booking. `offered`: nobody has asked for
     it just now, but waits for it."""
+    if after.status is PENDING:  # as most changes leave it
+        return offered and before is None
     if before is None:
         return offered or bool(_kinds(None, standing(after)))
     return _email_changed(before, after) or bool(_kinds(standing(before), standing(after)))
