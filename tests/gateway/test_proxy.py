@@ -165,6 +165,16 @@ async def test_clients_reach_the_gateway_and_stay_with_tls(proxy: Proxy) -> None
 
 
 @needs_nginx
+async def test_browsers_get_the_pages_by_http_2(proxy: Proxy) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    _, writer = await asyncio.open_connection("127.0.0.1", proxy.https, ssl=context, server_hostname=SHOP)
+    assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+    writer.close()
+
+
+@needs_nginx
 async def test_sockets_go_through(proxy: Proxy) -> None:
     async with proxy.session.ws_connect(proxy.url("/ws")) as socket:
         await socket.send_json({"type": "auth", "token": token("ada")})

@@ -2,8 +2,8 @@
 
 The browser's processor is slowed down four times. Its network has the figures that Lighthouse calls slow 4G: 150 ms
 until an answer begins, 1.6 Mbit/s down, 750 kbit/s up
-(https://github.com/GoogleChrome/lighthouse/blob/main/docs/throttling.md). Connecting costs nothing here, and all
-answers come from one gateway by HTTP/1.1."""
+(https://github.com/GoogleChrome/lighthouse/blob/main/docs/throttling.md). Connecting costs nothing here. Answers
+come through the proxy of deploy/nginx.conf, by HTTP/2, as in production, and from the gateway, by HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -11,16 +11,28 @@ import asyncio
 import shutil
 import sys
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from playwright.async_api import Browser, async_playwright
+from yarl import URL
 
+from ops.child import free_port
 from tests.acceptance.holdfast import Holdfast, running
+from tests.gateway.test_proxy import NGINX, SHOP, certificate, here, nginx
 from tests.pages.visitor import PHONE
 
 LOADS = 5
+# The proxy's name is this machine, and its certificate nobody's.
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--ignore-certificate-errors",
+    f"--host-resolver-rules=MAP {SHOP} 127.0.0.1",
+)
 CPU_SLOWDOWN = 4
 NETWORK = {"offline": False, "latency": 150, "downloadThroughput": 1_600_000 / 8, "uploadThroughput": 750_000 / 8}
 # Both in milliseconds since the visit began: what matches is there, and the browser has come round to drawing it.
@@ -53,28 +65,43 @@ async def load(browser: Browser, address: str, usable: str) -> tuple[float, floa
     return found
 
 
-async def measure(holdfast: Holdfast, browser: Browser) -> None:
+async def measure(holdfast: Holdfast, browser: Browser, proxy: str) -> None:
     event = await holdfast.event((4500, 40))
     page = await browser.new_page()
     await page.goto(holdfast.url)
     link = await page.get_by_role("link", name=event["name"]).get_attribute("href")
     await page.close()
     for path, usable in (("/", "main a"), (link or "", "main button:enabled")):
-        loads = [await load(browser, holdfast.url + path, usable) for _ in range(LOADS)]
-        use, paint = (median(each) for each in zip(*loads, strict=True))
-        sys.stdout.write(
-            f"{path}: first contentful paint {paint:.0f} ms, usable {use:.0f} ms (medians of {LOADS})\n"
-        )
+        for way, url in (("HTTP/2", proxy), ("HTTP/1.1", holdfast.url)):
+            loads = [await load(browser, url + path, usable) for _ in range(LOADS)]
+            use, paint = (median(each) for each in zip(*loads, strict=True))
+            sys.stdout.write(
+                f"{path} by {way}: first contentful paint {paint:.0f} ms, usable {use:.0f} ms, medians of {LOADS}\n"
+            )
+
+
+@asynccontextmanager
+async def proxied(holdfast: Holdfast, folder: Path) -> AsyncIterator[str]:
+    """The address of the shop behind the proxy."""
+    certificate(folder, SHOP)
+    gateway, https = URL(holdfast.url).port or 0, free_port()
+    text = here(folder, {"gateway": gateway, "payment": free_port(), "http": free_port(), "https": https})
+    async with nginx(folder, text):
+        yield f"https://{SHOP}:{https}"
 
 
 async def main() -> None:
     chromium = shutil.which("chromium") or sys.exit("there is no `chromium` (apt-get install chromium)")
+    if NGINX is None:
+        sys.exit("there is no `nginx` (apt-get install nginx-light)")
     with tempfile.TemporaryDirectory() as folder:
-        async with running(Path(folder)) as holdfast, async_playwright() as playwright:
-            browser = await playwright.chromium.launch(
-                executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-            )
-            await measure(holdfast, browser)
+        async with (
+            running(Path(folder)) as holdfast,
+            proxied(holdfast, Path(folder)) as proxy,
+            async_playwright() as playwright,
+        ):
+            browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+            await measure(holdfast, browser, proxy)
             await browser.close()
 
 
