@@ -1,32 +1,34 @@
 """`python -m bench.attacking`: the process of attackers, who do not wait when told to, and ask for more than a
-person would."""
+person would. It imports little and waits for all connections in one place, as real attackers have machines of their
+own: their CPU is not what an attack costs."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
+import json
 import os
 import random
+import re
 import sys
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Generator, Sequence
 from enum import StrEnum
+from heapq import heappop, heappush
 from itertools import count
-
-import orjson
-import uvloop
-
-from bench.clients import JSON
-from bench.cpu import give_way
-from bench.wire import END_OF_HEAD, Reply, Wires, request
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from socket import socket
 
 # What a broken connection, or a gateway that does not accept one, counts as.
 BROKEN = 0
 # An attacker whose connection broke or was not accepted tries again within so many seconds: all together do so less
 # often than a flood of connections would, against which a firewall helps, and no program.
 AGAIN_SECONDS = 30.0
-# Bytes of the line that says what to do: it has thousands of tokens.
-LINE_MAX = 2**24
+END_OF_HEAD = b"\r\n\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+# Yields a request, gets the status and the body of its answer, yields the next one.
+Asking = Generator[bytes, tuple[int, bytes], None]
 
 
 class Kind(StrEnum):
@@ -40,109 +42,148 @@ class Kind(StrEnum):
     GREEDY = "greedy"
 
 
+class Attacker:
+    """One of them with a connection. `request` is what it sends next, `received` what has come of the answer;
+    `holds`: the connection is a WebSocket by now."""
+
+    __slots__ = ("asking", "connection", "holds", "number", "received", "request")
+
+    def __init__(self, number: int, asking: Asking) -> None:
+        self.number = number
+        self.asking = asking
+        self.request = next(asking)
+        self.received = b""
+        self.holds = False
+        self.connection = socket()
+        self.connection.setblocking(False)
+
+
 class Attacking:
     """What the attackers' process does."""
 
     def __init__(self, kind: Kind, gateway: str, tokens: Sequence[str], order: str) -> None:
         self.statuses: Counter[int] = Counter()
         self._kind = kind
+        self._host = gateway.removeprefix("http://")
+        host, port = self._host.split(":")
+        self._gateway = (host, int(port))
         self._tokens = tokens
-        self._order = order.encode()
-        self._wires = Wires(gateway, len(tokens))
+        self._order = order
         self._keys = count()
+        self._ready = DefaultSelector()
+        # Those who try again later: when, and who.
+        self._later: list[tuple[float, int]] = []
 
-    async def until(self, ended: asyncio.Event) -> None:
-        actions: dict[Kind, Callable[[int], Awaitable[None]]] = {
-            Kind.TOKENS: self._book,
-            Kind.LOOPS: self._book_and_cancel,
-            Kind.SOCKETS: self._open_socket,
-            Kind.GREEDY: self._book,
-        }
-        tasks = [
-            asyncio.create_task(self._again_and_again(actions[self._kind], number))
-            for number in range(len(self._tokens))
-        ]
-        await ended.wait()
-        for task in tasks:
-            task.cancel()
-        found = await asyncio.gather(*tasks, return_exceptions=True)
-        self._wires.close()
-        for error in found:
-            if isinstance(error, Exception):
-                raise error
-
-    async def _again_and_again(self, action: Callable[[int], Awaitable[None]], number: int) -> None:
+    def until(self, ended: int) -> None:
+        """Attack until there is something to read from the file `ended`."""
+        self._ready.register(ended, EVENT_READ)
+        for number in range(len(self._tokens)):
+            self._connect(number)
         while True:
-            try:
-                await action(number)
-            except OSError:
-                self.statuses[BROKEN] += 1
-                await asyncio.sleep(random.uniform(0, AGAIN_SECONDS))
+            seconds = self._later[0][0] - time.monotonic() if self._later else None
+            for key, _ in self._ready.select(seconds and max(seconds, 0)):
+                if key.data is None:
+                    return
+                self._go_on(key.data)
+            while self._later and self._later[0][0] <= time.monotonic():
+                self._connect(heappop(self._later)[1])
+
+    # --- what they ask for --------------------------------------------------------------------------------
+
+    def _asking(self, number: int) -> Asking:
+        if self._kind is Kind.SOCKETS:
+            key = f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}"
+            upgrade = ("Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", key)
+            while True:
+                yield self._request(number, "GET /ws", *upgrade)
+        while True:
+            status, body = yield self._post(number, "/bookings", self._order)
+            if self._kind is Kind.LOOPS and status in (201, 202):
+                yield self._post(number, f"/bookings/{json.loads(body)['id']}/cancel")
+
+    def _post(self, number: int, path: str, body: str = "") -> bytes:
+        lines = ["Prefer: respond-async", f"Idempotency-Key: {number}-{next(self._keys)}"]
+        if body:
+            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        return self._request(number, f"POST {path}", *lines) + body.encode()
+
+    def _request(self, number: int, what: str, *lines: str) -> bytes:
+        token = f"Authorization: Bearer {self._tokens[number]}"
+        return "\r\n".join([f"{what} HTTP/1.1", f"Host: {self._host}", token, *lines]).encode() + END_OF_HEAD
+
+    # --- their connections --------------------------------------------------------------------------------
+
+    def _connect(self, number: int) -> None:
+        try:
+            attacker = Attacker(number, self._asking(number))
+            attacker.connection.bind((self._address(number), 0))
+            attacker.connection.connect_ex(self._gateway)  # an error comes when it is used
+        except OSError:
+            self._try_later(number)
+        else:
+            self._ready.register(attacker.connection, EVENT_WRITE, attacker)
 
     def _address(self, number: int) -> str:
         here = list(Kind).index(self._kind) + 1
         return f"127.250.{here}.{number + 1 if self._kind is Kind.LOOPS else 1}"
 
-    async def _send(self, number: int, path: str, body: bytes = b"") -> Reply:
-        headers = {
-            "Authorization": f"Bearer {self._tokens[number]}",
-            "Idempotency-Key": f"{number}-{next(self._keys)}",
-            "Prefer": "respond-async",
-            **(JSON if body else {}),
-        }
-        data = request("POST", self._wires.host, path, headers, body)
-        reply = await self._wires.send(data, self._address(number))
-        self.statuses[reply.status] += 1
-        return reply
+    def _leave(self, attacker: Attacker) -> None:
+        self._ready.unregister(attacker.connection)
+        attacker.connection.close()
 
-    async def _book(self, number: int) -> None:
-        await self._send(number, "/bookings", self._order)
+    def _try_later(self, number: int) -> None:
+        self.statuses[BROKEN] += 1
+        heappush(self._later, (time.monotonic() + random.uniform(0, AGAIN_SECONDS), number))
 
-    async def _book_and_cancel(self, number: int) -> None:
-        reply = await self._send(number, "/bookings", self._order)
-        if reply.status in (201, 202):
-            await self._send(number, f"/bookings/{orjson.loads(reply.body)['id']}/cancel")
-
-    async def _open_socket(self, number: int) -> None:
-        """Hold a socket for as long as the gateway does."""
-        host, port = self._wires.host.split(":")
-        reader, writer = await asyncio.open_connection(host, int(port), local_addr=(self._address(number), 0))
+    def _go_on(self, attacker: Attacker) -> None:
+        """Do what its connection is ready for: send the request, or receive."""
         try:
-            headers = {
-                "Authorization": f"Bearer {self._tokens[number]}",
-                "Connection": "upgrade",
-                "Upgrade": "websocket",
-                "Sec-WebSocket-Version": "13",
-                "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
-            }
-            writer.write(request("GET", self._wires.host, "/ws", headers))
-            head = await reader.readuntil(END_OF_HEAD)
-            self.statuses[int(head[9:12])] += 1
-            while head[9:12] == b"101" and await reader.read(4096):
-                pass
-        except asyncio.IncompleteReadError as broken:
-            raise ConnectionError(str(broken)) from None
-        finally:
-            writer.close()
+            if attacker.request:
+                attacker.connection.send(attacker.request)
+                attacker.request = b""
+                self._ready.modify(attacker.connection, EVENT_READ, attacker)
+                return
+            received = attacker.connection.recv(65_536)
+            if not (received or attacker.holds):
+                raise ConnectionError
+        except OSError:
+            self._leave(attacker)
+            self._try_later(attacker.number)
+            return
+        if attacker.holds:
+            if not received:
+                self._leave(attacker)
+                self._connect(attacker.number)
+            return
+        attacker.received += received
+        head, end, body = attacker.received.partition(END_OF_HEAD)
+        length = _LENGTH.search(head)
+        if end and (length is None or len(body) >= int(length[1])):
+            self._answered(attacker, int(head[9:12]), body)
+
+    def _answered(self, attacker: Attacker, status: int, body: bytes) -> None:
+        self.statuses[status] += 1
+        attacker.received = b""
+        if status == 101:
+            attacker.holds = True
+        elif self._kind is Kind.SOCKETS:
+            self._leave(attacker)
+            self._connect(attacker.number)
+        else:
+            attacker.request = attacker.asking.send((status, body))
+            self._ready.modify(attacker.connection, EVENT_WRITE, attacker)
 
 
-async def main() -> None:
+def main() -> None:
     """Reads the orders, a line of JSON, writes a line when it begins, and attacks until the input ends; then writes
     how many answers of each status there were."""
-    give_way()  # attackers have machines of their own
-    reader = asyncio.StreamReader(limit=LINE_MAX)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    orders = orjson.loads(await reader.readline())
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # attackers give way: see bench/cpu.py
+    orders = json.loads(sys.stdin.readline())
     attacking = Attacking(Kind(orders.pop("kind")), **orders)
-    ended = asyncio.Event()
-    attack = asyncio.create_task(attacking.until(ended))
     print(flush=True)
-    await reader.read()
-    ended.set()
-    await attack
-    print(orjson.dumps({str(status): number for status, number in attacking.statuses.items()}).decode())
+    attacking.until(sys.stdin.fileno())
+    print(json.dumps(attacking.statuses))
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    main()
