@@ -164,6 +164,8 @@ async def test_a_buyer_who_is_refused_again_and_again_does_not_reach_booking(
     assert [answer.status for answer in answers] == [409, 429]
     assert (await answers[1].json())["limited_by"] == "wasted_bookings_per_subject"
     assert int(answers[1].headers["Retry-After"]) > 1
+    unread = await gateway.post("/bookings", data=b"no JSON", headers=keyed())
+    assert unread.status == 429  # before its body is looked at
     assert (await gateway.get("/bookings", headers=bearer())).status == 200
     assert (await gateway.post("/bookings", json=BOOK, headers=keyed("bob"))).status == 409
     assert len(actor.messages(CreateBooking)) == 2
