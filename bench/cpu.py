@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -36,6 +37,25 @@ def _own(process: psutil.Process) -> float:
     except psutil.NoSuchProcess:
         return 0.0
     return float(times.user + times.system + times.children_user + times.children_system)
+
+
+class Others:
+    """What part of the machine's cores others use, beside this process and those that it started: other programs,
+    and other machines on the same hardware."""
+
+    def __init__(self) -> None:
+        self._since = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        times = psutil.cpu_times()
+        taken = times.user + times.system + getattr(times, "nice", 0.0) + getattr(times, "steal", 0.0)
+        return time.monotonic(), taken - spent(os.getpid())
+
+    def share(self) -> float:
+        """Since this was made."""
+        (since, before), (now, after) = self._since, self._now()
+        return (after - before) / ((now - since) * (psutil.cpu_count() or 1))
 
 
 def give_way(pid: int | None = None) -> None:

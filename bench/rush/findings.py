@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.findings import Chart, Findings, Goal, Series, Table, cell
 from bench.rush.sale import Rush
@@ -117,6 +117,8 @@ def _times_table(rush: Rush) -> Table:
 
 # What attackers may cost the others: a tenth of their latency.
 COSTS_MAX = 1.1
+# A round counts if others used no more of the machine's cores than this during each of its sales.
+OTHERS_MAX = 0.05
 
 
 class Compared(NamedTuple):
@@ -139,8 +141,27 @@ def compared(rounds: Sequence[Compared]) -> Findings:
     """What attackers have cost the others. Here they share the machine's cores and its kernel with those whom they
     attack, which real ones do not: what they cost beside those who attack somebody else is what they cost Holdfast.
 
-    Medians of the rounds, so that the machine's other work disturbs one round and not the figure."""
-    rows, goals, figures = [], [], {}
+    Medians of the rounds, so that the machine's other work disturbs one round and not the figure. Rounds in which
+    there was too much of it do not count, if most had less: latency is the first thing that it adds to."""
+    quiet = [each for each in rounds if all((rush.others or 0.0) <= OTHERS_MAX for rush in each)]
+    enough = 2 * len(quiet) > len(rounds)
+    notes = []
+    if len(quiet) < len(rounds):
+        so = "which do not count" if enough else "so that all count, and mean little"
+        notes.append(
+            f"attack: others used more than {OTHERS_MAX:.0%} of the machine's cores in "
+            f"{len(rounds) - len(quiet)} of {len(rounds)} rounds, {so}"
+        )
+    problems = [problem for sales in rounds for rush in sales for problem in rush.problems]
+    got = Counter[tuple[str, int]]()
+    for _, _, each in rounds:
+        got.update({(name, status): n for name, counts in each.attackers.items() for status, n in counts.items()})
+    rounds = quiet if enough else rounds
+    rows, goals = [], []
+    figures: dict[str, Any] = {
+        "rounds": len(rounds),
+        "others": [[rush.others for rush in sales] for sales in rounds],
+    }
     for name, of in WAITS:
         spreads = [[_spread(of(rush)) for rush in each] for each in rounds]
         for point in ("p50", "p90", "p99"):
@@ -149,19 +170,20 @@ def compared(rounds: Sequence[Compared]) -> Findings:
                 median(waits) if waits else None for waits in ([each[n] for each in known] for n in range(3))
             )
             to_calm, times = (median([waits[2] / waits[n] for waits in known]) if known else None for n in range(2))
+            calms = [waits[0] for waits in known]
             figures[f"{name}, {point}"] = {
                 "calm_ms": calm,
+                "calm_least_ms": min(calms, default=None),
+                "calm_most_ms": max(calms, default=None),
                 "elsewhere_ms": elsewhere,
                 "attacked_ms": attacked,
                 "times_calm": to_calm,
                 "times": times,
             }
-            cells = (cell(calm), cell(elsewhere), cell(attacked), cell(to_calm, 2), cell(times, 2))
+            spread_of_calm = f"{cell(min(calms, default=None))} to {cell(max(calms, default=None))}"
+            cells = (cell(calm), spread_of_calm, cell(elsewhere), cell(attacked), cell(to_calm, 2), cell(times, 2))
             rows.append((f"{name}, {point}", *cells))
             goals.append(Goal(f"attack: {name}, {point}", times, COSTS_MAX, False, "times"))
-    got = Counter[tuple[str, int]]()
-    for _, _, each in rounds:
-        got.update({(name, status): n for name, counts in each.attackers.items() for status, n in counts.items()})
     answers = [
         (f"{name}, answers {status or 'without a status'}", f"{number:,}")
         for (name, status), number in sorted(got.items())
@@ -171,13 +193,14 @@ def compared(rounds: Sequence[Compared]) -> Findings:
         tables=[
             Table(
                 "What attackers cost the others, in ms",
-                ("", "no attackers", "elsewhere", "here", "here / none", "here / elsewhere"),
+                ("", "no attackers", "least to most", "elsewhere", "here", "here / none", "here / elsewhere"),
                 rows,
             ),
             Table("What the attackers got", ("", "answers"), answers),
         ],
         goals=goals,
-        problems=[problem for each in rounds for rush in each for problem in rush.problems],
+        problems=problems,
+        notes=notes,
     )
 
 

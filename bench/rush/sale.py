@@ -17,7 +17,7 @@ import asyncpg
 from bench import stage as stages
 from bench.audit import problems
 from bench.clients import order
-from bench.cpu import Usage, difference, give_way
+from bench.cpu import Others, Usage, difference, give_way
 from bench.lag import Lag
 from bench.measures import percentile
 from bench.rush.attackers import Attack, Attackers
@@ -76,7 +76,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Rush:
-    """`lag`: how late the driver's own loop was, in seconds at the 99th percentile; it is part of every latency."""
+    """`lag`: how late the driver's own loop was, in seconds at the 99th percentile; it is part of every latency.
+    `others`: which part of the machine's cores others than the rush used meanwhile."""
 
     plan: Plan
     tally: Tally
@@ -86,6 +87,7 @@ class Rush:
     lag: float | None
     problems: Sequence[str]
     attackers: Mapping[str, Counter[int]] = field(default_factory=dict)
+    others: float | None = None
 
     @property
     def sold_out_after(self) -> float | None:
@@ -149,7 +151,9 @@ async def play(plan: Plan, sampled: Sampled, began: Callable[[str], None]) -> Ru
                 await attacked.enter_async_context(each)
             await asyncio.sleep(plan.attacked_before)
             arrivals = list(zip(coming, chance.sample(visitors, len(visitors)), strict=True))
+            others = Others()
             seconds = await _rush(stage, event["id"], arrivals, tally, lag, sampled)
+            by_others = others.share()
         await stage.wait_until_idle()
         cpu = difference(before, meter.read())
         for wires in (targets.gateway, targets.stripe):
@@ -158,7 +162,8 @@ async def play(plan: Plan, sampled: Sampled, began: Callable[[str], None]) -> Ru
         wrong = [*tally.problems, *await _wrong(stage, event["id"], plan, tally)]
         began("stopping")
     statuses = {each.attack.name: each.statuses for each in attackers}
-    return Rush(plan, tally, seconds, targets.gateway.opened, cpu, percentile(lag.samples, 0.99), wrong, statuses)
+    late = percentile(lag.samples, 0.99)
+    return Rush(plan, tally, seconds, targets.gateway.opened, cpu, late, wrong, statuses, by_others)
 
 
 @asynccontextmanager

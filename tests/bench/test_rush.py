@@ -111,6 +111,22 @@ def test_attackers_that_cost_the_others_more_than_a_tenth_miss_the_goal() -> Non
     assert found.tables[1].rows == [("3 loops, answers without a status", "1"), ("3 loops, answers 202", "5")]
 
 
+def test_rounds_that_other_work_of_the_machine_disturbed_do_not_count_if_most_were_quiet() -> None:
+    def sale(seconds: float, others: float) -> Rush:
+        tally = Tally(clients=1, seats=2, latencies=[seconds], verdicts=[seconds], sales=[seconds])
+        return Rush(Plan(1, 2), tally, 1.0, 1, {}, None, [], {}, others)
+
+    quiet, busy = sale(0.1, 0.01), sale(0.3, 0.2)
+    usual, disturbed = Compared(quiet, quiet, quiet), Compared(quiet, quiet, busy)
+    found = compared([usual, disturbed, usual])
+    assert (found.goals[0].figure, found.goals[0].met, found.figures["rounds"]) == (1.0, True, 2)
+    assert found.notes[0].endswith("in 1 of 3 rounds, which do not count")
+    found = compared([usual, disturbed, disturbed])
+    assert (found.goals[0].met, found.figures["rounds"]) == (False, 3)
+    assert found.notes[0].endswith("so that all count, and mean little")
+    assert compared([usual]).notes == []
+
+
 def test_rush_that_never_sells_out_has_no_time_for_it() -> None:
     tally = Tally(clients=1, seats=2)
     tally.sample(1.0, held=1, sold=0)
