@@ -17,12 +17,14 @@ MINUTES ?= 5
 ROUNDS ?= 1000
 # More than most machines have cores: many tests wait for what they have started.
 TEST_PROCESSES ?= 7
+# The tests of `make tools` compute, and each process has first to collect all tests.
+TOOLS_PROCESSES ?= 3
 
 # Without bytecode each of the many processes would compile the sources anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test coverage check format docs site picture pictures clients bench rush simulate chaos races fuzz migrations lock clean
+.PHONY: help setup up test tools coverage check format docs site picture pictures clients bench rush simulate chaos races fuzz migrations lock clean
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -33,8 +35,11 @@ setup: $(STAMP) ## Install the locked dependencies, and the hook that runs `make
 up: $(STAMP) ## Run the local stack until Ctrl-C; options in ARGS="--scale booking=2"
 	@exec .venv/bin/python -m ops up $(ARGS)
 
-test: $(STAMP) ## Run all tests; pytest's options in ARGS="-k booking -x"
-	@.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder $(ARGS)
+test: $(STAMP) ## Run all tests of the product; pytest's options in ARGS="-k booking -x"
+	@.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder -m "not tools" $(ARGS)
+
+tools: $(STAMP) ## Run the tests of what surrounds it: benchmark, documents, packages, planted mistakes; ARGS as above
+	@.venv/bin/python -m pytest -n $(TOOLS_PROCESSES) --dist loadscope --no-loadscope-reorder -m tools $(ARGS)
 
 coverage: $(STAMP) ## Run the tests and print how much of the code they ran, in percent; pytest's options in ARGS
 	@rm -f .coverage .coverage.*

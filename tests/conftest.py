@@ -56,6 +56,19 @@ FOLDERS = {"battered": "acceptance", "holdfast": "acceptance", "shop": "pages"}
 STACK_OF = {f"tests/{FOLDERS[stack]}/test_{name}.py": stack for stack, names in STACKS.items() for name in names}
 
 
+# Tests not of the product, but of what surrounds it: the benchmark, the documents and their site, what a release is
+# made of, what others' tools make of the API's documents, and whether the proofs find mistakes that are planted.
+# `make tools` runs these, `make test` all others.
+TOOLS = (
+    "acceptance/test_generated_clients.py", "bench/", "clients/test_packages.py",
+    "clients/test_javascript.py::test_the_declarations_are_those_of_the_module_and_a_typescript_program_uses_them",
+    "documents/", "fuzz/test_checker.py", "generators/", "pages/test_scripts.py", "pictures/",
+    "release/test_advisories.py", "release/test_check.py", "release/test_workflows.py",
+    "simulation/test_simulation.py::test_a_mistake_is_found", "website/",
+)  # fmt: skip
+_TOOLS = tuple(f"tests/{each}" for each in TOOLS)
+
+
 class Schedule(LoadScopeScheduling):  # type: ignore[misc]
     """Gives all tests of a file to one process, so that what they share is made once.
 
@@ -104,12 +117,15 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Put the longest first; within a file keep the order from before pytest grouped tests by their fixtures.
+    """Mark those of `TOOLS`. Put the longest first; within a file keep the order from before pytest grouped tests
+    by their fixtures.
 
     Raises:
         pytest.UsageError: a test uses a shared stack and its file is not in `STACKS`: each process would start one.
     """
     for item in items:
+        if item.nodeid.startswith(_TOOLS):
+            item.add_marker("tools")
         file = item.nodeid.partition("::")[0]
         used = STACKS.keys() & set(getattr(item, "fixturenames", ()))
         if used - {STACK_OF.get(file)}:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.conftest import TOOLS
+
 ROOT = Path(__file__).parents[2]
 FORGE = ROOT / ".github"
 WORKFLOWS = sorted(FORGE.glob("workflows/*.yml"))
@@ -86,6 +88,21 @@ def test_the_commit_hook_runs_what_ci_runs_first() -> None:
     hooks = [hook for repo in load(".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
     assert [hook["entry"] for hook in hooks] == ["make check"]
     assert "\nmake check\n" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_ci_runs_all_tests() -> None:
+    """Those that `make test` leaves out are those that `make tools` runs."""
+    makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci" / "run").read_text()
+    for target, chosen in (("test", '-m "not tools" $(ARGS)'), ("tools", "-m tools $(ARGS)")):
+        assert re.search(rf"^{target}:.*\n\t@.venv/bin/python -m pytest .* {re.escape(chosen)}$", makefile, re.M)
+        assert f"\nmake {target}\n" in ci
+
+
+@pytest.mark.parametrize("place", TOOLS)
+def test_tests_of_what_surrounds_holdfast_are_where_they_are_looked_for(place: str) -> None:
+    path, _, name = place.partition("::")
+    assert (ROOT / "tests" / path).exists()
+    assert not name or f"def {name}(" in (ROOT / "tests" / path).read_text()
 
 
 def test_the_devcontainer_sets_itself_up_by_the_one_command() -> None:
