@@ -79,9 +79,23 @@ class RedisServer:
 Answer = Callable[[Any], Any]
 
 
+# What the scripted actor counts, which no test reads.
+_METRICS = Metrics()
+
+
 @cache  # reading them takes longer than many a test
 def _settings(redis_url: str) -> ActorSettings:
     return ActorSettings(redis_url=redis_url, block_ms=20)
+
+
+@cache
+def _gateway_settings(**values: Any) -> GatewaySettings:
+    return load(GatewaySettings, **values)
+
+
+def gateway_settings(**values: Any) -> GatewaySettings:
+    """Those of a process of its own."""
+    return _gateway_settings(**values).model_copy(update={"instance": values.get("instance", uuid4().hex)})
 
 
 class ScriptedBooking:
@@ -109,7 +123,7 @@ class ScriptedBooking:
             mailbox,
             self.bus,
             self._settings,
-            Metrics(),
+            _METRICS,
             Gate(stream),
             reachable=self._ping,
         )
@@ -192,8 +206,8 @@ async def acting(redis_url: str) -> AsyncIterator[ScriptedBooking]:
 
 @asynccontextmanager
 async def serving(redis_url: str, *, ahead_s: float = 0.0, **overrides: Any) -> AsyncIterator[Client]:
-    """A gateway that listens, and a client of it, without limits, catalogue and revocations unless `overrides` has
-    them. The gateway's own clock is `ahead_s` seconds ahead."""
+    """A gateway that listens, and a client of it, without limits, catalogue, revocations and pages unless
+    `overrides` has them. The gateway's own clock is `ahead_s` seconds ahead."""
     limits = {name.lower(): 0 for name in CLIENT_LIMITS}
     values = {
         "redis_url": redis_url,
@@ -201,10 +215,12 @@ async def serving(redis_url: str, *, ahead_s: float = 0.0, **overrides: Any) -> 
         "block_ms": 20,
         "event_catalogue_max": 0,
         "revocations_read_seconds": 0,
+        "shop": False,
+        "desk": False,
         **limits,
         **overrides,
     }
-    app = build_app(load(GatewaySettings, **values), lambda: time.time() + ahead_s)
+    app = build_app(gateway_settings(**values), lambda: time.time() + ahead_s)
     async with TestClient(TestServer(app)) as client:
         async with asyncio.timeout(10):
             await app[LOAD_SHEDDER].listening.opened.wait()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,12 @@ SLUG_ID = "01j000000070080000000000e0"  # not an event's
 LANGUAGES = ["de", "en"]
 CLIENT = ASSETS / "holdfast.js"
 SANDBOX = "http://127.0.0.1:12111/stripe.js"
+
+
+@pytest.fixture
+def start(start: Gateway) -> Gateway:
+    """Of gateways with pages, which those of other tests do not have."""
+    return partial(start, shop=True, desk=True)
 
 
 def settings(**values: Any) -> GatewaySettings:
