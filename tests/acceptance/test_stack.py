@@ -129,10 +129,10 @@ async def test_what_the_stack_keeps_is_for_its_owner_alone(tmp_path: Path) -> No
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's Postgres runs under another account")
 async def test_a_cluster_that_root_has_made_in_an_open_folder_stays_reachable(
-    servers: dict[str, str], open_folder: Path
+    servers: dict[str, str], open_folder: Path, quick_processes: type[Postgres]
 ) -> None:
     """As an earlier release has left it; nobody else can read what is beside it."""
-    server = Postgres(open_folder / "postgres")
+    server = quick_processes(open_folder / "postgres")
     await server.start()
     await server.stop()
     stack = Stack(open_folder, ports=Ports.free(), settings=settings(REDIS_URL=servers["REDIS_URL"]))

@@ -138,7 +138,7 @@ def up(checkout: Checkout, *arguments: str) -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def running(checkout: Checkout) -> Iterator[Running]:
     """With two booking processes. Only the last tests of this file use it: before them, only what a test starts
-    itself is up."""
+    itself is up. For `make test` it is the first one in its folder, in `make tools` the next after a killed one."""
     with up(checkout, "--scale", "booking=2") as running:
         yield running
 
@@ -191,12 +191,6 @@ def events(checkout: Checkout) -> list[Any]:
     """The events that the first `up` shows. It is killed at the end."""
     with up(checkout) as first:
         events = checkout.get("/events")["items"]
-        assert [len(event["ticket_types"]) for event in events] == [2]
-        assert any(checkout.gateway in line for line in first.lines)
-        kept = json.loads((checkout.folder / ".holdfast" / "secrets.json").read_text())
-        hidden = {value for name, value in kept.items() if name != "stripe_publishable_key"}
-        hidden.add((checkout.folder / ".holdfast" / "postgres" / "password").read_text())
-        assert not [line for line in first.lines if any(value in line for value in hidden)]
         # A process whose admin port another stack has taken since it was chosen is started once more.
         deadline = time.monotonic() + STARTED_S
         while deaf := [name for name, port in checkout.ports.items() if not listens(port)]:
@@ -214,6 +208,18 @@ def test_the_next_up_after_a_killed_one_finds_its_data_again(
 ) -> None:
     assert checkout.get("/events")["items"] == events
     assert not any(line.startswith("migrated") for line in running.lines)
+
+
+def test_it_shows_an_event_and_where_it_is_and_no_secret(checkout: Checkout, running: Running) -> None:
+    assert [len(event["ticket_types"]) for event in checkout.get("/events")["items"]] == [2]
+    assert any(checkout.gateway in line for line in running.lines)
+    kept = json.loads((checkout.folder / ".holdfast" / "secrets.json").read_text())
+    hidden = {value for name, value in kept.items() if name != "stripe_publishable_key"}
+    hidden.add((checkout.folder / ".holdfast" / "postgres" / "password").read_text())
+    assert not [line for line in running.lines if any(value in line for value in hidden)]
+
+
+def test_as_many_processes_run_as_were_asked_for(running: Running) -> None:
     modules = [one.cmdline()[-1] for one in running.children if one.cmdline()[-2:-1] == ["-m"]]
     wanted = {"booking": 2, "payment": 1, "gateway": 1, "sandbox": 1}
     assert {name: modules.count(name) for name in wanted} == wanted
