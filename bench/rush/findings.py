@@ -149,7 +149,7 @@ def compared(rounds: Sequence[Compared]) -> Findings:
     if len(quiet) < len(rounds):
         so = "which do not count" if enough else "so that all count, and mean little"
         notes.append(
-            f"attack: others used more than {OTHERS_MAX:.0%} of the machine's cores in "
+            f"others used more than {OTHERS_MAX:.0%} of the machine's cores in "
             f"{len(rounds) - len(quiet)} of {len(rounds)} rounds, {so}"
         )
     problems = [problem for sales in rounds for rush in sales for problem in rush.problems]
