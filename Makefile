@@ -15,9 +15,9 @@ STEPS ?= 250
 REQUESTS ?= 50000
 MINUTES ?= 5
 ROUNDS ?= 1000
-# More than most machines have cores: many tests wait for what they have started.
+# More than most machines have cores: many tests wait for what they have started. Each collects all tests first.
 TEST_PROCESSES ?= 7
-# The tests of `make tools` compute, and each process has first to collect all tests.
+# The tests of `make tools` compute.
 TOOLS_PROCESSES ?= 3
 
 # Without bytecode each of the many processes would compile the sources anew.
@@ -38,7 +38,7 @@ up: $(STAMP) ## Run the local stack until Ctrl-C; options in ARGS="--scale booki
 test: $(STAMP) ## Run all tests of the product; pytest's options in ARGS="-k booking -x"
 	@.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder -m "not tools" $(ARGS)
 
-tools: $(STAMP) ## Run the tests of what surrounds it: benchmark, documents, packages, planted mistakes; ARGS as above
+tools: $(STAMP) ## Run the tests of what surrounds it: benchmark, sandbox, documents, packages; ARGS as above
 	@.venv/bin/python -m pytest -n $(TOOLS_PROCESSES) --dist loadscope --no-loadscope-reorder -m tools $(ARGS)
 
 coverage: $(STAMP) ## Run the tests and print how much of the code they ran, in percent; pytest's options in ARGS

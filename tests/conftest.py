@@ -57,8 +57,9 @@ STACK_OF = {f"tests/{FOLDERS[stack]}/test_{name}.py": stack for stack, names in 
 
 
 # Tests not of the product, but of what surrounds it: the benchmark, the documents and their site, what a release is
-# made of, what others' tools make of the API's documents, whether the proofs find mistakes that are planted, and a
-# developer's machine that was switched off. `make tools` runs these, `make test` all others.
+# made of, what others' tools make of the API's documents, the stand-in for Stripe, whether the proofs find mistakes
+# that are planted, and a developer's machine that was switched off. `make tools` runs these, `make test` all
+# others.
 TOOLS = (
     "acceptance/test_generated_clients.py",
     "acceptance/test_up.py::test_the_next_up_after_a_killed_one_finds_its_data_again", "bench/",
@@ -66,7 +67,7 @@ TOOLS = (
     "clients/test_javascript.py::test_the_declarations_are_those_of_the_module_and_a_typescript_program_uses_them",
     "documents/", "fuzz/test_checker.py", "generators/", "pages/test_scripts.py", "pictures/",
     "release/test_advisories.py", "release/test_check.py", "release/test_workflows.py",
-    "simulation/test_simulation.py::test_a_mistake_is_found", "website/",
+    "sandbox/", "simulation/test_simulation.py::test_a_mistake_is_found", "website/",
 )  # fmt: skip
 _TOOLS = tuple(f"tests/{each}" for each in TOOLS)
 
