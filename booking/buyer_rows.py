@@ -89,7 +89,7 @@ def recounted(pause: str, after: str) -> str:
     ON CONFLICT (key) DO UPDATE SET (seats, holds, seats_max, lapsed, paused_until, updated_at) = (
         SELECT b.seats + r.seats, b.holds + r.holds, greatest(b.seats_max, b.seats + r.seats),
             CASE WHEN r.paid THEN 0 ELSE b.lapsed + r.lapsed END,
-            CASE WHEN r.lapsed > 0 THEN r.at + make_interval(secs =>
+            CASE WHEN r.lapsed > 0 AND {pause} > 0 THEN r.at + make_interval(secs =>
                 least({pause} * 2 ^ least(b.lapsed + r.lapsed - 1, 12), {PAUSE_MAX_SECONDS}))
             ELSE b.paused_until END, r.at
         FROM recounted r WHERE r.key = b.key

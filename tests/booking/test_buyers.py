@@ -141,6 +141,17 @@ async def test_a_hold_left_to_expire_pauses_its_owner_each_time_for_longer(stage
     assert row["lapsed"] == 0
 
 
+async def test_without_a_pause_nobody_is_refused_whose_request_was_read_before_the_hold_expired(
+    database: Database, redis: Redis
+) -> None:
+    """As by another process, which read the clock before."""
+    stage = Stage.build(database, redis, buyers=POLICY._replace(pause=timedelta()))
+    show = await stage.show(100)
+    await expire(stage, await stage.pending(show))
+    stage.clock.ahead -= timedelta(seconds=1)
+    assert await errors(stage, show.order()) == [None]
+
+
 async def test_a_payment_that_failed_is_no_reason_for_a_pause(stage: Stage) -> None:
     show = await stage.show(100)
     booking = await stage.pending(show)
