@@ -8,7 +8,6 @@ import base64
 import json
 import os
 import random
-import re
 import sys
 import time
 from collections import Counter
@@ -19,13 +18,14 @@ from itertools import count
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from socket import socket
 
+from bench.cpu import give_way
+from bench.wire import END_OF_HEAD, LENGTH, request
+
 # What a broken connection, or a gateway that does not accept one, counts as.
 BROKEN = 0
 # An attacker whose connection broke or was not accepted tries again within so many seconds: all together do so less
 # often than a flood of connections would, against which a firewall helps, and no program.
 AGAIN_SECONDS = 30.0
-END_OF_HEAD = b"\r\n\r\n"
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 # Yields a request, gets the status and the body of its answer, yields the next one.
 Asking = Generator[bytes, tuple[int, bytes], None]
@@ -92,24 +92,28 @@ class Attacking:
 
     def _asking(self, number: int) -> Asking:
         if self._kind is Kind.SOCKETS:
-            key = f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}"
-            upgrade = ("Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", key)
+            upgrade = {
+                "Connection": "upgrade",
+                "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+            }
             while True:
-                yield self._request(number, "GET /ws", *upgrade)
+                yield self._request(number, "GET", "/ws", upgrade)
         while True:
             status, body = yield self._post(number, "/bookings", self._order)
             if self._kind is Kind.LOOPS and status in (201, 202):
                 yield self._post(number, f"/bookings/{json.loads(body)['id']}/cancel")
 
     def _post(self, number: int, path: str, body: str = "") -> bytes:
-        lines = ["Prefer: respond-async", f"Idempotency-Key: {number}-{next(self._keys)}"]
+        headers = {"Prefer": "respond-async", "Idempotency-Key": f"{number}-{next(self._keys)}"}
         if body:
-            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
-        return self._request(number, f"POST {path}", *lines) + body.encode()
+            headers["Content-Type"] = "application/json"
+        return self._request(number, "POST", path, headers, body.encode())
 
-    def _request(self, number: int, what: str, *lines: str) -> bytes:
-        token = f"Authorization: Bearer {self._tokens[number]}"
-        return "\r\n".join([f"{what} HTTP/1.1", f"Host: {self._host}", token, *lines]).encode() + END_OF_HEAD
+    def _request(self, number: int, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:
+        token = {"Authorization": f"Bearer {self._tokens[number]}"}
+        return request(method, self._host, path, token | headers, body)
 
     # --- their connections --------------------------------------------------------------------------------
 
@@ -157,7 +161,7 @@ class Attacking:
             return
         attacker.received += received
         head, end, body = attacker.received.partition(END_OF_HEAD)
-        length = _LENGTH.search(head)
+        length = LENGTH.search(head)
         if end and (length is None or len(body) >= int(length[1])):
             self._answered(attacker, int(head[9:12]), body)
 
@@ -177,7 +181,7 @@ class Attacking:
 def main() -> None:
     """Reads the orders, a line of JSON, writes a line when it begins, and attacks until the input ends; then writes
     how many answers of each status there were."""
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # attackers give way: see bench/cpu.py
+    give_way()  # attackers have machines of their own
     orders = json.loads(sys.stdin.readline())
     attacking = Attacking(Kind(orders.pop("kind")), **orders)
     print(flush=True)

@@ -10,7 +10,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 END_OF_HEAD = b"\r\n\r\n"
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _RETRY_AFTER = re.compile(rb"\r\nretry-after: *(\d+)", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
@@ -70,7 +70,7 @@ class _Wire(asyncio.Protocol):
         if end < 0 or self._reply is None:
             return
         head = received[:end]
-        length = _LENGTH.search(head)
+        length = LENGTH.search(head)
         if length is None:
             self.close()
             return

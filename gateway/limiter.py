@@ -136,14 +136,14 @@ class Limiter:
     async def new_booking(self, identity: Identity, client: str) -> AsyncIterator[None]:
         """A new booking of `identity` from network `client` is asked for within the context. Raises TooManyRequests
         if too many before were wasted; this one is if its buyer has what one may have."""
-        await self.wasted(identity, client)
+        await self.check_wasted(identity, client)
         try:
             yield
         except BUYER_REFUSED:
             self.wasted_booking(identity, client)
             raise
 
-    async def wasted(self, identity: Identity, client: str) -> None:
+    async def check_wasted(self, identity: Identity, client: str) -> None:
         """Raises TooManyRequests if too many bookings of `identity` from network `client` have come to nothing."""
         for name, who in self._wasters(identity, client):
             if (refusal := self._limits[name].check(who)) is not None:

@@ -198,7 +198,7 @@ async def create_booking(request: web.Request) -> web.Response:
     prefer = preference(request, settings.wait_seconds, settings.wait_max_seconds)
     # Before the body is read: a short one costs a fifth of a refusal, a long one more. And again once it is there:
     # who sends many bodies slowly would otherwise have many bookings made at once.
-    await limiter.wasted(identity, client)
+    await limiter.check_wasted(identity, client)
     body = await read(request, NewBooking)
     id = booking_id(owner, key)
     command = CreateBooking(
